@@ -12,6 +12,7 @@ from lstmkit.spec.errors import (
     ShapeError,
 )
 from lstmkit.spec.extras import EXTRAS, import_extra, install_command
+from lstmkit.spec.files import atomic_write
 from lstmkit.spec.layout import GATE_ORDERS, gate_permutation
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ModelFileError",
     "OptionError",
     "ShapeError",
+    "atomic_write",
     "catalog_entry",
     "gate_permutation",
     "import_extra",
