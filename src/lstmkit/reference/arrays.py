@@ -1,0 +1,22 @@
+"""What NumPy and torch spell differently, in three lines each."""
+
+from typing import Any
+
+# A NumPy array or a torch tensor; ``xp`` is the module that it belongs to.
+Array = Any
+Namespace = Any
+
+
+def device_of(x: Array) -> dict[str, Any]:
+    """Keyword that creates an array where ``x`` lives; NumPy before 2.0 has none."""
+    return {"device": x.device} if hasattr(x, "device") else {}
+
+
+def zeros(xp: Namespace, shape: tuple[int, ...], like: Array) -> Array:
+    """Zeros with the dtype and device of ``like``."""
+    return xp.zeros(shape, dtype=like.dtype, **device_of(like))
+
+
+def sigmoid(xp: Namespace, z: Array) -> Array:
+    """The logistic function; through tanh it neither overflows nor loses its gradient to NaN."""
+    return 0.5 * xp.tanh(0.5 * z) + 0.5

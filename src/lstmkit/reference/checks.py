@@ -1,0 +1,77 @@
+"""What a sequence and what comes with it must look like, checked before any arithmetic."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lstmkit.reference.arrays import Array
+from lstmkit.spec import CellSpec, ShapeError
+
+
+def check_parameters(spec: CellSpec, parameters: Mapping[str, Array]) -> None:
+    """Every parameter is there and has its shape.
+
+    Raises:
+        ShapeError: one is missing or has another shape.
+    """
+    for name, shape in spec.parameter_shapes().items():
+        if name not in parameters:
+            raise ShapeError(f"the parameter {name!r} of shape {shape} is missing")
+        expect_shape(name, parameters[name], shape)
+
+
+def check_sequence(
+    spec: CellSpec, x: Array, state: Sequence[Array] | None, lengths: Array | None, resets: Array | None
+) -> None:
+    """Shapes of input ``(T, B, I)``, state, lengths and resets; nothing here looks at a value.
+
+    Raises:
+        ShapeError: a shape or dtype does not fit; the message shows both sides.
+    """
+    if x.ndim != 3 or x.shape[2] != spec.input_size:
+        raise ShapeError(f"the input must have shape (T, B, {spec.input_size}), not {tuple(x.shape)}")
+    if x.shape[0] == 0:
+        raise ShapeError("the input has no time steps; it needs at least 1")
+    steps, batch = x.shape[:2]
+    check_state(spec, state, batch)
+    if lengths is not None:
+        expect_shape("lengths", lengths, (batch,))
+    if resets is not None:
+        expect_shape("resets", resets, (steps, batch))
+        if "bool" not in str(resets.dtype):
+            raise ShapeError(f"resets must be of type bool, not {resets.dtype}")
+
+
+def check_state(spec: CellSpec, state: Sequence[Array] | None, batch: int) -> None:
+    """A state is None or the pair (h, c).
+
+    Raises:
+        ShapeError: it is something else.
+    """
+    if state is None:
+        return
+    if len(state) != 2:
+        raise ShapeError(f"the state must be the pair (h, c), not {len(state)} arrays")
+    rows = spec.num_layers * spec.num_directions
+    expect_shape("h", state[0], (rows, batch, spec.state_size))
+    expect_shape("c", state[1], (rows, batch, spec.hidden_size))
+
+
+def check_lengths(lengths: Array, steps: int) -> None:
+    """Each length is a whole number in 1..T.
+
+    Raises:
+        ShapeError: one is not.
+    """
+    if "int" not in str(lengths.dtype):
+        raise ShapeError(f"lengths must be whole numbers, not {lengths.dtype}")
+    if lengths.shape[0] and (int(lengths.min()) < 1 or int(lengths.max()) > steps):
+        raise ShapeError(
+            f"every length must be in 1..{steps}, but they reach from {int(lengths.min())} to {int(lengths.max())}; "
+            "leave empty sequences out of the batch"
+        )
+
+
+def expect_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    """Raise a ShapeError unless ``value`` has ``shape``."""
+    if tuple(value.shape) != shape:
+        raise ShapeError(f"{name} must have shape {shape}, not {tuple(value.shape)}")

@@ -1,0 +1,137 @@
+"""The stack: layers above each other, over a whole sequence or one step at a time."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from lstmkit.reference.arrays import Array, Namespace, zeros
+from lstmkit.reference.checks import check_lengths, check_parameters, check_sequence, check_state
+from lstmkit.reference.layer import layer_weights, mark_steps, run_layer
+from lstmkit.reference.lstm import lstm_step
+from lstmkit.spec import CellSpec, OptionError, ShapeError
+
+
+class State(NamedTuple):
+    """What is carried from step to step: h ``(L*D, B, R)`` and c ``(L*D, B, H)``."""
+
+    h: Array
+    c: Array
+
+
+class SequenceResult(NamedTuple):
+    """What a run over a sequence gives back; cells and gates only where they were asked for.
+
+    Shape:
+        - output: ``(T, B, D*R)``, zero beyond a length
+        - h: ``(L*D, B, R)``; c: ``(L*D, B, H)``: the states after each row's last real step
+        - cells: per layer ``(T, B, D*H)``
+        - gates: per layer and gate letter ``(T, B, D*H)``, after the activation
+    """
+
+    output: Array
+    h: Array
+    c: Array
+    cells: tuple[Array, ...] | None
+    gates: tuple[dict[str, Array], ...] | None
+
+
+def zero_state(xp: Namespace, spec: CellSpec, batch: int, like: Array) -> State:
+    """The state before the first step, with the dtype and device of ``like``."""
+    rows = spec.num_layers * spec.num_directions
+    return State(zeros(xp, (rows, batch, spec.state_size), like), zeros(xp, (rows, batch, spec.hidden_size), like))
+
+
+def run_sequence(
+    xp: Namespace,
+    spec: CellSpec,
+    parameters: Mapping[str, Array],
+    x: Array,
+    state: Sequence[Array] | None = None,
+    *,
+    lengths: Array | None = None,
+    resets: Array | None = None,
+    return_cells: bool = False,
+    return_gates: bool = False,
+) -> SequenceResult:
+    """Run a stack over a sequence by the equations of the paper, in the dtype of ``x``.
+
+    Steps beyond a length are neither read nor written: their input may hold anything, their output
+    is zero, and the backward direction starts at each row's own last step. A reset at step ``t``
+    separates ``t - 1`` from ``t`` in both directions: forwards the state is zeroed before step
+    ``t``, backwards before step ``t - 1``. A reset at step 0 drops the forward initial state.
+
+    Args:
+        xp: The array module, ``numpy`` or ``torch``.
+        spec: The stack.
+        parameters: Arrays by torch's names, with the shapes of ``spec.parameter_shapes()``.
+        x: The input.
+        state: The pair (h, c) before the first step; None is zero.
+        lengths: Real steps of each row; None is all.
+        resets: True where a row's state starts anew.
+        return_cells: Also return the cell states of every step.
+        return_gates: Also return the gate activations of every step.
+
+    Shape:
+        - x: ``(T, B, I)``; h: ``(L*D, B, R)``; c: ``(L*D, B, H)``
+        - lengths: ``(B,)`` whole numbers in ``1..T``; resets: ``(T, B)`` bool
+
+    Raises:
+        ShapeError: a shape or dtype does not fit, or a length is outside ``1..T``.
+
+    Source: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000); projection: Sak et
+        al. (2014).
+
+    Example:
+        >>> import numpy as np
+        >>> spec = CellSpec(input_size=2, hidden_size=3)
+        >>> parameters = {name: np.full(shape, 0.1) for name, shape in spec.parameter_shapes().items()}
+        >>> run_sequence(np, spec, parameters, np.ones((4, 1, 2))).output.shape
+        (4, 1, 3)
+    """
+    check_parameters(spec, parameters)
+    check_sequence(spec, x, state, lengths, resets)
+    if lengths is not None:
+        check_lengths(lengths, x.shape[0])
+    h, c = zero_state(xp, spec, x.shape[1], x) if state is None else state
+    steps = mark_steps(xp, x, lengths, resets)
+    results = []
+    for layer in range(spec.num_layers):
+        rows = slice(layer * spec.num_directions, (layer + 1) * spec.num_directions)
+        weights = [layer_weights(spec, parameters, suffix) for suffix in spec.layer_suffixes(layer)]
+        results.append(run_layer(xp, weights, x, h[rows], c[rows], steps, cells=return_cells, gates=return_gates))
+        x = results[-1].output
+    return SequenceResult(
+        output=x,
+        h=xp.concatenate([result.h for result in results]),
+        c=xp.concatenate([result.c for result in results]),
+        cells=tuple(result.cells for result in results) if return_cells else None,
+        gates=tuple(name_gates(spec, result.gates) for result in results) if return_gates else None,
+    )
+
+
+def name_gates(spec: CellSpec, gates: Array) -> dict[str, Array]:
+    """Gate letter -> activations, from ``(G, T, B, D*H)``."""
+    return {letter: gates[k] for k, letter in enumerate(spec.gates)}
+
+
+def run_step(
+    xp: Namespace, spec: CellSpec, parameters: Mapping[str, Array], x: Array, state: Sequence[Array] | None = None
+) -> tuple[Array, State]:
+    """Run one time step of a one-directional stack: ``x (B, I)`` to the output ``(B, R)`` and the new state.
+
+    Raises:
+        OptionError: the stack is bidirectional, so its past depends on its future.
+        ShapeError: a shape does not fit.
+    """
+    if spec.bidirectional:
+        raise OptionError("a bidirectional stack cannot run step by step: it needs the whole sequence")
+    if x.ndim != 2 or x.shape[1] != spec.input_size:
+        raise ShapeError(f"the input of a step must have shape (B, {spec.input_size}), not {tuple(x.shape)}")
+    check_state(spec, state, x.shape[0])
+    h, c = zero_state(xp, spec, x.shape[0], x) if state is None else state
+    states = []
+    for layer in range(spec.num_layers):
+        w = layer_weights(spec, parameters, f"_l{layer}")
+        from_input = x @ w.input.T if w.bias is None else x @ w.input.T + w.bias
+        x, c_new, _ = lstm_step(xp, from_input, h[layer], c[layer], w)
+        states.append((x, c_new))
+    return x, State(*(xp.stack(parts) for parts in zip(*states, strict=True)))
