@@ -46,6 +46,11 @@ def layer_weights(spec: CellSpec, parameters: Mapping[str, Array], suffix: str) 
     )
 
 
+def input_share(x: Array, w: Weights) -> Array:
+    """What the input ``(N, I)`` adds to the gates: ``(N, 4H)``."""
+    return x @ w.input.T if w.bias is None else x @ w.input.T + w.bias
+
+
 def run_layer(
     xp: Namespace, weights: list[Weights], x: Array, h: Array, c: Array, steps: Steps, *, cells: bool, gates: bool
 ) -> LayerResult:
@@ -69,10 +74,8 @@ def run_layer(
 def _run_direction(
     xp: Namespace, w: Weights, x: Array, h: Array, c: Array, steps: Steps, *, backwards: bool, cells: bool, gates: bool
 ) -> tuple[Array, ...]:
-    from_input = x @ w.input.T
-    if w.bias is not None:
-        from_input = from_input + w.bias
-    T = x.shape[0]
+    T, B, I = x.shape
+    from_input = input_share(x.reshape(T * B, I), w).reshape(T, B, -1)
     outputs, all_cells, all_gates = [None] * T, [None] * T, [None] * T
     for t in reversed(range(T)) if backwards else range(T):
         h, c = _reset(xp, h, c, steps.resets, t + 1 if backwards else t)

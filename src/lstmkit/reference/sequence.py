@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, zeros
 from lstmkit.reference.checks import check_lengths, check_parameters, check_sequence, check_state
-from lstmkit.reference.layer import layer_weights, mark_steps, run_layer
+from lstmkit.reference.layer import input_share, layer_weights, mark_steps, run_layer
 from lstmkit.reference.lstm import lstm_step
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
@@ -131,7 +131,6 @@ def run_step(
     states = []
     for layer in range(spec.num_layers):
         w = layer_weights(spec, parameters, f"_l{layer}")
-        from_input = x @ w.input.T if w.bias is None else x @ w.input.T + w.bias
-        x, c_new, _ = lstm_step(xp, from_input, h[layer], c[layer], w)
+        x, c_new, _ = lstm_step(xp, input_share(x, w), h[layer], c[layer], w)
         states.append((x, c_new))
     return x, State(*(xp.stack(parts) for parts in zip(*states, strict=True)))
