@@ -1,0 +1,21 @@
+"""Pre- and post-processing shared by training and serving. NumPy only, never torch."""
+
+from lstmkit.features.calendar import calendar_cycles, calendar_features, calendar_names
+from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_frequency
+from lstmkit.features.grid import future_timestamps, join, split
+from lstmkit.features.inference import infer_frequency
+from lstmkit.features.series import SeriesArrays
+
+__all__ = [
+    "Frequency",
+    "SeriesArrays",
+    "calendar_cycles",
+    "calendar_features",
+    "calendar_names",
+    "frequency_of_duration",
+    "future_timestamps",
+    "infer_frequency",
+    "join",
+    "parse_frequency",
+    "split",
+]
