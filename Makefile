@@ -1,0 +1,38 @@
+# make demo and make test do all set-up themselves; the second run installs nothing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint docs bench clean install
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py
+
+test: lint docs
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
+
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+install: $(INSTALLED)
+
+# Python sources are used in place; only what the install reads makes it run again.
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(shell find native -type f)
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lstmkit needs Python 3.11 or newer; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist docs/_build demo-output .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,8 @@
+#include "lstmkit/machine.h"
+
+namespace lstmkit {
+
+// Every 64-bit Arm processor has NEON.
+bool machine_has(InstructionSet set) noexcept { return set == InstructionSet::baseline || set == InstructionSet::neon; }
+
+}  // namespace lstmkit

@@ -1,0 +1,7 @@
+#include "lstmkit/machine.h"
+
+namespace lstmkit {
+
+bool machine_has(InstructionSet set) noexcept { return set == InstructionSet::baseline; }
+
+}  // namespace lstmkit

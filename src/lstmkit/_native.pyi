@@ -1,0 +1,21 @@
+"""The C++ core. Absent where it could not be compiled: go through lstmkit.runtime.native."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+version: str
+
+def compiled_sets() -> list[str]:
+    """Instruction sets that this build holds code for, worst first."""
+
+def machine_sets() -> list[str]:
+    """Instruction sets that this machine has, worst first."""
+
+def active_set() -> str:
+    """The set that kernels run with: the best usable one, or LSTMKIT_ISA. ValueError if that cannot be."""
+
+def available_threads() -> int:
+    """Processors in this process's affinity mask."""
+
+def dot(a: NDArray[np.float32], b: NDArray[np.float32], instruction_set: str = "") -> float:
+    """Sum of a * b, (N,) each; the probe that shows every compiled path to work."""

@@ -1,0 +1,78 @@
+"""The way to the C++ core, which is absent where no C++17 compiler was found at install time."""
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class NativeStatus:
+    """What the C++ core can do here.
+
+    Args:
+        available: Whether it can be used.
+        reason: Why it cannot; empty if it can.
+        version: Version that it was built for.
+        compiled: Instruction sets that it holds code for, worst first.
+        found: Instruction sets that this machine has, worst first.
+        active: The set that it runs with: the best of both, or what LSTMKIT_ISA asks for.
+        threads: Processors that this process may use.
+    """
+
+    available: bool
+    reason: str
+    version: str | None
+    compiled: tuple[str, ...]
+    found: tuple[str, ...]
+    active: str | None
+    threads: int
+
+
+def native_module() -> ModuleType | None:
+    """``lstmkit._native``, or None where it was not built."""
+    try:
+        return import_module("lstmkit._native")
+    except ImportError:
+        return None
+
+
+def native_status() -> NativeStatus:
+    """What the C++ core can do here; never fails.
+
+    Example:
+        >>> native_status().threads >= 1
+        True
+    """
+    core = native_module()
+    if core is None:
+        return NativeStatus(False, _why_absent(), None, (), (), None, _threads())
+    try:
+        active, reason = core.active_set(), ""
+    except ValueError as error:
+        active, reason = None, f"LSTMKIT_ISA={os.environ.get('LSTMKIT_ISA')}: {error}"
+    return NativeStatus(
+        available=active is not None,
+        reason=reason,
+        version=core.version,
+        compiled=tuple(core.compiled_sets()),
+        found=tuple(core.machine_sets()),
+        active=active,
+        threads=core.available_threads(),
+    )
+
+
+def _why_absent() -> str:
+    try:
+        import_module("lstmkit._native")
+    except ModuleNotFoundError:
+        return "it was not built: no C++17 compiler was found when lstmkit was installed"
+    except ImportError as error:
+        return f"it cannot be loaded: {error}"
+    return ""
+
+
+def _threads() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
