@@ -5,9 +5,11 @@ from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_f
 from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
 from lstmkit.features.series import SeriesArrays
+from lstmkit.features.windows import Origins, take_rows
 
 __all__ = [
     "Frequency",
+    "Origins",
     "SeriesArrays",
     "calendar_cycles",
     "calendar_features",
@@ -18,4 +20,5 @@ __all__ = [
     "join",
     "parse_frequency",
     "split",
+    "take_rows",
 ]

@@ -66,7 +66,7 @@ def _why_absent() -> str:
     try:
         import_module("lstmkit._native")
     except ModuleNotFoundError:
-        return "it was not built: no C++17 compiler was found when lstmkit was installed"
+        return "it was not built when lstmkit was installed, most often for want of a C++17 compiler"
     except ImportError as error:
         return f"it cannot be loaded: {error}"
     return ""

@@ -1,0 +1,104 @@
+"""The trainable twin of a runtime model: the same stages, executed by torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lstmkit.nn.lstm import LSTM
+from lstmkit.runtime.stages import Stage, run_stages
+from lstmkit.spec import CellSpec
+
+# Set after training, not by it: the conformal calibration.
+_NOT_TRAINED = {"shift"}
+
+
+class StagedModel(nn.Module):
+    """A model given by its stages, with its parameters as ordinary tensors.
+
+    Linear stages start as ``torch.nn.Linear`` does, recurrent ones as :class:`lstmkit.nn.LSTM`,
+    everything else at zero.
+
+    Args:
+        stages: The model, in order of execution.
+
+    Example:
+        >>> stage = Stage("head", "linear", ("x",), {"features": 3, "units": 2})
+        >>> StagedModel([stage])({"x": torch.ones(5, 3)})["head"].shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        super().__init__()
+        self.stages = tuple(stages)
+        self.parts = nn.ModuleDict({stage.name: _part(stage) for stage in stages if stage.parameter_shapes()})
+        self._overrides: dict[str, Callable[..., Any]] = {}
+        for stage in self.stages:
+            if stage.kind == "recurrent":
+                self._overrides[stage.name] = partial(_recurrent, self.parts[stage.name])
+            if stage.kind == "dropout":
+                self._overrides[stage.name] = partial(self._drop, stage.options["rate"])
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every value of the model by name."""
+        return run_stages(torch, self.stages, self.stage_weights(), inputs, self._overrides)
+
+    def stage_weights(self) -> dict[str, dict[str, Tensor]]:
+        """Stage name -> short parameter name -> tensor."""
+        return {
+            name: {**dict(part.named_parameters()), **dict(part.named_buffers())} for name, part in self.parts.items()
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The weights as a model file holds them: ``stage.parameter`` -> array."""
+        return {
+            f"{stage}.{name}": tensor.detach().cpu().numpy().copy()
+            for stage, own in self.stage_weights().items()
+            for name, tensor in own.items()
+        }
+
+    def load_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """The inverse of :meth:`arrays`."""
+        with torch.no_grad():
+            for stage, own in self.stage_weights().items():
+                for name, tensor in own.items():
+                    tensor.copy_(torch.from_numpy(np.array(arrays[f"{stage}.{name}"])))
+
+    def _drop(self, rate: float, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, rate, self.training)
+
+
+def _part(stage: Stage) -> nn.Module:
+    if stage.kind == "recurrent":
+        return _layer(CellSpec.from_dict(stage.options["cell"]), stage.options.get("dropout", 0.0))
+    if stage.kind == "linear":
+        return nn.Linear(stage.options["features"], stage.options["units"], bias=stage.options.get("bias", True))
+    part = nn.Module()
+    for name, shape in stage.parameter_shapes().items():
+        if stage.kind in _NOT_TRAINED:
+            part.register_buffer(name, torch.zeros(shape))
+        else:
+            part.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+    return part
+
+
+def _layer(spec: CellSpec, dropout: float) -> LSTM:
+    return LSTM(
+        spec.input_size,
+        spec.hidden_size,
+        spec.num_layers,
+        bias=spec.bias,
+        batch_first=True,
+        dropout=dropout,
+        bidirectional=spec.bidirectional,
+        proj_size=spec.proj_size,
+    )
+
+
+def _recurrent(layer: LSTM, x: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    output, (h, c) = layer(x, (state[0], state[1]) if state else None)
+    return output, h, c

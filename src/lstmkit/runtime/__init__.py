@@ -1,0 +1,46 @@
+"""Floor 2: torch-free inference from one file. NumPy in, NumPy out."""
+
+import os
+
+from lstmkit.runtime.forecast import ForecastConfig, ForecastModel
+from lstmkit.runtime.forecast_stream import ForecastStream
+from lstmkit.runtime.model import Model
+from lstmkit.runtime.model_file import FORMAT_VERSION, read_model, write_model
+from lstmkit.runtime.sequence import SequenceModel, Stream
+from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
+from lstmkit.spec import ModelFileError
+
+_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel}
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Load a model file for prediction and streaming, without torch.
+
+    Args:
+        path: A ``.safetensors`` file that lstmkit saved.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, of another kind, or of a newer format.
+    """
+    document, weights = read_model(path)
+    task = document.get("task")
+    if not isinstance(task, str) or task not in _TASKS:
+        raise ModelFileError(f"this lstmkit cannot run models of the task {task!r}; run: pip install --upgrade lstmkit")
+    return _TASKS[task](document, weights)
+
+
+__all__ = [
+    "FORMAT_VERSION",
+    "STAGE_KINDS",
+    "ForecastConfig",
+    "ForecastModel",
+    "ForecastStream",
+    "Model",
+    "SequenceModel",
+    "Stage",
+    "Stream",
+    "load",
+    "read_model",
+    "run_stages",
+    "write_model",
+]

@@ -1,0 +1,92 @@
+"""A loaded model: stages and weights, executed by NumPy in float32. No torch."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmkit.runtime.model_file import Document, Weights, write_model
+from lstmkit.runtime.stages import Stage, run_stages
+from lstmkit.spec import LSTMKitError, ModelFileError
+
+Array = NDArray[Any]
+StageWeights = dict[str, dict[str, Array]]
+
+
+class Model:
+    """What every loaded model has: its document, its stages, and ``run``.
+
+    Args:
+        document: The JSON document of a model file.
+        weights: Arrays by ``stage.parameter``.
+
+    Raises:
+        ModelFileError: the stages are not ones, or the weights are not those that the stages need.
+    """
+
+    def __init__(self, document: Document, weights: Mapping[str, Array]) -> None:
+        self.document = document
+        self.stages = read_stages(document)
+        self.weights = arrange_weights(self.stages, weights)
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The scores that the model was saved with."""
+        return dict(self.document.get("scores", {}))
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Execute all stages; every value by name."""
+        return run_stages(np, self.stages, self.weights, inputs)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file; see :func:`lstmkit.runtime.model_file.write_model`."""
+        write_model(path, self.document, flatten_weights(self.weights))
+
+
+def read_stages(document: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The stages of an untrusted document, with names that are unique and inputs that exist before them."""
+    described = document.get("stages")
+    if not isinstance(described, list) or not described:
+        raise ModelFileError("the model file is damaged: it lists no stages")
+    stages = tuple(Stage.from_dict(stage) for stage in described)  # pyright: ignore[reportUnknownVariableType]
+    names = [stage.name for stage in stages]
+    if len(set(names)) != len(names):
+        raise ModelFileError("the model file is damaged: two stages have one name")
+    return stages
+
+
+def arrange_weights(stages: tuple[Stage, ...], weights: Mapping[str, Array]) -> StageWeights:
+    """Nest weights by stage, and hold names and shapes against what the stages declare."""
+    arranged: StageWeights = {}
+    left = dict(weights)
+    for stage in stages:
+        arranged[stage.name] = {}
+        for short, shape in _declared_shapes(stage).items():
+            name = f"{stage.name}.{short}"
+            if name not in left:
+                raise ModelFileError(f"the model file is damaged: the weights {name!r} are missing")
+            array = left.pop(name)
+            if array.shape != shape:
+                raise ModelFileError(
+                    f"the model file is damaged: the weights {name!r} have the shape {array.shape}, expected {shape}"
+                )
+            arranged[stage.name][short] = np.asarray(array, np.float32)
+    if left:
+        raise ModelFileError(f"the model file is damaged: no stage uses the weights {', '.join(sorted(left)[:3])}")
+    return arranged
+
+
+def _declared_shapes(stage: Stage) -> dict[str, tuple[int, ...]]:
+    try:
+        return stage.parameter_shapes()
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, LSTMKitError):
+        raise ModelFileError(
+            f"the model file is damaged: the options of the stage {stage.name!r} make no sense"
+        ) from None
+
+
+def flatten_weights(weights: Mapping[str, Mapping[str, Array]]) -> Weights:
+    """The inverse of :func:`arrange_weights`."""
+    return {f"{stage}.{short}": array for stage, own in weights.items() for short, array in own.items()}
