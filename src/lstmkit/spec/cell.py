@@ -112,7 +112,8 @@ class CellSpec:
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(document) - known)
         if unknown:
-            raise OptionError(f"a cell cannot have the options {', '.join(map(repr, unknown))}; it knows: {', '.join(sorted(known))}")
+            strangers, names = ", ".join(map(repr, unknown)), ", ".join(sorted(known))
+            raise OptionError(f"a cell cannot have the options {strangers}; it knows: {names}")
         missing = sorted({"input_size", "hidden_size"} - set(document))
         if missing:
             raise OptionError(f"a cell needs {' and '.join(missing)}")

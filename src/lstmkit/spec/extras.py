@@ -11,7 +11,7 @@ from lstmkit.spec.errors import MissingExtraError
 # extra -> the modules that it brings and that lstmkit imports.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "accelerate", "rich"),
-    "forecast": ("narwhals", "pandas", "pyarrow", "statsforecast", "rich", "typer"),
+    "forecast": ("torch", "accelerate", "rich", "narwhals", "pandas", "pyarrow", "statsforecast", "typer"),
     "plot": ("matplotlib",),
 }
 

@@ -1,0 +1,122 @@
+"""The doctor, and what every verb shares: exit codes and one-sentence errors."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import pytest
+
+from lstmkit import cli
+from lstmkit.cli import doctor
+from lstmkit.runtime.native import NativeStatus
+from lstmkit.spec import EXTRAS, DataError
+
+ABSENT = NativeStatus(False, "it was not built", None, (), (), None, 2)
+
+
+def lstmkit(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from lstmkit.cli import main; sys.exit(main())"
+    env = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=env, check=False)
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(doctor, "_version", lambda package: version(package) if package in doctor._BASE else None)
+    monkeypatch.setattr(doctor, "native_status", lambda: ABSENT)
+    return
+
+
+def test_doctor__matches_metadata() -> None:
+    report = json.loads(lstmkit("doctor", "--json").stdout)
+    assert report["packages"]["torch"] == version("torch")
+    assert report["native"]["threads"] == len(os.sched_getaffinity(0))
+    assert {extra["name"] for extra in report["extras"]} == set(EXTRAS)
+
+
+def test_doctor__never_imports_what_it_reports() -> None:
+    code = "import sys; from lstmkit.cli import main; main(['doctor']); print('torch' in sys.modules, 'typer' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "False False"
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_doctor__preserves_base_install(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for extra in EXTRAS:
+        assert f"pip install 'lstmkit[{extra}]'" in text
+    assert "unusable: it was not built" in text
+    assert "install a C++17 compiler" in text
+    assert "torch         no" in text
+
+
+def test_doctor__rejects_unknown_option() -> None:
+    result = lstmkit("doctor", "--jsn")
+    assert result.returncode == 2
+    assert "--jsn" in result.stderr
+
+
+def test_doctor__rejects_unknown_instruction_set() -> None:
+    result = lstmkit("doctor", LSTMKIT_ISA="mmx")
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr
+
+
+def test_version__equals_metadata() -> None:
+    assert lstmkit("--version").stdout == f"lstmkit {version('lstmkit')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["docter"], "did you mean 'doctor'?"), (["xyz"], "known: forecast, doctor")]
+)
+def test_main__rejects_unknown_verb(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_main__equals_usage_error__without_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "doctor" in capsys.readouterr().out
+
+
+def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_it(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(doctor, "run", raise_it)
+
+
+def test_main__rejects_bad_input_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(DataError("column 'y' is missing"), monkeypatch)
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr() == ("", "lstmkit: column 'y' is missing\n")
+    with pytest.raises(DataError):
+        cli.main(["--debug", "doctor"])
+    monkeypatch.setenv("LSTMKIT_DEBUG", "1")
+    with pytest.raises(DataError):
+        cli.main(["doctor"])
+
+
+def test_main__equals_130__interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fail_with(KeyboardInterrupt(), monkeypatch)
+    assert cli.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "lstmkit: interrupted\n"
+
+
+def test_main__rejects_verb__without_typer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "typer", None)
+    assert cli.main(["forecast"]) == 1
+    assert "pip install 'lstmkit[forecast]'" in capsys.readouterr().err
+
+
+def test_main__never_complains__reader_gone() -> None:
+    code = "import sys; from lstmkit.cli import main; sys.exit(main(['doctor']))"
+    script = f'{sys.executable} -c "{code}" | true'
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
