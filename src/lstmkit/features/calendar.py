@@ -31,7 +31,9 @@ def calendar_names(frequency: Frequency) -> tuple[str, ...]:
     return tuple(f"{cycle}_{wave}" for cycle in calendar_cycles(frequency) for wave in ("sin", "cos"))
 
 
-def calendar_features(timestamps: Integers, frequency: Frequency, dtype: type = np.float32) -> NDArray[np.floating]:
+def calendar_features(
+    timestamps: Integers, frequency: Frequency, dtype: type[np.floating] = np.float32
+) -> NDArray[np.floating]:
     """Sine and cosine of each cycle's phase.
 
     The day counts its seconds, the week its whole days from Monday, the year its whole days (of
