@@ -74,8 +74,8 @@ def run_layer(
 def _run_direction(
     xp: Namespace, w: Weights, x: Array, h: Array, c: Array, steps: Steps, *, backwards: bool, cells: bool, gates: bool
 ) -> tuple[Array, ...]:
-    T, B, I = x.shape
-    from_input = input_share(x.reshape(T * B, I), w).reshape(T, B, -1)
+    T, B = x.shape[:2]
+    from_input = input_share(x.reshape(T * B, x.shape[2]), w).reshape(T, B, w.input.shape[0])
     outputs, all_cells, all_gates = [None] * T, [None] * T, [None] * T
     for t in reversed(range(T)) if backwards else range(T):
         h, c = _reset(xp, h, c, steps.resets, t + 1 if backwards else t)

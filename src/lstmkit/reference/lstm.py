@@ -34,3 +34,29 @@ def lstm_step(
     if w.projection is not None:
         h = h @ w.projection.T
     return h, c, (i, f, g, o)
+
+
+def lstm_step_backward(
+    xp: Namespace,
+    dh: Array,
+    dc: Array,
+    gates: Array,
+    c_before: Array,
+    tanh_c: Array,
+    w: Weights,
+    dgates: Array | None = None,
+) -> tuple[Array, Array]:
+    """Gradients of one step with respect to its pre-activations ``(B, 4H)`` and the cell state before it ``(B, H)``.
+
+    Shape:
+        - dh: ``(B, R)``; dc, c_before, tanh_c: ``(B, H)``; gates, dgates: ``(4, B, H)``, after the activation
+    """
+    i, f, g, o = gates
+    if w.projection is not None:
+        dh = dh @ w.projection
+    dc = dc + dh * o * (1 - tanh_c * tanh_c)
+    di, df, dg, do = dc * g, dc * c_before, dc * i, dh * tanh_c
+    if dgates is not None:
+        di, df, dg, do = di + dgates[0], df + dgates[1], dg + dgates[2], do + dgates[3]
+    dz = xp.concatenate([di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o)], 1)
+    return dz, dc * f

@@ -1,0 +1,115 @@
+"""Which engine runs a case, as a pure function that can say why."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lstmkit.spec import EngineError, OptionError
+
+# In order of preference. ``native`` is named so that its absence can be explained.
+ENGINES = ("native", "torch", "reference")
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """One case: what the choice depends on, and nothing else.
+
+    Args:
+        device: torch's device type, ``cpu`` or ``cuda``.
+        dtype: Name of the numbers' type, such as ``float32``.
+        lengths: Whether rows have lengths of their own.
+        resets: Whether states are reset inside the sequence.
+        cells: Whether the cell states of every step are wanted.
+        gates: Whether the gate activations of every step are wanted.
+        transforms: Whether torch.func transforms (vmap, grad, jvp) are active.
+        native_available: Whether the native core was built.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    lengths: bool = False
+    resets: bool = False
+    cells: bool = False
+    gates: bool = False
+    transforms: bool = False
+    native_available: bool = False
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine that runs, why, and why each other one that is preferred to it does not."""
+
+    engine: str
+    reason: str
+    rejected: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __str__(self) -> str:
+        """One line per engine: the chosen one first, then the rejected ones."""
+        rejected = (f"not {engine}: {reason}" for engine, reason in self.rejected.items())
+        return "\n".join([f"{self.engine}: {self.reason}", *rejected])
+
+
+def choose_engine(request: EngineRequest, engine: str | None = None) -> EngineChoice:
+    """Choose the engine for a case; ``engine`` insists on one.
+
+    Raises:
+        EngineError: the engine that was insisted on cannot do this case; the message says why.
+        OptionError: there is no engine of that name.
+
+    Example:
+        >>> print(choose_engine(EngineRequest(resets=True)))
+        reference: the equations as torch operations; they do every case
+        not native: the native kernels are not part of this version
+        not torch: ATen has no resets inside a sequence
+    """
+    check_engine(engine)
+    rejected: dict[str, str] = {}
+    for name in ENGINES:
+        obstacle = _OBSTACLES[name](request)
+        if obstacle is None and engine in (None, name):
+            reason = _REASONS[name] if engine is None else f"it was asked for; {_REASONS[name]}"
+            return EngineChoice(name, reason, rejected)
+        if name == engine:
+            raise EngineError(
+                f"the engine {name!r} cannot run this: {obstacle}; leave engine=None to let one be chosen"
+            )
+        rejected[name] = obstacle or f"engine={engine!r} was asked for"
+    raise EngineError("no engine can run this")
+
+
+def check_engine(engine: str | None) -> None:
+    """Raise an OptionError unless ``engine`` is None or the name of an engine."""
+    if engine is not None and engine not in ENGINES:
+        raise OptionError(f"no engine is called {engine!r}; there are: {', '.join(ENGINES)}")
+
+
+def _native_obstacle(request: EngineRequest) -> str | None:
+    return "the native kernels are not part of this version"
+
+
+def _torch_obstacle(request: EngineRequest) -> str | None:
+    if request.transforms:
+        return "ATen's LSTM has no rules for torch.func transforms"
+    if request.resets:
+        return "ATen has no resets inside a sequence"
+    if request.cells:
+        return "ATen does not return the cell states of every step"
+    if request.gates:
+        return "ATen does not return the gates"
+    return None
+
+
+def _reference_obstacle(request: EngineRequest) -> str | None:
+    return None
+
+
+_OBSTACLES: dict[str, Callable[[EngineRequest], str | None]] = {
+    "native": _native_obstacle,
+    "torch": _torch_obstacle,
+    "reference": _reference_obstacle,
+}
+
+_REASONS = {
+    "native": "the fastest on CPUs",
+    "torch": "ATen, on GPUs with cuDNN, runs the whole stack in one call",
+    "reference": "the equations as torch operations; they do every case",
+}
