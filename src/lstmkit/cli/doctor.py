@@ -96,34 +96,30 @@ def as_text(report: Report) -> str:
 
 
 def _engines(versions: dict[str, str | None], native: NativeStatus) -> tuple[Engine, ...]:
-    torch = (
-        f"torch {versions['torch']}"
-        if versions["torch"]
-        else f"torch is not installed; run: {install_command('train')}"
-    )
     core = "the core works, but holds no LSTM kernels yet" if native.available else native.reason
+    found = versions["torch"]
+    torch = f"torch {found}" if found else f"torch is not installed; run: {install_command('train')}"
     return (
         Engine("reference", True, "the equations in NumPy"),
         Engine("native", False, core),
-        Engine("torch", versions["torch"] is not None, torch),
+        Engine("torch", found is not None, torch),
     )
 
 
 def _native_lines(native: NativeStatus) -> list[str]:
-    threads = f"  {'threads':<13} {native.threads}"
-    if not native.available:
-        return [
-            f"  unusable: {native.reason}",
+    lines = [] if native.available else [f"  unusable: {native.reason}"]
+    if native.version is None:
+        lines += [
             "  It costs nothing yet: in this version all the work is done by NumPy and torch.",
             f"  To build it, install a C++17 compiler, then run: {_REINSTALL}",
-            threads,
         ]
-    return [
-        f"  {'compiled for':<13} {', '.join(native.compiled)}",
-        f"  {'machine has':<13} {', '.join(native.found)}",
-        f"  {'in use':<13} {native.active}",
-        threads,
-    ]
+    else:
+        lines += [
+            f"  {'compiled for':<13} {', '.join(native.compiled)}",
+            f"  {'machine has':<13} {', '.join(native.found)}",
+            f"  {'in use':<13} {native.active or '-'}",
+        ]
+    return [*lines, f"  {'threads':<13} {native.threads}"]
 
 
 def _extra(name: str, versions: dict[str, str | None]) -> Extra:
