@@ -21,7 +21,7 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the weights after ``step`` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averages, self._weights, 1 - decay)  # pyright: ignore[reportPrivateUsage]
+        torch._foreach_lerp_(self._averages, self._weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     def swap(self) -> None:
         """Exchange the module's weights and the averages."""

@@ -1,7 +1,7 @@
 """The border to Hugging Face Accelerate: device, precision, processes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from lstmkit.spec.errors import OptionError
 from lstmkit.training.config import TrainingConfig
@@ -33,7 +34,6 @@ class Machine:
             self.accelerator = self._accelerator()
             self.prepared = self.accelerator.prepare_model(self.module)
             self.optimizer = _optimizer(self.module, self.config)
-            self._stepper = self.accelerator.prepare_optimizer(self.optimizer)
         except BaseException:
             self.__exit__()
             raise
@@ -63,18 +63,24 @@ class Machine:
         value = loss(self.prepared, to_device(batch, self.device))
         if not isinstance(value, Tensor) or value.ndim or not value.requires_grad:
             raise OptionError(f"loss must return a scalar tensor that depends on the weights, not {_describe(value)}")
-        self.accelerator.backward(value)
+        # Accelerate's own backward and optimizer wrappers search the file system for packages in every step.
+        (value if self.scaler is None else self.scaler.scale(value)).backward()
         return value
 
     def update(self, loss: Tensor, learning_rate: float) -> Tensor:
         """Clip and take one step, unless loss or gradient are not finite; 1.0 on the device if so, else 0.0."""
-        norm = self.accelerator.clip_grad_norm_(self._weights, self._clip)
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        norm = clip_grad_norm_(self._weights, self._clip)
         skipped = ((norm + self._mean(loss.detach())) * 0).isnan().float()
-        if self.scaler is None:
-            self.optimizer.found_inf = skipped  # the fused kernel skips by itself, so nobody waits
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self._stepper.step()
+        if self.scaler is None:
+            vars(self.optimizer)["found_inf"] = skipped  # the fused kernel skips by itself, so nobody waits
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return skipped
 
@@ -116,7 +122,7 @@ class Machine:
             self.scaler.load_state_dict(scaler_numbers)
 
     def _mean(self, value: Tensor) -> Tensor:
-        return value if self.processes == 1 else self.accelerator.reduce(value, reduction="mean")  # pyright: ignore
+        return value if self.processes == 1 else cast(Tensor, self.accelerator.reduce(value, reduction="mean"))
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -138,11 +144,16 @@ def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimiz
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     if not weights:
         raise OptionError("the module has no weights to train: none of its parameters requires a gradient")
-    groups = [
-        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate, fused=True)
+    return torch.optim.AdamW(_groups(weights, config.weight_decay), lr=config.learning_rate, fused=True)
+
+
+def _groups(weights: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay, biases and gains do not. One group is faster than two, so without decay it is one."""
+    if weight_decay == 0:
+        return [{"params": weights, "weight_decay": 0.0}]
+    matrices, vectors = ([w for w in weights if (w.ndim >= 2) is wanted] for wanted in (True, False))
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 def _describe(value: object) -> str:
