@@ -114,9 +114,19 @@ def _order(codes: NDArray[np.integer], timestamps: Integers) -> NDArray[np.intp]
         order = np.argsort(codes, kind="stable")
         codes, timestamps = codes[order], timestamps[order]
     if ((timestamps[1:] < timestamps[:-1]) & (codes[1:] == codes[:-1])).any():
-        within = np.lexsort((timestamps, codes))
+        within = _lexsort(codes, timestamps)
         order = within if order is None else order[within]
     return order
+
+
+def _lexsort(codes: NDArray[np.integer], timestamps: Integers) -> NDArray[np.intp]:
+    """By series, then time; one sort of joint keys where they fit 63 bits, which is several times faster."""
+    first = int(timestamps.min())
+    divisor = int(np.gcd.reduce(timestamps - first)) or 1
+    span = (int(timestamps.max()) - first) // divisor + 1
+    if span * (int(codes.max()) + 1) >= 2**63 or int(timestamps.max()) - first >= 2**63:
+        return np.lexsort((timestamps, codes))
+    return np.argsort(codes.astype(np.int64) * span + (timestamps - first) // divisor, kind="stable")
 
 
 def _reject_duplicates(rows: _Rows) -> None:
@@ -142,8 +152,8 @@ def _reject_off_grid(rows: _Rows, phases: Integers, frequency: Frequency) -> Non
     away = str(step) if rows.kind.integer else _duration(step)
     raise DataError(
         f"series {rows.series_of(row)} is irregular: row {rows.table_row(row)} ({rows.time(row)}) comes {away} after "
-        f"the row before, which is no whole number of steps of {str(frequency)!r}; resample the series to a regular step, "
-        "or give the right step with frequency="
+        f"the row before, which is no whole number of steps of {str(frequency)!r}; resample the series to a regular "
+        "step, or give the right step with frequency="
     )
 
 

@@ -9,7 +9,7 @@ from lstmkit.spec import DataError, import_extra
 
 
 def arrow_column(frame: Any, name: str) -> Any:
-    """One column of a narwhals frame as one pyarrow array, categories decoded.
+    """One column of a narwhals frame as one pyarrow array.
 
     Raises:
         DataError: the column mixes types.
@@ -20,9 +20,8 @@ def arrow_column(frame: Any, name: str) -> Any:
         column = series.to_arrow()
     except (pyarrow.ArrowException, TypeError, OverflowError):
         raise DataError(_mixture(name, series.to_list())) from None
-    column = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    if isinstance(column, pyarrow.ChunkedArray):
+        column = column.unify_dictionaries().combine_chunks()
     if pyarrow.types.is_binary(column.type):
         raise DataError(f"column {name!r} holds bytes, not text; is the file in another encoding than UTF-8?")
     return column
@@ -50,15 +49,30 @@ def identity(column: Any, name: str) -> tuple[NDArray[np.integer], Any]:
         DataError: an id is missing.
     """
     reject_missing(column, name)
-    encoded = column.dictionary_encode()
-    codes = np.asarray(encoded.indices)
-    return codes.astype(np.min_scalar_type(max(len(encoded.dictionary) - 1, 0))), encoded.dictionary
+    if not import_extra("pyarrow", "forecast").types.is_dictionary(column.type):
+        encoded = column.dictionary_encode()
+        codes, values = np.asarray(encoded.indices), encoded.dictionary
+    else:
+        codes, values = _by_first_appearance(np.asarray(column.indices), column.dictionary)
+    return codes.astype(np.min_scalar_type(max(len(values) - 1, 0))), values
+
+
+def _by_first_appearance(codes: NDArray[np.integer], values: Any) -> tuple[NDArray[np.integer], Any]:
+    """Renumber codes whose dictionary stands in another order or has entries that no row uses."""
+    first = np.full(len(values), len(codes))
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    order = np.argsort(first, kind="stable")
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(len(order))
+    used = int((first < len(codes)).sum())
+    return ranks[codes], values.take(import_extra("pyarrow", "forecast").array(order[:used]))
 
 
 def is_text(column: Any) -> bool:
-    """Whether a pyarrow column holds text."""
+    """Whether a pyarrow column holds text, or codes of texts."""
     types = import_extra("pyarrow", "forecast").types
-    return types.is_string(column.type) or types.is_large_string(column.type) or types.is_string_view(column.type)
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
 def numbers(column: Any, name: str, dtype: Any) -> NDArray[np.floating]:
@@ -69,6 +83,8 @@ def numbers(column: Any, name: str, dtype: Any) -> NDArray[np.floating]:
     """
     pyarrow = import_extra("pyarrow", "forecast")
     types = pyarrow.types
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if is_text(column):
         column = _numbers_from_text(column, name)
     kind = column.type

@@ -34,7 +34,11 @@ class Layout:
         narwhals = import_extra("narwhals", "forecast")
         empty = frame.select([name for name in (id_column, time_column) if name is not None]).head(0)
         if from_file:
-            empty = narwhals.from_native(empty.to_arrow().to_pandas(), eager_only=True)
+            decoded = [
+                empty[name].cast(narwhals.String) if empty[name].dtype == narwhals.Categorical else empty[name]
+                for name in empty.columns
+            ]
+            empty = narwhals.from_native(empty.select(decoded).to_arrow().to_pandas(), eager_only=True)
         return cls(empty, id_column, time_column, kind)
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmkit.data.columns import arrow_column, first_row, is_text, reject_missing
+from lstmkit.data.columns import arrow_column, first_row, identity, is_text, reject_missing
 from lstmkit.data.dates import parse_dates
 from lstmkit.spec import DataError, import_extra
 
@@ -49,6 +49,8 @@ def read_times(frame: Any, name: str) -> tuple[NDArray[np.int64], TimeKind]:
     reject_missing(column, name)
     if is_text(column):
         return _from_text(column, name)
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if types.is_integer(column.type) or types.is_floating(column.type):
         return _whole_numbers(column, name), TimeKind(integer=True)
     if not (types.is_timestamp(column.type) or types.is_date(column.type)):
@@ -82,12 +84,10 @@ def _nanoseconds(column: Any, name: str) -> NDArray[np.int64]:
 def _from_text(column: Any, name: str) -> tuple[NDArray[np.int64], TimeKind]:
     pyarrow = import_extra("pyarrow", "forecast")
     compute = import_extra("pyarrow.compute", "forecast")
-    column = compute.utf8_trim_whitespace(column)
-    if compute.all(compute.match_substring_regex(column, r"^[+-]?\d{1,18}$")).as_py():
-        return _whole_numbers(column.cast(pyarrow.int64()), name), TimeKind(integer=True)
-    encoded = column.dictionary_encode()
-    codes = np.asarray(encoded.indices)
-    texts = encoded.dictionary
+    codes, texts = identity(column, name)
+    texts = compute.utf8_trim_whitespace(texts)
+    if compute.all(compute.match_substring_regex(texts, r"^[+-]?\d{1,18}$")).as_py():
+        return _whole_numbers(texts.cast(pyarrow.int64()), name)[codes], TimeKind(integer=True)
     # Codes count up at each first appearance, so the row of a text can be found again.
     timestamps, zone = parse_dates(texts, name, lambda code: first_row(codes == code))
     if zone is None:
