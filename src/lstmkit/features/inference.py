@@ -61,7 +61,9 @@ def _mode(steps: NDArray[np.int64]) -> int:
 
 
 def _infer_months(timestamps: Integers, inside: NDArray[np.bool_]) -> Frequency | None:
-    for unit in ("MS", "ME"):
+    """Days from the 29th on count from the end of the month, as the 31st of December does in yearly data."""
+    late = int(split(timestamps[:1], Frequency(1, "MS"))[1][0]) >= 28 * DAY
+    for unit in ("ME", "MS") if late else ("MS", "ME"):
         months, phases = split(timestamps, Frequency(1, unit))
         if not np.diff(phases)[inside].any():
             return Frequency(_mode(np.diff(months)[inside]), unit)
