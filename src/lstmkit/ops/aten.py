@@ -1,6 +1,7 @@
 """The engine ``torch``: ATen's LSTM, on GPUs with cuDNN."""
 
 import warnings
+from functools import cache
 from typing import NamedTuple, cast
 
 import torch
@@ -21,7 +22,6 @@ class AtenOptions(NamedTuple):
     projection: bool
     dropout: float = 0.0
     training: bool = False
-    batch_first: bool = False
 
 
 def run_aten(
@@ -29,8 +29,10 @@ def run_aten(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run a whole stack over equally long rows ``x (T, B, I)``."""
     o = options
+    if o.projection:
+        _silence_projection()
     return torch.lstm(  # pyright: ignore
-        x, (h, c), weights, o.bias, o.num_layers, o.dropout, o.training, o.bidirectional, o.batch_first
+        x, (h, c), weights, o.bias, o.num_layers, o.dropout, o.training, o.bidirectional, False
     )
 
 
@@ -41,6 +43,8 @@ def run_aten_packed(
     if packed.sorted_indices is not None:
         h, c = h.index_select(1, packed.sorted_indices), c.index_select(1, packed.sorted_indices)
     o = options
+    if o.projection:
+        _silence_projection()
     data, h, c = torch.lstm(  # pyright: ignore
         packed.data, packed.batch_sizes, (h, c), weights, o.bias, o.num_layers, o.dropout, o.training, o.bidirectional
     )
@@ -57,3 +61,13 @@ def run_aten_lengths(
     packed, h, c = run_aten_packed(packed, h, c, weights, options)
     output, _ = pad_packed_sequence(packed, total_length=x.shape[0])
     return cast(Tensor, output), h, c
+
+
+@cache
+def _silence_projection() -> None:
+    """Let ATen say once, unheard, that oneDNN has no projections: it is no news to a caller."""
+    shapes = [(8, 1), (8, 1), (8,), (8,), (1, 2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = AtenOptions(1, bias=True, bidirectional=False, projection=False)
+        run_aten(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1, 1, 2), [*map(torch.zeros, shapes)], run)

@@ -1,0 +1,106 @@
+"""From what torch.nn.LSTM accepts to one time-major batch, and back."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lstmkit.reference import check_lengths, check_sequence
+from lstmkit.spec import CellSpec, OptionError, ShapeError
+
+
+class Case(NamedTuple):
+    """One batch, time-major."""
+
+    x: Tensor  # (T, B, I)
+    hx: tuple[Tensor, Tensor] | None  # (L*D, B, R), (L*D, B, H)
+    lengths: Tensor | None  # (B,)
+    resets: Tensor | None  # (T, B)
+
+
+class Layout(NamedTuple):
+    """How the caller arranges batch and time."""
+
+    batched: bool
+    batch_first: bool
+
+    def time_major(self, x: Tensor) -> Tensor:
+        """The caller's input or resets with time first and a batch axis."""
+        if not self.batched:
+            return x.unsqueeze(1)
+        return x.transpose(0, 1) if self.batch_first else x
+
+    def like_caller(self, x: Tensor) -> Tensor:
+        """The inverse of :meth:`time_major`."""
+        if not self.batched:
+            return x.squeeze(1)
+        return x.transpose(0, 1) if self.batch_first else x
+
+
+def arrange(
+    spec: CellSpec,
+    batch_first: bool,
+    x: Tensor,
+    hx: Sequence[Tensor] | None,
+    lengths: Tensor | Sequence[int] | None,
+    resets: Tensor | None,
+) -> tuple[Case, Layout]:
+    """Check what came and bring it into one form.
+
+    Raises:
+        ShapeError: a shape, dtype or device does not fit.
+        OptionError: lengths for a sequence without a batch.
+    """
+    if x.dim() not in (2, 3):
+        raise ShapeError(f"the input must have 2 dimensions (unbatched) or 3, not {x.dim()}")
+    layout = Layout(batched=x.dim() == 3, batch_first=batch_first)
+    if lengths is not None:
+        if not layout.batched:
+            raise OptionError("an unbatched sequence has no padding; cut it to its length instead of giving lengths")
+        lengths = torch.as_tensor(lengths)
+    if resets is not None:
+        _expect_dimensions("resets", resets, x.dim() - 1)
+        resets = layout.time_major(resets).to(x.device)
+    case = Case(layout.time_major(x), arrange_state(hx, layout.batched), lengths, resets)
+    check_sequence(spec, case.x, case.hx, case.lengths, case.resets)
+    if case.lengths is not None and not torch.compiler.is_compiling():
+        check_lengths(case.lengths, case.x.shape[0])
+    return case, layout
+
+
+def arrange_state(hx: Sequence[Tensor] | None, batched: bool) -> tuple[Tensor, Tensor] | None:
+    """The initial state with a batch axis.
+
+    Raises:
+        ShapeError: it is not a pair of tensors with as many dimensions as the input.
+    """
+    if hx is None:
+        return None
+    if isinstance(hx, Tensor) or len(hx) != 2:
+        raise ShapeError("hx must be the pair (h, c) of tensors")
+    h, c = hx
+    for name, value in (("h", h), ("c", c)):
+        _expect_dimensions(name, value, 3 if batched else 2)
+    return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
+
+
+def check_numbers(x: Tensor, hx: tuple[Tensor, Tensor] | None, weight: Tensor) -> None:
+    """Input, state and weights live on one device and, outside autocast, have one dtype.
+
+    Raises:
+        ShapeError: they do not.
+    """
+    mixed = torch.is_autocast_enabled(x.device.type)
+    for name, value in (("input", x), ("h", hx[0] if hx else x), ("c", hx[1] if hx else x)):
+        if value.device != weight.device:
+            raise ShapeError(f"the {name} is on {value.device}, the weights are on {weight.device}; move one of them")
+        if value.dtype != weight.dtype and not mixed:
+            raise ShapeError(
+                f"the {name} has dtype {value.dtype}, the weights have {weight.dtype}; convert one of them"
+            )
+
+
+def _expect_dimensions(name: str, value: Tensor, count: int) -> None:
+    if value.dim() != count:
+        raise ShapeError(f"{name} must have {count} dimensions beside this input, not {value.dim()}")

@@ -1,0 +1,335 @@
+"""The LSTM layer: torch.nn.LSTM's face over every engine."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from lstmkit.nn import initialisers
+from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, check_numbers
+from lstmkit.nn.options import check_initialisation, check_options
+from lstmkit.nn.run import Stack, State, pack_like, run_layers, run_torch, run_torch_packed, unpack
+from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine
+from lstmkit.reference import LayerResult, check_state, name_gates
+from lstmkit.spec import CellSpec, OptionError, ShapeError
+
+
+class Trace(NamedTuple):
+    """What happened inside: per layer, and laid out like the output. None where it was not asked for.
+
+    Shape:
+        - cells: ``(T, B, D*H)`` per layer
+        - gates: ``(T, B, D*H)`` per layer and gate letter, after the activation
+    """
+
+    cells: tuple[Tensor, ...] | None
+    gates: tuple[dict[str, Tensor], ...] | None
+
+
+class LSTM(nn.Module):
+    r"""Long Short-Term Memory: torch.nn.LSTM, and what it cannot do.
+
+    .. math::
+        i_t &= \sigma(W_{xi} x_t + W_{hi} h_{t-1} + b_i) \\
+        f_t &= \sigma(W_{xf} x_t + W_{hf} h_{t-1} + b_f) \\
+        g_t &= \tanh(W_{xg} x_t + W_{hg} h_{t-1} + b_g) \\
+        o_t &= \sigma(W_{xo} x_t + W_{ho} h_{t-1} + b_o) \\
+        c_t &= f_t \odot c_{t-1} + i_t \odot g_t \\
+        h_t &= o_t \odot \tanh(c_t)
+
+    Constructor, ``state_dict`` and results up to ``dtype`` are torch.nn.LSTM's, so the import is all
+    that changes. The weights are ordinary tensors at all times: tie, normalise, prune or replace them.
+
+    Args:
+        input_size: Features per time step, ``I``.
+        hidden_size: Units per layer and direction, ``H``.
+        num_layers: Stacked layers, ``L``.
+        bias: Whether the gates have biases.
+        batch_first: Whether input and output are ``(B, T, ...)`` instead of ``(T, B, ...)``.
+        dropout: Probability in [0, 1] of zeroing a unit *between* layers.
+        bidirectional: Whether a second direction reads the sequence from its end.
+        proj_size: Size ``P`` of the projected hidden state; 0 means no projection.
+        device: Where the parameters are made.
+        dtype: Type of the parameters.
+        forget_bias: What the forget gate's two biases add up to at the start; None leaves them to ``init``.
+        init: ``"torch"`` (uniform), ``"orthogonal"`` (recurrent weights, per gate) or ``"chrono"``
+            (memories spread over 1 to ``t_max`` steps).
+        t_max: The longest dependence in time steps, for ``init="chrono"``.
+        learn_initial_state: Add the parameters ``h_0 (L*D, R)`` and ``c_0 (L*D, H)``, used where no
+            ``hx`` is given. They start at zero.
+        engine: Insist on ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
+
+    Shape:
+        - input: ``(T, B, I)``, ``(B, T, I)`` if ``batch_first``, ``(T, I)`` unbatched, or a PackedSequence
+        - output: ``(T, B, D*R)`` alike, with ``D`` directions and ``R`` = ``P`` or ``H``
+        - h: ``(L*D, B, R)``; c: ``(L*D, B, H)``; without ``B`` if unbatched
+
+    Raises:
+        OptionError: an option has an impossible value, or two exclude each other.
+
+    Source: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000); projection: Sak,
+        Senior & Beaufays (2014).
+
+    Example:
+        >>> layer = LSTM(input_size=10, hidden_size=20, num_layers=2, batch_first=True)
+        >>> output, (h, c) = layer(torch.randn(5, 3, 10))
+        >>> output.shape
+        torch.Size([5, 3, 20])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        forget_bias: float | None = None,
+        init: str = "torch",
+        t_max: float | None = None,
+        learn_initial_state: bool = False,
+        engine: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
+        check_engine(engine)
+        check_options(self.spec, batch_first, dropout)
+        check_initialisation(self.spec, init, forget_bias, t_max)
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.forget_bias = forget_bias
+        self.init = init
+        self.t_max = t_max
+        self.learn_initial_state = learn_initial_state
+        self.engine = engine
+        shapes = self.spec.parameter_shapes()
+        if learn_initial_state:
+            rows = num_layers * self.spec.num_directions
+            shapes |= {"h_0": (rows, self.spec.state_size), "c_0": (rows, hidden_size)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, as ``init`` and ``forget_bias`` say."""
+        for name, parameter in self.named_parameters():
+            if name in ("h_0", "c_0"):
+                nn.init.zeros_(parameter)
+            else:
+                initialisers.uniform_(parameter, self.hidden_size)
+        for layer in range(self.num_layers):
+            for suffix in self.spec.layer_suffixes(layer):
+                self._reset_direction(suffix)
+
+    def _reset_direction(self, suffix: str) -> None:
+        if self.init == "orthogonal":
+            initialisers.orthogonal_(getattr(self, f"weight_hh{suffix}"))
+        if self.bias:
+            biases = getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")
+            if self.init == "chrono":
+                initialisers.chrono_(*biases, float(self.t_max or 0))
+            if self.forget_bias is not None:
+                initialisers.forget_bias_(*biases, self.forget_bias)
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Sequence[Tensor] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
+        return_cells: bool = False,
+        return_gates: bool = False,
+    ) -> Any:
+        """Run the layer; returns ``output, (h, c)``, and a :class:`Trace` third if cells or gates are asked for.
+
+        Args:
+            input: The sequences.
+            hx: The pair (h, c) before the first step; None is zero, or learnt.
+            lengths: Real steps of each row, on any device. Steps beyond are neither read nor written: their
+                output is zero, ``h`` and ``c`` are those at the last real step, and the second direction starts there.
+            resets: True where a new sequence begins inside a row: the state is zeroed between the step
+                before and this one, in both directions.
+            return_cells: Also return the cell states of every step.
+            return_gates: Also return the gates of every step, after their activation.
+
+        Shape:
+            - lengths: ``(B,)`` in ``1..T``; resets: bool, the input's shape without its last axis
+
+        Raises:
+            ShapeError: a shape, dtype or device does not fit; the message shows both sides.
+            OptionError: options that exclude each other.
+            EngineError: the engine that was insisted on cannot do this.
+        """
+        extras = {"resets": resets is not None, "return_cells": return_cells, "return_gates": return_gates}
+        if isinstance(input, PackedSequence):
+            _refuse_extras(lengths=lengths is not None, **extras)
+            return self._forward_packed(input, hx)
+        case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
+        state = self._state(case.x, case.hx, case.x.shape[1])
+        engine = self._choose(case.x, lengths=lengths is not None, **extras).engine
+        if engine == "torch" and not torch.compiler.is_compiling():
+            output, h, c = run_torch(self._stack(), case, state)
+            return layout.like_caller(output), _caller_state(h, c, layout)
+        stack = self._stack()
+        output, h, c, results = run_layers(stack, case, state, engine=engine, cells=return_cells, gates=return_gates)
+        result = layout.like_caller(output), _caller_state(h, c, layout)
+        return (*result, self._trace(results, layout)) if return_cells or return_gates else result
+
+    def _forward_packed(self, packed: PackedSequence, hx: Sequence[Tensor] | None) -> tuple[PackedSequence, State]:
+        if packed.data.dim() != 2 or packed.data.shape[1] != self.input_size:
+            raise ShapeError(f"the packed data must have shape (N, {self.input_size}), not {tuple(packed.data.shape)}")
+        batch = int(packed.batch_sizes[0])
+        hx = arrange_state(hx, batched=True)
+        check_state(self.spec, hx, batch)
+        state = self._state(packed.data, hx, batch)
+        engine = self._choose(packed.data, lengths=True).engine
+        if engine == "torch":
+            output, h, c = run_torch_packed(self._stack(), packed, state)
+            return output, (h, c)
+        x, lengths = unpack(packed)
+        padded, h, c, _ = run_layers(self._stack(), Case(x, None, lengths, None), state, engine=engine)
+        return pack_like(padded, lengths, packed), (h, c)
+
+    def _state(self, x: Tensor, hx: State | None, batch: int) -> State:
+        check_numbers(x, hx, self.weight_ih_l0)
+        if hx is not None:
+            return hx
+        if self.learn_initial_state:
+            h, c = (value[:, None].expand(-1, batch, -1) for value in (self.h_0, self.c_0))
+            return h.contiguous(), c.contiguous()
+        rows = self.num_layers * self.spec.num_directions
+        return x.new_zeros(rows, batch, self.spec.state_size), x.new_zeros(rows, batch, self.hidden_size)
+
+    def _stack(self) -> Stack:
+        return Stack(self.spec, self._weights(), self.dropout, self.training)
+
+    def _weights(self) -> list[list[Tensor]]:
+        """Per layer, direction after direction; looked up anew, because people replace them."""
+        kinds = self._kinds()
+        return [
+            [getattr(self, kind + suffix) for suffix in self.spec.layer_suffixes(layer) for kind in kinds]
+            for layer in range(self.num_layers)
+        ]
+
+    def _kinds(self) -> list[str]:
+        biases = ["bias_ih", "bias_hh"] if self.bias else []
+        return ["weight_ih", "weight_hh", *biases, *(["weight_hr"] if self.proj_size else [])]
+
+    def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
+        cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
+        gates = [
+            {letter: layout.like_caller(value) for letter, value in name_gates(self.spec, r.gates).items()}
+            for r in results
+            if r.gates is not None
+        ]
+        return Trace(tuple(cells) or None, tuple(gates) or None)
+
+    def _choose(
+        self, x: Tensor, *, lengths: bool, resets: bool = False, return_cells: bool = False, return_gates: bool = False
+    ) -> EngineChoice:
+        request = EngineRequest(
+            device=x.device.type,
+            dtype=str(x.dtype).removeprefix("torch."),
+            lengths=lengths,
+            resets=resets,
+            cells=return_cells,
+            gates=return_gates,
+            transforms=not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active(),
+        )
+        return choose_engine(request, self.engine)
+
+    def explain_engine(
+        self, *, lengths: bool = False, resets: bool = False, return_cells: bool = False, return_gates: bool = False
+    ) -> EngineChoice:
+        """Which engine such a call would run on, and why not on another.
+
+        Raises:
+            EngineError: the engine that was insisted on cannot do this.
+
+        Example:
+            >>> print(LSTM(2, 3).explain_engine(return_gates=True))
+            reference: the equations as torch operations; they do every case
+            not native: the native kernels are not part of this version
+            not torch: ATen does not return the gates
+        """
+        return self._choose(
+            self.weight_ih_l0, lengths=lengths, resets=resets, return_cells=return_cells, return_gates=return_gates
+        )
+
+    def flatten_parameters(self) -> None:
+        """Nothing: kept for code written for torch.nn.LSTM."""
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The weights per layer and direction, as torch.nn.LSTM lists them."""
+        kinds = self._kinds()
+        suffixes = [s for layer in range(self.num_layers) for s in self.spec.layer_suffixes(layer)]
+        return [[getattr(self, kind + suffix) for kind in kinds] for suffix in suffixes]
+
+    @property
+    def input_size(self) -> int:
+        """Features per time step, ``I``."""
+        return self.spec.input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """Units per layer and direction, ``H``."""
+        return self.spec.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        """Stacked layers, ``L``."""
+        return self.spec.num_layers
+
+    @property
+    def bias(self) -> bool:
+        """Whether the gates have biases."""
+        return self.spec.bias
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether a second direction reads the sequence from its end."""
+        return self.spec.bidirectional
+
+    @property
+    def proj_size(self) -> int:
+        """Size of the projected hidden state; 0 means no projection."""
+        return self.spec.proj_size
+
+    def extra_repr(self) -> str:
+        """What torch.nn.LSTM prints, then whatever differs from it."""
+        defaults = {
+            "proj_size": 0,
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+            "forget_bias": None,
+            "init": "torch",
+            "t_max": None,
+            "learn_initial_state": False,
+            "engine": None,
+        }
+        given = {name: getattr(self, name) for name in defaults}
+        changed = [f"{name}={value!r}" for name, value in given.items() if value != defaults[name]]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
+
+def _caller_state(h: Tensor, c: Tensor, layout: Layout) -> State:
+    return (h, c) if layout.batched else (h.squeeze(1), c.squeeze(1))
+
+
+def _refuse_extras(**given: bool) -> None:
+    for name, present in given.items():
+        if present:
+            raise OptionError(f"a PackedSequence cannot be combined with {name}; pass the padded tensor and lengths=")
