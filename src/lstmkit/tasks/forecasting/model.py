@@ -1,0 +1,112 @@
+"""The forecasting network, as stages.
+
+The history is scaled by its own statistics and cut into patches; each patch is one token of an
+LSTM, which then reads one query per future patch (learned, and joined by what is known ahead) and
+answers each with the quantiles of that patch. Beside it a linear path carries past seasons forward.
+"""
+
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from lstmkit.runtime import ForecastConfig, Stage
+from lstmkit.spec import CellSpec
+
+if TYPE_CHECKING:
+    from lstmkit.nn.stages import StagedModel
+
+QUANTILES = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
+
+# Spread of the first, untrained quantiles in units of the window's scale.
+_FIRST_SPREAD = 0.6
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the network; the defaults serve every data set of the benchmarks.
+
+    Args:
+        token_size: Features of one token.
+        hidden_size: Units of the LSTM.
+        num_layers: Layers of the LSTM.
+        dropout: Part of the LSTM's outputs that is dropped in training.
+    """
+
+    token_size: int = 64
+    hidden_size: int = 128
+    num_layers: int = 1
+    dropout: float = 0.2
+
+
+@dataclass
+class _Plan:
+    """Stages as they are written down; every call answers with the name of the new value."""
+
+    stages: list[Stage] = field(default_factory=list[Stage])
+
+    def add(self, name: str, kind: str, *inputs: str, **options: Any) -> str:
+        self.stages.append(Stage(name, kind, inputs, options))
+        return name
+
+
+def forecast_stages(config: ForecastConfig, sizes: Sizes, *, returns: bool = False) -> list[Stage]:
+    """The network for windows of this kind; its last stage is the forecast in the user's units.
+
+    Args:
+        config: The windows.
+        sizes: The network's sizes.
+        returns: Whether the target is a price, modelled by its logarithm.
+    """
+    plan = _Plan()
+    target = plan.add("log_target", "logarithm", "target") if returns else "target"
+    plan.add("scaled", "window_scale", target)
+    tokens = _tokens(plan, config, sizes.token_size)
+    cell = CellSpec(sizes.token_size, sizes.hidden_size, sizes.num_layers).to_dict()
+    plan.add("lstm", "recurrent", tokens, cell=cell, dropout=sizes.dropout if sizes.num_layers > 1 else 0.0)
+    plan.add("ahead", "last_steps", "lstm", steps=config.future_tokens)
+    plan.add("thinned", "dropout", "ahead", rate=sizes.dropout)
+    count = len(config.quantiles)
+    plan.add("head", "linear", "thinned", features=sizes.hidden_size, units=config.patch * count)
+    plan.add("steps", "unpatch", "head", horizon=config.horizon, quantiles=count)
+    seasonal = {"season": config.season, "history": config.history, "horizon": config.horizon}
+    plan.add("seasons", "seasonal_linear", "scaled", **seasonal)
+    plan.add("quantiles", "add", "steps", "seasons")
+    plan.add("calibrated", "shift", "quantiles", horizon=config.horizon, quantiles=count)
+    plan.add("forecast", "restore", "calibrated", "scaled.location", "scaled.scale")
+    if returns:
+        plan.add("prices", "exponential", "forecast")
+    return plan.stages
+
+
+def _tokens(plan: _Plan, config: ForecastConfig, units: int) -> str:
+    """Past patches and future queries in one sequence, with calendar and static covariates on all of it."""
+    past, ahead = len(config.known) + len(config.observed), len(config.known)
+    plan.add("patches", "patches", "scaled", "scaled.mask", *(["history"] if past else []), length=config.patch)
+    plan.add("embedded", "linear", "patches", features=config.patch * (2 + past), units=units)
+    plan.add("past", "relu", "embedded")
+    future = plan.add("queries", "queries", "scaled", steps=config.future_tokens, features=units)
+    if ahead:
+        plan.add("future_patches", "patches", "future", length=config.patch)
+        plan.add("expected", "linear", "future_patches", features=config.patch * ahead, units=units)
+        future = plan.add("informed", "add", "queries", "expected")
+    terms = [plan.add("joined", "join_steps", "past", future)]
+    if config.calendar:
+        terms.append(plan.add("dated", "linear", "calendar", features=len(config.calendar), units=units))
+    if config.static:
+        plan.add("described", "linear", "static", features=len(config.static), units=units)
+        terms.append(plan.add("everywhere", "every_step", "described"))
+    return plan.add("tokens", "add", *terms) if len(terms) > 1 else terms[0]
+
+
+def start_weights(module: "StagedModel", config: ForecastConfig) -> None:
+    """Begin near a sensible forecast: the mean of the past seasons, with the quantiles of a normal distribution."""
+    from torch import nn, no_grad, tensor
+
+    with no_grad():
+        nn.init.normal_(module.parts["queries"].weight, std=0.5)
+        nn.init.constant_(module.parts["seasons"].weight, config.season / config.history)
+        head = module.parts["head"]
+        head.weight.mul_(0.1)
+        normal = NormalDist(0, _FIRST_SPREAD)
+        first = tensor([normal.inv_cdf(level) for level in config.quantiles])
+        head.bias.copy_(first.repeat(config.patch))
