@@ -250,6 +250,8 @@ def _differentiate_aten(
 @contextmanager
 def _autograd_inside_op() -> Iterator[None]:
     """Inside a custom op torch has switched autograd off below ``enable_grad``; switch it on again."""
-    nothing = torch._C.DispatchKeySet(torch._C.DispatchKey.Undefined)
-    with torch.enable_grad(), torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), nothing):
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in (torch._C.DispatchKey.AutogradFunctionality, torch._C.DispatchKey.AutogradOther):
+        excluded = excluded.remove(key)
+    with torch.enable_grad(), torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded):
         yield
