@@ -18,9 +18,6 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "imported-members": True}
 napoleon_custom_sections = ["Shape", "Units", "Backends", "Engines", "Numerics", "Source"]
 napoleon_use_rtype = False
-
-# Rooms for pages that later work fills.
-suppress_warnings = ["toc.empty_glob"]

@@ -60,17 +60,17 @@ class CellSpec:
 
     @property
     def num_directions(self) -> int:
-        """``D``: 2 if bidirectional, else 1."""
+        """``D``, which is 2 if bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
     @property
     def state_size(self) -> int:
-        """Size ``R`` of the hidden state of one direction: ``P`` with a projection, else ``H``."""
+        """Size ``R`` of the hidden state of one direction, ``P`` with a projection, else ``H``."""
         return self.proj_size or self.hidden_size
 
     @property
     def output_size(self) -> int:
-        """Features of one output step: ``D * R``."""
+        """Features of one output step, ``D * R``."""
         return self.num_directions * self.state_size
 
     @property
