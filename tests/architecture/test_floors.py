@@ -39,7 +39,11 @@ def test_imports__preserve_floors() -> None:
     ("path", "text", "said"),
     [
         ("spec/intruder.py", "from lstmkit import runtime", "lstmkit.spec is not allowed to import lstmkit.runtime"),
-        ("reference/intruder.py", "from lstmkit import features", "lstmkit.reference is not allowed to import lstmkit.features"),
+        (
+            "reference/intruder.py",
+            "from lstmkit import features",
+            "lstmkit.reference is not allowed to import lstmkit.features",
+        ),
         ("attic/__init__.py", "", "lstmkit.attic"),
         ("runtime/intruder.py", "import torch", "lstmkit.runtime is not allowed to import torch"),
     ],
