@@ -111,10 +111,16 @@ class Machine:
         return {} if self.scaler is None else self.scaler.state_dict()
 
     def load(self, optimizer_tensors: Mapping[str, Tensor], scaler_numbers: dict[str, Any]) -> None:
-        """Put back what :meth:`optimizer_tensors` and :meth:`scaler_numbers` gave."""
+        """Put back what :meth:`optimizer_tensors` and :meth:`scaler_numbers` gave.
+
+        Raises:
+            ValueError: a tensor is not of its weight's shape.
+        """
         memory: dict[int, dict[str, Tensor]] = {}
         for full_name, tensor in optimizer_tensors.items():
             number, _, name = full_name.partition("/")
+            if tensor.shape != (() if name == "step" else self._weights[int(number)].shape):
+                raise ValueError(full_name)
             memory.setdefault(int(number), {})[name] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": memory, "param_groups": groups})

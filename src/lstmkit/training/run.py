@@ -60,7 +60,6 @@ class Run:
         self.tally = Tally(self.machine.device)
         self.steps_per_epoch = self._count_steps()
         self.total_steps = self._total_steps()
-        self.rate = 0.0
         self.skips_told = 0
         self.updating = False
         self.began, self.seconds_before = time.perf_counter(), 0.0
@@ -125,9 +124,9 @@ class Run:
         loss = self.machine.forward_backward(self.loss, batch)
         # The middle of the step: neither the first nor the last of a schedule is taken with a rate of 0.
         fraction = run_fraction(self.state.step + 0.5, self.total_steps, self._seconds(), self.config.time_limit)
-        self.rate = learning_rate(self.config, fraction)
+        self.state.rate = learning_rate(self.config, fraction)
         self.updating = True
-        self.tally.add(loss, self.machine.update(loss, self.rate))
+        self.tally.add(loss, self.machine.update(loss, self.state.rate))
         self.state.step += 1
         self.state.batch += 1
         if self.weights.average is not None:
@@ -140,7 +139,7 @@ class Run:
             self._check_finite()
         if self.log.active and step % config.log_every == 0:
             self.log.write(
-                "train", step=step, epoch=self.state.epoch, loss=self.tally.mean_loss(), learning_rate=self.rate
+                "train", step=step, epoch=self.state.epoch, loss=self.tally.mean_loss(), learning_rate=self.state.rate
             )
         if self.validate is not None and config.validate_every and step % config.validate_every == 0:
             self._validate()
@@ -171,7 +170,7 @@ class Run:
         with self.weights.to_validate():
             score = self.machine.agree(_as_score(self.validate(self.module)))
             state, loss = self.state, self.tally.mean_loss()
-            validation = Validation(state.step, state.epoch, loss, score, self.rate, self._seconds())
+            validation = Validation(state.step, state.epoch, loss, score, self.state.rate, self._seconds())
             if state.note(validation):
                 self.weights.keep_best()
         self.log.write("validation", **vars(validation))
@@ -185,7 +184,7 @@ class Run:
             self.weights.finish()
             raise LSTMKitError(
                 f"the loss or its gradient was not finite in {streak} steps in a row, up to step {self.state.step} "
-                f"(learning rate {self.rate:.3g}); those steps were not taken. Look for NaN, infinite or huge values "
+                f"(learning rate {self.state.rate:.3g}); those steps were not taken. Look for NaN, infinite or huge values "
                 "in the data and for logarithms or divisions of 0 in the loss, or lower learning_rate"
             )
         if skipped > self.skips_told:
@@ -299,7 +298,7 @@ class Run:
         check_same_module(path, found.sections.get("module", {}), self.weights.tensors())
         try:
             self._put_back(found)
-        except (KeyError, TypeError, ValueError, RuntimeError):
+        except (LookupError, TypeError, ValueError, RuntimeError):
             raise damaged(path) from None
         self.progress.message(f"resuming at step {self.state.step} from {os.fspath(path)}")
         return self.state.step

@@ -14,6 +14,7 @@ class RunState:
         step: Optimizer steps taken.
         epoch: Passes completed.
         batch: Batches of the present pass that are used up.
+        rate: The learning rate of the last step.
         seconds: Training time when last written down.
         best_score: Lowest score so far.
         best_step: Its step.
@@ -25,6 +26,7 @@ class RunState:
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    rate: float = 0.0
     seconds: float = 0.0
     best_score: float | None = None
     best_step: int = 0

@@ -73,4 +73,6 @@ class Weights:
     def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
             for name, tensor in target.items():
+                if source[name].shape != tensor.shape:
+                    raise ValueError(name)
                 tensor.copy_(source[name])
