@@ -47,9 +47,32 @@ def test_parse_frequency__equals_the_shortest_name(given_name, canonical):
 
 @pytest.mark.parametrize(
     ("name", "length"),
-    [("h", 24), ("D", 7), ("B", 5), ("W", 52), ("MS", 12), ("ME", 12), ("QS", 4), ("QE", 4), ("YS", 1), ("15min", 96)]
-    + [("30min", 48), ("min", 60), ("s", 60), ("10min", 144), ("5min", 288), ("2h", 12), ("2W", 26), ("5D", 1), (3, 1)]
-    + [("ms", 60_000), ("2MS", 6), ("5MS", 1)],
+    [
+        *[
+            ("h", 24),
+            ("D", 7),
+            ("B", 5),
+            ("W", 52),
+            ("MS", 12),
+            ("ME", 12),
+            ("QS", 4),
+            ("QE", 4),
+            ("YS", 1),
+            ("15min", 96),
+        ],
+        *[
+            ("30min", 48),
+            ("min", 60),
+            ("s", 60),
+            ("10min", 144),
+            ("5min", 288),
+            ("2h", 12),
+            ("2W", 26),
+            ("5D", 1),
+            (3, 1),
+        ],
+        *[("ms", 60_000), ("2MS", 6), ("5MS", 1)],
+    ],
 )
 def test_season_length__equals_the_usual_one(name, length):
     assert parse_frequency(name).season_length == length
@@ -57,8 +80,10 @@ def test_season_length__equals_the_usual_one(name, length):
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("hourly", "'h'"), ("mon", "'MS'"), ("H1", None), ("m", "'min'"), ("dayly", "'D'"), ("0h", None), ("", None)]
-    + [("weekly", "'W'"), ("minn", "'min'"), (2.5, None), (True, None)],
+    [
+        *[("hourly", "'h'"), ("mon", "'MS'"), ("H1", None), ("m", "'min'"), ("dayly", "'D'"), ("0h", None), ("", None)],
+        *[("weekly", "'W'"), ("minn", "'min'"), (2.5, None), (True, None)],
+    ],
 )
 def test_parse_frequency__rejects_unknown_names(name, nearest):
     with pytest.raises(OptionError, match="no frequency is called") as caught:

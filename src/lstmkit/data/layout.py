@@ -73,53 +73,56 @@ def result_frame(
         unique_id         ds  lstm
                 a 1970-01-01   1.5
     """
-    narwhals = import_extra("narwhals", "forecast")
-    backend = like.prototype.implementation
+    pyarrow = import_extra("pyarrow", "forecast")
     names = np.asarray(ids)
+    owned = like.prototype.to_arrow().schema
     data: dict[str, Any] = {}
     if like.id_column is not None or len(set(names.tolist())) > 1:
-        data[like.id_column or "unique_id"] = _id_series(names, like)
-    data[like.time_column] = _time_series(np.asarray(timestamps, np.int64), like.time_column, like)
+        name = like.id_column or "unique_id"
+        data[name] = _ids(names, owned.field(name).type if like.id_column else None)
+    data[like.time_column] = _times(np.asarray(timestamps, np.int64), owned.field(like.time_column).type, like.kind)
     if cutoffs is not None:
-        data["cutoff"] = _time_series(np.asarray(cutoffs, np.int64), "cutoff", like)
-    for name, values in columns.items():
-        data[name] = narwhals.new_series(name, np.asarray(values), backend=backend)
-    return _as_owned(narwhals.from_dict(data, backend=backend).to_native(), like)
+        data["cutoff"] = _times(np.asarray(cutoffs, np.int64), owned.field(like.time_column).type, like.kind)
+    data |= {name: pyarrow.array(np.asarray(values)) for name, values in columns.items()}
+    return _as_owned(pyarrow.table(data), like)
 
 
-def _id_series(names: NDArray[Any], like: Layout) -> Any:
-    narwhals = import_extra("narwhals", "forecast")
-    name = like.id_column or "unique_id"
-    series = narwhals.new_series(name, names.tolist(), backend=like.prototype.implementation)
-    return series if like.id_column is None or _is_pandas(like) else series.cast(like.prototype.schema[name])
+def _ids(names: NDArray[Any], owned: Any) -> Any:
+    pyarrow = import_extra("pyarrow", "forecast")
+    column = pyarrow.array(names.tolist())
+    types = pyarrow.types
+    # An empty pandas column of objects has no type to go by, and codes of categories come later.
+    return column if owned is None or types.is_null(owned) or types.is_dictionary(owned) else column.cast(owned)
 
 
-def _time_series(timestamps: NDArray[np.int64], name: str, like: Layout) -> Any:
-    narwhals = import_extra("narwhals", "forecast")
-    owned = like.prototype.schema[like.time_column]
-    backend = like.prototype.implementation
-    if like.kind.integer:
-        series = narwhals.new_series(name, timestamps, backend=backend)
-        return series.cast(owned) if owned.is_numeric() else series
-    series = narwhals.new_series(name, timestamps.view("M8[ns]"), backend=backend)
-    if like.kind.zone is not None:
-        series = series.dt.replace_time_zone(like.kind.zone if like.kind.wall else "UTC")
-        series = series if like.kind.wall else series.dt.convert_time_zone(like.kind.zone)
-    if owned.is_temporal() and not _is_pandas(like):
-        return series.cast(owned)
-    return series
+def _times(timestamps: NDArray[np.int64], owned: Any, kind: TimeKind) -> Any:
+    pyarrow = import_extra("pyarrow", "forecast")
+    types = pyarrow.types
+    column = pyarrow.array(timestamps)
+    if kind.integer:
+        return column.cast(owned) if types.is_integer(owned) or types.is_floating(owned) else column
+    column = column.cast(pyarrow.timestamp("ns", None if kind.wall else kind.zone))
+    if kind.wall:
+        compute = import_extra("pyarrow.compute", "forecast")
+        column = compute.assume_timezone(column, kind.zone, ambiguous="earliest", nonexistent="latest")
+    return column.cast(owned) if types.is_timestamp(owned) or types.is_date(owned) else column
 
 
-def _is_pandas(like: Layout) -> bool:
-    return like.prototype.implementation.is_pandas_like()
+def _as_owned(table: Any, like: Layout) -> Any:
+    """An Arrow table as the owner's kind of frame, with the types that only that kind has."""
+    kind = like.prototype.implementation
+    prototype = like.prototype.to_native()
+    if kind.is_pyarrow():
+        return table
+    if kind.is_polars():
+        types = {name: type_ for name, type_ in prototype.schema.items() if name in table.column_names}
+        return import_extra("polars", "forecast").from_arrow(table).cast(_without_text_times(types, like))
+    types = {name: type_ for name, type_ in prototype.dtypes.items() if name in table.column_names}
+    return table.to_pandas().astype(_without_text_times(types, like))
 
 
-def _as_owned(native: Any, like: Layout) -> Any:
-    """pandas has types of its own (categories, nullable and Arrow types) that narwhals does not name."""
-    if not _is_pandas(like):
-        return native
-    kept = {name: dtype for name, dtype in like.prototype.to_native().dtypes.items() if name in native.columns}
-    time = kept.get(like.time_column)
-    if time is not None and (str(time) in ("object", "str", "string", "category")):
-        del kept[like.time_column]
-    return native.astype(kept)
+def _without_text_times(types: dict[str, Any], like: Layout) -> dict[str, Any]:
+    """Times that came as text go back as times."""
+    type_ = like.prototype.schema[like.time_column]
+    text = not (type_.is_temporal() or type_.is_numeric())
+    return {name: type_ for name, type_ in types.items() if not (text and name == like.time_column)}
