@@ -115,10 +115,9 @@ def _numbers_from_text(column: Any, name: str) -> Any:
     row = next(row for row, text in enumerate(texts) if text is not None and not _is_number(text))
     text = texts[row]
     hint = "write a number, or leave it empty where it is missing"
-    if _is_number(text.replace(".", "").replace(",", ".")):
-        hint = "a decimal comma: write a decimal point instead"
-    if text.count(",") and _is_number(text.replace(",", "")) and (text.count(",") > 1 or "." in text):
-        hint = "commas between thousands: leave them out"
+    if "," in text and _is_number(text.replace(".", "").replace(",", "")):
+        decimal = text.count(",") == 1 and text.rfind(",") > text.rfind(".")
+        hint = "a decimal comma: write a point instead" if decimal else "commas between thousands: leave them out"
     raise DataError(f"column {name!r} must hold numbers, but row {row + 1} has the text {text!r}; {hint}")
 
 

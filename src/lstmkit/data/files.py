@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,10 @@ def write_table(frame: Any, path: str | os.PathLike[str]) -> None:
 
 
 def _write_text(table: Any, path: Path, ending: str) -> None:
-    writer = import_extra("pyarrow.csv", "forecast")
-    options = writer.WriteOptions(delimiter="\t" if ending == ".tsv" else ",", quoting_style="needed")
-    writer.write_csv(_short_times(table), path, options)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t" if ending == ".tsv" else ",", lineterminator="\n")
+        writer.writerow(table.column_names)
+        writer.writerows(row.values() for row in _records(table, " "))
 
 
 def _write_parquet(table: Any, path: Path, ending: str) -> None:
@@ -116,29 +118,33 @@ def _write_parquet(table: Any, path: Path, ending: str) -> None:
 
 
 def _write_json(table: Any, path: Path, ending: str) -> None:
-    records = [{name: _json_value(value) for name, value in row.items()} for row in _short_times(table).to_pylist()]
-    path.write_text(json.dumps(records, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_records(table, "T"), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _json_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value.isoformat() if hasattr(value, "isoformat") else value
+def _records(table: Any, separator: str) -> list[dict[str, Any]]:
+    """Rows of plain values: None where a number is missing, times as ISO 8601 text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float):
+            return value if np.isfinite(value) else None
+        if isinstance(value, datetime):
+            return value.isoformat(separator)
+        return value.isoformat() if isinstance(value, date) else value
+
+    return [{name: plain(value) for name, value in row.items()} for row in _short_times(table).to_pylist()]
 
 
 def _short_times(table: Any) -> Any:
     """Times without the digits that are all zero: dates where every time is midnight, else seconds."""
     pyarrow = import_extra("pyarrow", "forecast")
-    for index, column in enumerate(table.schema):
-        if not pyarrow.types.is_timestamp(column.type):
+    for index, field in enumerate(table.schema):
+        if not pyarrow.types.is_timestamp(field.type):
             continue
-        targets = [pyarrow.timestamp(unit, column.type.tz) for unit in ("s", "us")]
-        for shorter in [pyarrow.date32(), *targets] if column.type.tz is None else targets:
-            try:
-                table = table.set_column(index, column.name, table.column(index).cast(shorter))
-                break
-            except pyarrow.ArrowInvalid:
-                continue
+        column, zone = table.column(index), field.type.tz
+        shorter = [*([] if zone else [pyarrow.date32()]), pyarrow.timestamp("s", zone), pyarrow.timestamp("us", zone)]
+        # A safe cast to dates drops the time of day without a word, so the way back is the check.
+        exact = (type_ for type_ in shorter if column.cast(type_, safe=False).cast(field.type).equals(column))
+        table = table.set_column(index, field.name, column.cast(next(exact, field.type), safe=False))
     return table
 
 

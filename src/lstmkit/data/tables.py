@@ -103,11 +103,26 @@ def read_table(
         raise DataError(f"{opened.title} has no rows")
     timestamps, kind = read_times(frame, columns.time)
     _check_frequency(step, kind, columns.time)
+    series = _arrays(frame, columns, timestamps, kind, step, gaps, dtype)
+    if columns.targets:
+        _reject_all_missing(series)
+    return Table(series, Layout.of(frame, columns.id, columns.time, kind, from_file=opened.from_file))
+
+
+def _arrays(
+    frame: Any,
+    columns: _Columns,
+    timestamps: NDArray[np.int64],
+    kind: TimeKind,
+    step: Frequency | None,
+    gaps: str,
+    dtype: Any,
+) -> SeriesArrays:
     codes, ids = _series(frame, columns)
     repeats = max(len(columns.targets), 1)
     values = _values(frame, columns, dtype)
     grid = arrange(codes, timestamps, ids.to_pylist(), kind, step, gaps)
-    series = SeriesArrays(
+    return SeriesArrays(
         values=grid.lay(values),
         starts=grid.starts,
         stops=grid.stops,
@@ -121,9 +136,6 @@ def read_table(
         observed_names=columns.observed,
         static_names=columns.static,
     )
-    if columns.targets:
-        _reject_all_missing(series)
-    return Table(series, Layout.of(frame, columns.id, columns.time, kind, from_file=opened.from_file))
 
 
 def _names(given: Iterable[str]) -> tuple[str, ...]:
@@ -140,8 +152,15 @@ def _choose(
     static: tuple[str, ...],
 ) -> _Columns:
     targets = () if target_column is None else _names(target_column)
+    if target_column is not None and not targets:
+        raise OptionError("target_column must name at least one column, or be None for a table of covariates")
     if id_column == ID_COLUMN and id_column not in source.names and source.nearest(id_column) is None:
         id_column = None
+    if len(targets) > 1 and id_column is not None:
+        raise OptionError(
+            f"several targets ({', '.join(targets)}) make one series each, which needs a table without ids; "
+            f"give one target, or id_column=None to ignore {id_column!r}"
+        )
     roles = {
         "time_column": (time_column,),
         "target_column": targets,
@@ -149,8 +168,12 @@ def _choose(
         "observed": observed,
         "static": static,
     }
-    if id_column is not None:
-        roles = {"id_column": (id_column,), **roles}
+    _check_roles(source, roles if id_column is None else {"id_column": (id_column,), **roles})
+    return _Columns(id_column, time_column, targets, known, observed, static)
+
+
+def _check_roles(source: Source, roles: dict[str, tuple[str, ...]]) -> None:
+    """Every column exists and has one role."""
     seen: dict[str, str] = {}
     for option, names in roles.items():
         for name in names:
@@ -158,14 +181,6 @@ def _choose(
             if name in seen:
                 raise OptionError(f"column {name!r} is given as {seen[name]} and as {option}; it can be one only")
             seen[name] = option
-    if target_column is not None and not targets:
-        raise OptionError("target_column must name at least one column, or be None for a table of covariates")
-    if len(targets) > 1 and id_column is not None:
-        raise OptionError(
-            f"several targets ({', '.join(targets)}) make one series each, which needs a table without ids; "
-            f"give one target, or id_column=None to ignore {id_column!r}"
-        )
-    return _Columns(id_column, time_column, targets, known, observed, static)
 
 
 def _check_frequency(frequency: Frequency | None, kind: TimeKind, time_column: str) -> None:
