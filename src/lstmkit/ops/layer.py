@@ -6,6 +6,8 @@ gradient of the gradient. Parameters come in torch's order, direction after dire
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -119,7 +121,7 @@ def lstm_layer_backward(
         )
         for d, w in enumerate(split_weights(weights, D))
     ]
-    dx = sum((g.x for g in gradients[1:]), gradients[0].x)
+    dx = reduce(add, (g.x for g in gradients))
     dweights = [grad for g in gradients for grad in _join_weights(g.weights)]
     return [dx, torch.stack([g.h for g in gradients]), torch.stack([g.c for g in gradients]), *dweights]
 

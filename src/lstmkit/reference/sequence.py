@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, zeros
 from lstmkit.reference.checks import check_lengths, check_parameters, check_sequence, check_state
-from lstmkit.reference.layer import input_share, layer_weights, mark_steps, run_layer
+from lstmkit.reference.layer import LayerResult, input_share, layer_weights, mark_steps, run_layer
 from lstmkit.reference.lstm import lstm_step
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
@@ -93,7 +93,7 @@ def run_sequence(
         check_lengths(lengths, x.shape[0])
     h, c = zero_state(xp, spec, x.shape[1], x) if state is None else state
     steps = mark_steps(xp, x, lengths, resets)
-    results = []
+    results: list[LayerResult] = []
     for layer in range(spec.num_layers):
         rows = slice(layer * spec.num_directions, (layer + 1) * spec.num_directions)
         weights = [layer_weights(spec, parameters, suffix) for suffix in spec.layer_suffixes(layer)]
@@ -128,7 +128,7 @@ def run_step(
         raise ShapeError(f"the input of a step must have shape (B, {spec.input_size}), not {tuple(x.shape)}")
     check_state(spec, state, x.shape[0])
     h, c = zero_state(xp, spec, x.shape[0], x) if state is None else state
-    states = []
+    states: list[tuple[Array, Array]] = []
     for layer in range(spec.num_layers):
         w = layer_weights(spec, parameters, f"_l{layer}")
         x, c_new, _ = lstm_step(xp, input_share(x, w), h[layer], c[layer], w)

@@ -1,0 +1,88 @@
+"""Data that leaves a wrong LSTM nowhere to hide.
+
+Random states and biases, uneven lengths, odd sizes, NaN in the padding, nothing contiguous: see
+the mutation guard in contract/test_mutants.py for what kinder data lets through.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from lstmkit.spec import CellSpec
+
+# How far two ways to the same number may lie apart, relative to numbers of about 1.
+TOLERANCES = {torch.float64: 1e-12, torch.float32: 5e-6, torch.bfloat16: 3e-2}
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A stack, its parameters and one batch; ``clean`` is ``x`` with zeros for NaN in the padding."""
+
+    spec: CellSpec
+    parameters: dict[str, Tensor]
+    x: Tensor
+    clean: Tensor
+    hx: tuple[Tensor, Tensor]
+    lengths: Tensor
+    resets: Tensor
+
+
+def hostile(
+    spec: CellSpec, *, steps: int = 5, batch: int = 3, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> Hostile:
+    """Draw a hostile case; the first row is as long as the batch, the others are shorter where they can be."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    lengths = torch.randint(1, max(steps, 2), (batch,), generator=generator)
+    lengths[0] = steps
+    padding = torch.arange(steps)[:, None] >= lengths
+    clean = draw(batch, spec.input_size, steps).permute(2, 0, 1) * ~padding[:, :, None]
+    rows = spec.num_layers * spec.num_directions
+    return Hostile(
+        spec=spec,
+        parameters={name: 0.7 * draw(*shape) for name, shape in spec.parameter_shapes().items()},
+        x=clean.masked_fill(padding[:, :, None], float("nan")),
+        clean=clean,
+        hx=(draw(batch, rows, spec.state_size).transpose(0, 1), draw(batch, rows, spec.hidden_size).transpose(0, 1)),
+        lengths=lengths,
+        resets=torch.rand(steps, batch, generator=generator) < 0.35,
+    )
+
+
+def torch_layer(case: Hostile) -> torch.nn.LSTM:
+    """The oracle: torch.nn.LSTM with the case's parameters."""
+    spec = case.spec
+    layer = torch.nn.LSTM(
+        spec.input_size,
+        spec.hidden_size,
+        spec.num_layers,
+        bias=spec.bias,
+        bidirectional=spec.bidirectional,
+        proj_size=spec.proj_size,
+        dtype=case.clean.dtype,
+    )
+    layer.load_state_dict(case.parameters)
+    return layer
+
+
+def run_oracle(
+    layer: torch.nn.LSTM, case: Hostile, x: Tensor, hx: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The oracle over uneven lengths, by way of packing."""
+    packed = pack_padded_sequence(x, case.lengths, enforce_sorted=False)
+    output, (h, c) = layer(packed, hx)
+    return pad_packed_sequence(output, total_length=x.shape[0])[0], h, c
+
+
+def close(actual: Tensor, expected: Tensor, message: str = "") -> None:
+    """Assert equality within the tolerance of the dtype, NaN never being equal."""
+    tolerance = TOLERANCES[expected.dtype]
+    scale = max(1.0, float(expected.detach().abs().max())) if expected.numel() else 1.0
+    torch.testing.assert_close(
+        actual, expected, rtol=0.0, atol=tolerance * scale, msg=lambda text: f"{message}: {text}" if message else text
+    )
