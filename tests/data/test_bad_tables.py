@@ -117,6 +117,7 @@ def test_read_table__equals_numbers__clean_numbers_written_as_text():
     [
         ([1.0, "x", 3.0, 4.0], ["mixes types", "row 1 has the float 1.0", "row 2 the str 'x'"]),
         (["x", 1.0, 3.0, 4.0], ["mixes types", "row 2 the float 1.0"]),
+        ([1j, 2j, 3j, 4j], ["values of type complex, which cannot be read"]),
         (list(DAYS), ["must hold numbers, not timestamp"]),
         ([[1], [2], [3], [4]], ["must hold numbers, not list"]),
     ],
@@ -233,6 +234,9 @@ def test_read_table__rejects_dates_that_cannot_be_read(tmp_path, kind, texts, pa
     [
         ([20240131, 20240201], "dates written as whole numbers"),
         ([1.0, 2.5], "row 2 has 2.5: use whole numbers"),
+        (np.array([1, 2**63 + 5], np.uint64), "in row 2 is too large"),
+        (np.array([-(2**63), 2**63 - 1]), "in row 1 is too large"),
+        (np.array(["1680-01-01", "2260-01-01"], "M8[s]"), "292 years apart"),
         ([True, False], "must hold times or whole numbers, not bool"),
         (pd.period_range("2024-01", periods=2, freq="M"), "to_timestamp()"),
         ([pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-01-02", tz="Asia/Tokyo")], "mixes time zones: UTC"),

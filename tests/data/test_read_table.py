@@ -186,6 +186,42 @@ def test_result_frame__equals_datetimes__times_came_as_text():
         assert back["cutoff"].tolist() == back["ds"].tolist()
 
 
+@pytest.mark.parametrize("hour", ["00:00", "07:30"])
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_result_frame__equals_the_same_instants__offsets_in_text(kind, hour):
+    frame = pd.DataFrame({"ds": [f"2024-02-29T{hour}+05:30", f"2024-03-01T{hour}+05:30"], "y": [1.0, 2]})
+    table = read_table(KINDS[kind](frame))
+    result = result_frame(["y", "y"], table.series.timestamps, {}, table.layout)
+    back = result if kind == "pandas" else result.to_pandas()
+    assert back["ds"].tolist() == pd.to_datetime(frame["ds"]).tolist()
+    assert table.series.timestamps[0] == pd.Timestamp(f"2024-02-29T{hour}").value
+
+
+@pytest.mark.parametrize(
+    ("column", "first"),
+    [
+        (pl.Series(["b", "b", "a"], dtype=pl.Enum(["a", "b", "c"])), "b"),
+        (pl.Series(["b", "b", "a"], dtype=pl.Categorical), "b"),
+        (pl.Series([7, 7, 3], dtype=pl.UInt8), 7),
+        (pd.Series(["b", "b", "a"], dtype="string"), "b"),
+        (pd.Series(["b", "b", "a"], dtype=pd.CategoricalDtype(["a", "z", "b"])), "b"),
+        (pa.chunked_array([pa.array(["b"]).dictionary_encode(), pa.array(["b", "a"]).dictionary_encode()]), "b"),
+    ],
+    ids=["enum", "categorical", "uint8", "string", "category", "dictionaries"],
+)
+def test_result_frame__roundtrips_the_type_of_ids(column, first):
+    make = {"polars": pl.DataFrame, "pandas": pd.DataFrame, "pyarrow": pa.table}[type(column).__module__.split(".")[0]]
+    table = read_table(make({"unique_id": column, "ds": [2, 1, 1], "y": [1.0, 2, 3]}))
+    assert table.series.ids[0] == first
+    assert table.series.values.tolist() == [2, 1, 3]
+    result = result_frame(table.series.ids, [3, 2], {}, table.layout)
+    if isinstance(column, pa.ChunkedArray):
+        assert result["unique_id"].to_pylist() == ["b", "a"]
+    else:
+        assert result["unique_id"].dtype == column.dtype
+        assert result["unique_id"].to_list() == table.series.ids.tolist()
+
+
 def test_read_table__equals_one_series_per_target__wide_file(tmp_path):
     frame = pd.DataFrame(
         {"date": pd.date_range("2016-07-01", periods=4, freq="h"), "OT": [1.0, 2, 3, 4], "HUFL": [5, 6, 7, 8]}

@@ -134,7 +134,11 @@ def _mixture(name: str, values: list[Any]) -> str:
     given = [(row, value) for row, value in enumerate(values) if value is not None and value == value]
     first = type(given[0][1])
     alike = (int, float) if first in (int, float) else first
-    row, odd = next(((row, value) for row, value in given if not isinstance(value, alike)), given[0])
+    row, odd = next(((row, value) for row, value in given if not isinstance(value, alike)), (None, None))
+    if row is None:
+        return (
+            f"column {name!r} holds values of type {first.__name__}, which cannot be read; convert them to plain ones"
+        )
     return (
         f"column {name!r} mixes types: row {given[0][0] + 1} has the {first.__name__} {given[0][1]!r}, "
         f"row {row + 1} the {type(odd).__name__} {odd!r}; make them all one type"

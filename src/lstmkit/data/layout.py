@@ -116,9 +116,23 @@ def _as_owned(table: Any, like: Layout) -> Any:
         return table
     if kind.is_polars():
         types = {name: type_ for name, type_ in prototype.schema.items() if name in table.column_names}
-        return import_extra("polars", "forecast").from_arrow(table).cast(_without_text_times(types, like))
+        return (
+            import_extra("polars", "forecast")
+            .from_arrow(_without_offsets(table))
+            .cast(_without_text_times(types, like))
+        )
     types = {name: type_ for name, type_ in prototype.dtypes.items() if name in table.column_names}
     return table.to_pandas().astype(_without_text_times(types, like))
+
+
+def _without_offsets(table: Any) -> Any:
+    """Zones that are mere offsets, which Polars does not know, become UTC."""
+    pyarrow = import_extra("pyarrow", "forecast")
+    for index, field in enumerate(table.schema):
+        if (getattr(field.type, "tz", None) or "").startswith(("+", "-")):
+            times = table.column(index).cast(pyarrow.timestamp(field.type.unit, "UTC"))
+            table = table.set_column(index, field.name, times)
+    return table
 
 
 def _without_text_times(types: dict[str, Any], like: Layout) -> dict[str, Any]:

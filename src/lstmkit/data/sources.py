@@ -41,16 +41,18 @@ class Source:
         match = self.nearest(name)
         listed = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
         hint = f"did you mean {match!r}? " if match else ""
+        if option == "id_column":
+            hint += "A table of one series needs none: id_column=None. "
         if self.index is not None and option == "time_column":
             hint += "The frame's index looks like the times: use reset_index(). "
         raise DataError(
             f"{self.title} has no column {name!r}; {hint}Its columns are: {listed}. Name one with {option}="
         )
 
-    def nearest(self, name: str) -> str | None:
-        """The column whose name is most like ``name``, if any is."""
+    def nearest(self, name: str, likeness: float = 0.6) -> str | None:
+        """The column whose name is most like ``name``, if any is as like as that."""
         lowered = {other.lower(): other for other in reversed(self.names)}
-        match = get_close_matches(name.lower(), lowered, n=1)
+        match = get_close_matches(name.lower(), lowered, n=1, cutoff=likeness)
         return lowered[match[0]] if match else None
 
 

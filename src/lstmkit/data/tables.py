@@ -154,7 +154,7 @@ def _choose(
     targets = () if target_column is None else _names(target_column)
     if target_column is not None and not targets:
         raise OptionError("target_column must name at least one column, or be None for a table of covariates")
-    if id_column == ID_COLUMN and id_column not in source.names and source.nearest(id_column) is None:
+    if id_column == ID_COLUMN and id_column not in source.names and source.nearest(id_column, 0.85) is None:
         id_column = None
     if len(targets) > 1 and id_column is not None:
         raise OptionError(

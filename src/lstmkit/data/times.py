@@ -106,6 +106,11 @@ def _whole_numbers(column: Any, name: str) -> NDArray[np.int64]:
             raise DataError(
                 f"column {name!r} holds times as numbers, but row {row + 1} has {given[row]}: use whole numbers"
             )
+    # Twice this bound is the most that two times can differ in 64 bits.
+    beyond = (given > 2**62) | (given < -(2**62))
+    if beyond.any():
+        row = first_row(beyond)
+        raise DataError(f"column {name!r} holds whole numbers as time, but {given[row]} in row {row + 1} is too large")
     values = given.astype(np.int64)
     month, day = values // 100 % 100, values % 100
     dates = (values >= 19000101) & (values <= 22001231) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)

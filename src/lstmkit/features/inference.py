@@ -41,6 +41,8 @@ def infer_frequency(timestamps: Integers, starts: "Integers | None" = None, *, i
             return Frequency()
         raise DataError("no series has two rows, so the step of time cannot be seen; give frequency=, for example 'D'")
     step = _mode(steps)
+    if step < 1:
+        raise DataError("most neighbouring rows are more than 292 years apart; use whole numbers as time")
     if integers:
         return Frequency(step)
     if step >= 28 * DAY:
