@@ -85,13 +85,21 @@ def arrange_state(hx: Sequence[Tensor] | None, batched: bool) -> tuple[Tensor, T
     return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
 
 
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The dtype that autocast asks for here; None where it is off, and for float64, which it leaves alone."""
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return None
+    return None if x.dtype == torch.float64 else torch.get_autocast_dtype(device)
+
+
 def check_numbers(x: Tensor, hx: tuple[Tensor, Tensor] | None, weight: Tensor) -> None:
     """Input, state and weights live on one device and, outside autocast, have one dtype.
 
     Raises:
         ShapeError: they do not.
     """
-    mixed = torch.is_autocast_enabled(x.device.type)
+    mixed = autocast_dtype(x) is not None
     for name, value in (("input", x), ("h", hx[0] if hx else x), ("c", hx[1] if hx else x)):
         if value.device != weight.device:
             raise ShapeError(f"the {name} is on {value.device}, the weights are on {weight.device}; move one of them")

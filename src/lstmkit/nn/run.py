@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from lstmkit.nn.arrange import Case
+from lstmkit.nn.arrange import Case, autocast_dtype
 from lstmkit.ops import AtenOptions, lstm_layer, run_aten, run_aten_lengths, run_aten_packed, split_weights
 from lstmkit.reference import LayerResult, mark_steps, run_layer
 from lstmkit.spec import CellSpec
@@ -49,11 +49,11 @@ def run_layers(
     stack: Stack, case: Case, state: State, *, engine: str, cells: bool = False, gates: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
     """Layer after layer: opaque ops where a graph is being captured, the reference elsewhere."""
-    device = case.x.device.type
-    if not torch.is_autocast_enabled(device) or case.x.dtype == torch.float64:
+    dtype = autocast_dtype(case.x)
+    if dtype is None:
         return _run_layers(stack, case, state, engine, cells, gates)
-    stack, case, state = _cast(stack, case, state, torch.get_autocast_dtype(device))
-    with torch.autocast(device, enabled=False):
+    stack, case, state = _cast(stack, case, state, dtype)
+    with torch.autocast(case.x.device.type, enabled=False):
         return _run_layers(stack, case, state, engine, cells, gates)
 
 
