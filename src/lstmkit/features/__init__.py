@@ -1,5 +1,6 @@
 """Pre- and post-processing shared by training and serving. NumPy only, never torch."""
 
+from lstmkit.features.append import append_rows
 from lstmkit.features.calendar import calendar_cycles, calendar_features, calendar_names
 from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_frequency
 from lstmkit.features.grid import future_timestamps, join, split
@@ -11,6 +12,7 @@ __all__ = [
     "Frequency",
     "Origins",
     "SeriesArrays",
+    "append_rows",
     "calendar_cycles",
     "calendar_features",
     "calendar_names",

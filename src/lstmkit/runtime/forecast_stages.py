@@ -13,6 +13,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 # A window that hardly moves is scaled by a sliver of its level, so that nothing is divided by zero.
 _RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 1e-5, 1e-6
+_TINY = 1e-12
 
 
 def window_scale(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> tuple[Array, ...]:
@@ -67,21 +68,24 @@ def unpatch(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opti
     return x.reshape(x.shape[0], -1, options["quantiles"])[:, : options["horizon"]]
 
 
-def seasonal_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """Standardised (B, L) -> (B, H, 1): each future season is a weighted mean of the past seasons, phase by phase.
+def season_mix(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
+    """Scores (B, K, L / S), standardised history and mask (B, L) -> (B, H, 1): past seasons, mixed anew for each patch.
 
-    One weight per pair of seasons, shared by all phases (the sparse path of SparseTSF, Lin et al., ICML 2024).
+    Every future step is a weighted mean of the observed values at its own phase of the past seasons;
+    the scores of its patch decide the weights, which sum to one.
     """
-    z = inputs[0]
-    by_season = z.reshape(z.shape[0], -1, options["season"])
-    ahead = weights["weight"] @ by_season
-    return ahead.reshape(z.shape[0], -1)[:, : options["horizon"], None]
+    scores, z, mask = inputs
+    share = xp.exp(scores - xp.amax(scores, -1)[..., None]).swapaxes(1, 2)[..., None]
+    share = share * _echoes(mask, scores.shape, options)
+    total = (share * _echoes(z, scores.shape, options)).sum(1) / (share.sum(1) + _TINY)
+    return total.reshape(z.shape[0], -1)[:, : options["horizon"], None]
 
 
-def seasonal_linear_shapes(options: Options) -> Shapes:
-    """Parameters of :func:`seasonal_linear`."""
-    season = options["season"]
-    return {"weight": (-(-options["horizon"] // season), options["history"] // season)}
+def _echoes(values: Array, shape: tuple[int, int, int], options: Options) -> Array:
+    """(B, L) -> (B, L / S, K, P): for every future step, the values at its phase of each past season."""
+    batch, tokens, seasons = shape
+    phase = [step % options["season"] for step in range(tokens * options["patch"])]
+    return values.reshape(batch, seasons, -1)[:, :, phase].reshape(batch, seasons, tokens, -1)
 
 
 def shift(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:

@@ -178,7 +178,7 @@ STAGE_KINDS: dict[str, StageKind] = {
     "recurrent": StageKind(_recurrent, _recurrent_shapes, extra_results=("h", "c")),
     "relu": StageKind(_relu),
     "restore": StageKind(forecast.restore),
-    "seasonal_linear": StageKind(forecast.seasonal_linear, forecast.seasonal_linear_shapes),
+    "season_mix": StageKind(forecast.season_mix),
     "shift": StageKind(forecast.shift, forecast.shift_shapes),
     "unpatch": StageKind(forecast.unpatch),
     "window_scale": StageKind(forecast.window_scale, extra_results=("mask", "location", "scale")),

@@ -63,7 +63,8 @@ def auto_ets(series: SeriesArrays, index: Integers, origins: Integers, horizon: 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 result[row] = models.AutoETS(season_length=length).forecast(history, h=horizon)["mean"]
-        except Exception:  # noqa: BLE001, S112  whatever a fit of another package dies of, the naive forecast stands
+        except Exception:
+            # Whatever a fit in another package dies of, the naive forecast stands.
             continue
     return result
 

@@ -2,7 +2,7 @@
 
 The history is scaled by its own statistics and cut into patches; each patch is one token of an
 LSTM, which then reads one query per future patch (learned, and joined by what is known ahead) and
-answers each with the quantiles of that patch. Beside it a linear path carries past seasons forward.
+answers each with weights that mix the past seasons, and with quantiles around that mixture.
 """
 
 from dataclasses import dataclass, field
@@ -68,8 +68,9 @@ def forecast_stages(config: ForecastConfig, sizes: Sizes, *, returns: bool = Fal
     count = len(config.quantiles)
     plan.add("head", "linear", "thinned", features=sizes.hidden_size, units=config.patch * count)
     plan.add("steps", "unpatch", "head", horizon=config.horizon, quantiles=count)
-    seasonal = {"season": config.season, "history": config.history, "horizon": config.horizon}
-    plan.add("seasons", "seasonal_linear", "scaled", **seasonal)
+    plan.add("season_scores", "linear", "thinned", features=sizes.hidden_size, units=config.history // config.season)
+    mix = {"season": config.season, "patch": config.patch, "horizon": config.horizon}
+    plan.add("seasons", "season_mix", "season_scores", "scaled", "scaled.mask", **mix)
     plan.add("quantiles", "add", "steps", "seasons")
     plan.add("calibrated", "shift", "quantiles", horizon=config.horizon, quantiles=count)
     plan.add("forecast", "restore", "calibrated", "scaled.location", "scaled.scale")
@@ -104,7 +105,6 @@ def start_weights(module: "StagedModel", config: ForecastConfig) -> None:
 
     with no_grad():
         nn.init.normal_(module.parts["queries"].weight, std=0.5)
-        nn.init.constant_(module.parts["seasons"].weight, config.season / config.history)
         head = module.parts["head"]
         head.weight.mul_(0.1)
         normal = NormalDist(0, _FIRST_SPREAD)

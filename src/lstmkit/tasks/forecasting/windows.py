@@ -172,10 +172,22 @@ def split_series(series: SeriesArrays, horizon: int, validation: int | None) -> 
     held = np.maximum(horizon, (lengths * _VALIDATION_PART).astype(np.int64)) if validation is None else validation
     # A series that would be left with less than two horizons to learn from keeps all its rows.
     held = np.where(lengths - held >= 2 * horizon, held, 0)
-    training = series.head(lengths - held)
-    every = max(1, int(np.maximum(held - horizon + 1, 0).sum()) // _VALIDATION_WINDOWS)
-    judged = Origins(training.stops, np.where(held > 0, series.stops - horizon + 1, training.stops), every)
-    return Split(training, series, judged)
+    return _split_at(series, lengths - held, horizon)
+
+
+def split_after(series: SeriesArrays, training: SeriesArrays, horizon: int) -> Split:
+    """Hold back the rows that ``series`` has beyond those of ``training``; its series come first and in order."""
+    kept = np.zeros(len(series), np.int64)
+    kept[: len(training)] = training.lengths
+    return _split_at(series, np.minimum(kept, series.lengths), horizon)
+
+
+def _split_at(series: SeriesArrays, kept: Integers, horizon: int) -> Split:
+    training = series.head(kept)
+    stops = np.where(kept < series.lengths, series.stops - horizon + 1, training.stops)
+    every = max(1, int(np.maximum(stops - training.stops, 0).sum()) // _VALIDATION_WINDOWS)
+    # A series that training has not seen is judged from its second row on.
+    return Split(training, series, Origins(np.maximum(training.stops, series.starts + 1), stops, every))
 
 
 class Batches:
@@ -198,6 +210,7 @@ class Batches:
         self.returns = returns
 
     def __call__(self, epoch: int) -> "_Epoch":
+        """The batches of one epoch, the same at every call."""
         return _Epoch(self, np.random.default_rng((self.seed, epoch)))
 
 

@@ -1,0 +1,6 @@
+"""Floor 3: arrays in, matplotlib figures out. No figure touches a window system or global state."""
+
+from lstmkit.plots.figure import save_figure
+from lstmkit.plots.forecast import ForecastPanel, draw_forecasts
+
+__all__ = ["ForecastPanel", "draw_forecasts", "save_figure"]

@@ -1,0 +1,1 @@
+"""Floor 5: the tasks, one room each; they do not know one another."""

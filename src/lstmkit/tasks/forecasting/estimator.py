@@ -1,0 +1,421 @@
+"""The forecaster that people call: a table in, forecasts and honest scores out."""
+
+import os
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmkit.data import Layout, Table, result_frame
+from lstmkit.features import Origins, SeriesArrays, append_rows, future_timestamps, parse_frequency
+from lstmkit.runtime import ForecastConfig, ForecastModel, ForecastStream, load
+from lstmkit.runtime.forecast import check_level, take_answers
+from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
+from lstmkit.tasks.forecasting.evaluation import CLASSICAL_WINDOWS, Evaluation, Windows, evaluate_windows
+from lstmkit.tasks.forecasting.model import Sizes
+from lstmkit.tasks.forecasting.tables import Columns, check_known_ahead, check_positive, read_future, read_series
+from lstmkit.tasks.forecasting.windows import Split, least_history, plan_windows, split_after, split_series
+
+LEVELS = (80, 95)
+# More windows than these are scored by an even sample, which the evaluation says.
+_MOST_WINDOWS = 20_000
+# A file names the last row of so many series; beyond that the last row of all stands for each.
+_MOST_NAMED = 10_000
+
+
+class Forecaster:
+    """Forecast series of a table with an LSTM, with intervals and with scores that cannot flatter.
+
+    The defaults serve hourly, daily, weekly, monthly and counted data alike; usually only ``horizon``
+    is given.
+
+    Args:
+        horizon: Steps ahead.
+        season: Steps of a season; None takes what the frequency suggests (24 for hours, 7 for days,
+            52 for weeks, 12 for months, 1 for counters).
+        history: Steps of the past that the model sees; None takes 14 seasons.
+        frequency: Step between rows, as pandas writes it (``"h"``, ``"D"``, ``"MS"``, ``"15min"``), or a
+            whole number for counters; None finds it.
+        known: Columns whose future is given when forecasting (prices, holidays, weather forecasts).
+        observed: Columns of the past only (other sensors).
+        static: Columns that are constant for a series.
+        id_column: Tells series apart; a table without it is one series.
+        time_column: Datetimes, dates or whole numbers.
+        target_column: What to forecast; several names make several series of a wide table.
+        returns: The target is a price: model the logarithm of its ratio to past prices.
+        hidden_size: Units of the LSTM.
+        num_layers: Layers of the LSTM.
+        dropout: Part of the LSTM's outputs that is dropped in training.
+        max_steps: Training steps.
+        batch_size: Windows of a training step.
+        learning_rate: Highest learning rate.
+        patience: Stop when so many of the ten validations in a row were no better.
+        time_limit: Minutes that training may take; None sets no limit.
+        checkpoint: A file from which a killed training goes on.
+        log: A file to which JSON lines about the training are appended.
+        device: ``"cpu"`` or ``"cuda"``; None takes what is there.
+        seed: Of the weights and the windows.
+        quiet: Print nothing.
+
+    Raises:
+        OptionError: a value that cannot be.
+
+    Example:
+        >>> import numpy, pandas
+        >>> hours = pandas.date_range("2024-01-01", periods=400, freq="h")
+        >>> table = pandas.DataFrame({"ds": hours, "y": numpy.sin(numpy.arange(400) * 2 * numpy.pi / 24)})
+        >>> forecaster = Forecaster(horizon=24, max_steps=20, quiet=True).fit(table)
+        >>> forecaster.predict(level=[80]).shape
+        (24, 4)
+    """
+
+    def __init__(
+        self,
+        horizon: int,
+        *,
+        season: int | None = None,
+        history: int | None = None,
+        frequency: str | int | None = None,
+        known: Iterable[str] = (),
+        observed: Iterable[str] = (),
+        static: Iterable[str] = (),
+        id_column: str | None = "unique_id",
+        time_column: str = "ds",
+        target_column: str | Sequence[str] = "y",
+        returns: bool = False,
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        dropout: float = 0.2,
+        max_steps: int = 1000,
+        batch_size: int = 256,
+        learning_rate: float = 3e-3,
+        patience: int | None = 3,
+        time_limit: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        log: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        seed: int = 0,
+        quiet: bool = False,
+    ) -> None:
+        _check_counts(horizon=horizon, batch_size=batch_size, hidden_size=hidden_size, num_layers=num_layers)
+        self.horizon, self.season, self.history, self.returns = horizon, season, history, returns
+        self.columns = Columns.of(id_column, time_column, target_column, known, observed, static, frequency)
+        self.sizes = Sizes(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
+        self.batch_size = batch_size
+        self.training: dict[str, Any] = {
+            "max_steps": max_steps,
+            "learning_rate": learning_rate,
+            "patience": patience,
+            "time_limit": time_limit,
+            "checkpoint": checkpoint,
+            "log": log,
+            "device": device,
+            "seed": seed,
+            "quiet": quiet,
+        }
+        self._model: ForecastModel | None = None
+        self._table: Table | None = None
+
+    @property
+    def model(self) -> ForecastModel:
+        """The trained model, which runs without torch.
+
+        Raises:
+            LSTMKitError: nothing has been trained yet.
+        """
+        if self._model is None:
+            raise LSTMKitError("this forecaster has not been trained; call fit, or load a model")
+        return self._model
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Scores on the rows held back in training, as :meth:`Evaluation.to_dict`; empty if none were."""
+        return self.model.scores
+
+    def fit(self, df: Any, *, validation: Any = None, classical_windows: int = 0) -> Self:
+        """Train on a table.
+
+        The last tenth of each series (at least one horizon) is held back: it stops the training,
+        calibrates the intervals and gives the scores; a last fifth of the steps then learns from it too.
+
+        Args:
+            df: A pandas, Polars or Arrow table, or the path of a CSV or Parquet file.
+            validation: Rows to hold back of each series, 0 for none; or a table of the rows that follow
+                ``df``, which are then never learned from.
+            classical_windows: Held-out windows on which AutoETS is fitted for comparison.
+
+        Raises:
+            DataError: the table cannot be learned from.
+            MissingExtraError: torch or another package of the extra ``forecast`` is missing.
+        """
+        table = read_series(df, self.columns)
+        if validation is None or isinstance(validation, int):
+            series = table.series.until_last_value()
+            self._fit_series(series, split_series(series, self.horizon, validation), classical_windows)
+        else:
+            series = append_rows(table.series, read_series(validation, self.columns).series).until_last_value()
+            split = split_after(series, table.series, self.horizon)
+            self._fit_series(series, split, classical_windows, learn_from_all=False)
+        self._table = replace(table, series=series)
+        return self
+
+    def _fit_series(
+        self, series: SeriesArrays, split: Split, classical_windows: int = 0, *, learn_from_all: bool = True
+    ) -> None:
+        from lstmkit.tasks.forecasting.fitting import Recipe, fit_model
+        from lstmkit.training import TrainingConfig
+
+        if self.returns:
+            check_positive(series)
+        config = plan_windows(split.training, self.horizon, self.season, self.history)
+        recipe = Recipe(
+            config=config,
+            sizes=self.sizes,
+            training=TrainingConfig(weight_decay=0.01, averaging=0.99, **self.training),
+            batch_size=self.batch_size,
+            returns=self.returns,
+            learn_from_all=learn_from_all,
+            classical_windows=classical_windows,
+            document=self._document(config, series),
+        )
+        self._model = fit_model(recipe, split)
+
+    def predict(
+        self, df: Any = None, h: int | None = None, level: Sequence[float] = LEVELS, *, future: Any = None
+    ) -> Any:
+        """Forecast what follows the last value of each series.
+
+        Series that were not in training are forecast as well. Rows of ``df`` after the last value of a
+        series may hold the known covariates of the horizon, or ``future`` does.
+
+        Args:
+            df: The history, as in :meth:`fit`; None continues the table that was trained on.
+            h: Steps, at most the horizon; None is the horizon.
+            level: Coverage of each interval in per cent; empty for the point forecast alone.
+            future: A table with id, time and the known covariates of the rows to be forecast.
+
+        Returns:
+            A table of the kind that came in, with the columns ``lstm``, ``lstm-lo-80``, ``lstm-hi-80``, ...
+
+        Raises:
+            DataError: a series is empty, or a known covariate is missing in the horizon.
+            OptionError: ``h`` or ``level`` are beyond the model.
+        """
+        steps = self._steps(h)
+        for coverage in level:
+            check_level(self.model.config, coverage)
+        table = self._history(df)
+        series = table.series
+        if future is not None:
+            series = append_rows(series.until_last_value(), read_future(future, self.columns, series))
+        origins = series.until_last_value().stops
+        check_known_ahead(self.model.config, series, origins, steps)
+        return _frame(table.layout, _forecast(self.model, series, origins, steps, level))
+
+    def evaluate(
+        self, df: Any = None, *, classical_windows: int = CLASSICAL_WINDOWS, max_windows: int = _MOST_WINDOWS
+    ) -> Evaluation:
+        """Score the model beside persistence, the seasonal naive forecast and AutoETS.
+
+        Every window counts whose whole horizon lies after the rows that the model was trained on; its
+        history may reach back. If there is none, the last rows are scored and ``trained_on`` says so.
+
+        Args:
+            df: History and what came after it; None is the table that was trained on.
+            classical_windows: Windows on which AutoETS is fitted; 0 leaves it out.
+            max_windows: With more windows than these, an even sample of them is scored.
+
+        Raises:
+            DataError: no series is long enough for one window.
+        """
+        windows = self._windows(self._history(df).series, max_windows)
+        return evaluate_windows(self.model, windows, classical=classical_windows)
+
+    def cross_validation(
+        self,
+        df: Any,
+        n_windows: int = 1,
+        step_size: int | None = None,
+        refit: bool | int = False,
+        level: Sequence[float] = LEVELS,
+    ) -> Any:
+        """Forecast the last windows of each series as if they had not happened yet.
+
+        Args:
+            df: A table as in :meth:`fit`.
+            n_windows: How many windows.
+            step_size: Steps between them; None is the horizon.
+            refit: Train anew before every window (True), before every k-th (k), or once before the first.
+            level: As in :meth:`predict`.
+
+        Returns:
+            A table with the columns ``cutoff`` (the last row seen), ``y``, ``lstm`` and the intervals.
+
+        Raises:
+            DataError: a series is too short for so many windows.
+        """
+        step_size = self.horizon if step_size is None else step_size
+        _check_counts(n_windows=n_windows, step_size=step_size)
+        table = read_series(df, self.columns)
+        series = table.series.until_last_value()
+        every = n_windows if refit is False else int(refit)
+        fold, folds = copy(self), list[_Forecasts]()
+        for number in range(n_windows):
+            past = series.head(series.lengths - self.horizon - (n_windows - 1 - number) * step_size)
+            _check_lengths(past, n_windows, self.horizon)
+            if number % every == 0:
+                fold._fit_series(past, split_series(past, self.horizon, None))
+            folds.append(_forecast(fold.model, series, past.stops, self.horizon, level))
+        return _frame(table.layout, _joined(folds), cutoffs=True)
+
+    def stream(self, static: Any = None) -> ForecastStream:
+        """A stream that starts without history; see :class:`lstmkit.runtime.ForecastStream`."""
+        return self.model.stream(static)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one ``.safetensors`` file; the file that stood there is replaced whole or not at all.
+
+        Raises:
+            LSTMKitError: nothing is trained, the path cannot be written to, or the disk is full.
+        """
+        self.model.save(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model file; predicting with it needs no torch.
+
+        Raises:
+            ModelFileError: the file is missing, damaged, of another kind or of a newer format.
+        """
+        model = load(path)
+        if not isinstance(model, ForecastModel):
+            raise ModelFileError(f"{path} holds a model of the task {model.document.get('task')!r}, not a forecaster")
+        columns = Columns.from_dict(model.document.get("columns"), model.config)
+        forecaster = cls(
+            model.config.horizon,
+            season=model.config.season,
+            history=model.config.history,
+            frequency=columns.frequency,
+            known=columns.known,
+            observed=columns.observed,
+            static=columns.static,
+            id_column=columns.id_column,
+            time_column=columns.time_column,
+            target_column=columns.target_column,
+            returns=any(stage.kind == "logarithm" for stage in model.stages),
+        )
+        forecaster._model = model
+        return forecaster
+
+    def _document(self, config: ForecastConfig, series: SeriesArrays) -> dict[str, Any]:
+        """What the model file says beside stages and weights."""
+        last = series.timestamps[series.stops - 1]
+        named = dict(zip(map(str, series.ids.tolist()), last.tolist(), strict=True))
+        return {
+            "forecast": config.to_dict(),
+            "columns": self.columns.to_dict(),
+            "trained_until": named if len(named) <= _MOST_NAMED else {"": int(last.max())},
+        }
+
+    def _history(self, df: Any) -> Table:
+        """The table to work on, of the frequency that the model knows."""
+        if df is None:
+            if self._table is None:
+                raise DataError("a loaded model holds no history; give the table that is to be continued")
+            return self._table
+        table = read_series(df, self.columns)
+        expected, found = self.model.config.frequency, table.series.frequency
+        if str(found) != str(parse_frequency(expected)):
+            raise DataError(f"the model was trained on rows that are {expected} apart, this table's are {found} apart")
+        if self.returns:
+            check_positive(table.series)
+        return table
+
+    def _steps(self, h: int | None) -> int:
+        horizon = self.model.config.horizon
+        if h is None:
+            return horizon
+        _check_counts(h=h)
+        if h > horizon:
+            raise OptionError(f"this model forecasts up to {horizon} steps, not {h}; train one with horizon={h}")
+        return h
+
+    def _windows(self, series: SeriesArrays, most: int) -> Windows:
+        """All windows that the model has not learned from; where there are none, the last ones that it has."""
+        config = self.model.config
+        series = series.until_last_value()
+        stops = series.stops - config.horizon + 1
+        first = series.starts + np.minimum(least_history(config), np.maximum(series.lengths - config.horizon, 1))
+        unseen = Origins(np.maximum(first, self._first_unseen(series)), stops)
+        tenth = np.maximum(series.lengths // 10, config.horizon) - config.horizon + 1
+        origins = unseen if len(unseen) else Origins(np.maximum(first, stops - tenth), stops)
+        if not len(origins):
+            raise DataError(f"no series is longer than the horizon of {config.horizon}; there is nothing to score")
+        windows = Windows(series, *origins.all(), trained_on=not len(unseen))
+        if len(origins) > most:
+            windows = replace(windows.take(windows.spread(most)), sampled=True)
+        return windows
+
+    def _first_unseen(self, series: SeriesArrays) -> NDArray[np.int64]:
+        """The first row of each series that came after training; its start for a series that was not there."""
+        known = self.model.document.get("trained_until", {})
+        first = series.starts.copy()
+        for place, name in enumerate(map(str, series.ids.tolist())):
+            last = known.get(name, known.get(""))
+            if isinstance(last, int):
+                first[place] += int(np.searchsorted(series.times(place), last, side="right"))
+        return first
+
+
+class _Forecasts(NamedTuple):
+    """Forecasts of several series, row by row."""
+
+    ids: NDArray[Any]
+    timestamps: NDArray[np.int64]
+    cutoffs: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+
+
+def _forecast(
+    model: ForecastModel, series: SeriesArrays, origins: NDArray[np.int64], steps: int, level: Sequence[float]
+) -> _Forecasts:
+    """One forecast for each series; where the rows it speaks of exist, their values stand beside it as ``y``."""
+    index = np.arange(len(series))
+    columns = model.forecast_columns(model.quantiles(series, index, origins)[:, :steps], level)
+    answer = take_answers(model.config, series, index, origins)[:, :steps]
+    if np.isfinite(answer).any():
+        columns = {"y": answer, **columns}
+    cutoffs = series.timestamps[origins - 1]
+    return _Forecasts(
+        ids=np.repeat(series.ids, steps),
+        timestamps=future_timestamps(cutoffs, series.frequency, steps).ravel(),
+        cutoffs=np.repeat(cutoffs, steps),
+        columns={name: values.ravel() for name, values in columns.items()},
+    )
+
+
+def _joined(folds: list[_Forecasts]) -> _Forecasts:
+    """The forecasts of all cutoffs under each other."""
+    ids, timestamps, cutoffs = (np.concatenate([fold[k] for fold in folds]) for k in range(3))
+    names = folds[0].columns
+    return _Forecasts(ids, timestamps, cutoffs, {n: np.concatenate([f.columns[n] for f in folds]) for n in names})
+
+
+def _frame(layout: Layout, forecasts: _Forecasts, *, cutoffs: bool = False) -> Any:
+    ids, timestamps, last, columns = forecasts
+    return result_frame(ids, timestamps, columns, layout, cutoffs=last if cutoffs else None)
+
+
+def _check_lengths(past: SeriesArrays, n_windows: int, horizon: int) -> None:
+    if (past.lengths < 1).any():
+        short = past.ids[np.argmin(past.lengths)]
+        raise DataError(f"series {short!r} is too short for {n_windows} windows of {horizon} steps")
+
+
+def _check_counts(**counts: object) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise OptionError(f"{name} must be a whole number of at least 1, not {value!r}")

@@ -1,0 +1,129 @@
+"""The forecaster's view of a table: which column plays which part, and what must be there."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lstmkit.data import Table, read_table
+from lstmkit.features import SeriesArrays, future_timestamps, take_rows
+from lstmkit.runtime import ForecastConfig
+from lstmkit.spec import DataError, ModelFileError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns by their part."""
+
+    id_column: str | None
+    time_column: str
+    target_column: str | tuple[str, ...]
+    known: tuple[str, ...]
+    observed: tuple[str, ...]
+    static: tuple[str, ...]
+    frequency: str | int | None
+
+    @classmethod
+    def of(
+        cls,
+        id_column: str | None,
+        time_column: str,
+        target_column: str | Sequence[str],
+        known: Iterable[str],
+        observed: Iterable[str],
+        static: Iterable[str],
+        frequency: str | int | None,
+    ) -> "Columns":
+        """Columns as a user gives them: one name or several."""
+        target = target_column if isinstance(target_column, str) else tuple(target_column)
+        return cls(id_column, time_column, target, _names(known), _names(observed), _names(static), frequency)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Any, config: ForecastConfig) -> "Columns":
+        """Read the names from an untrusted document.
+
+        Raises:
+            ModelFileError: they are not ones, or not those of the model.
+        """
+        try:
+            columns = cls.of(**document)
+            if (columns.known, columns.observed, columns.static) != (config.known, config.observed, config.static):
+                raise ValueError
+            texts = [columns.time_column, *_names(columns.target_column), *columns.known, *columns.observed]
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError
+        except (TypeError, ValueError):
+            raise ModelFileError("the model file is damaged: it does not name its columns") from None
+        return columns
+
+
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def read_series(df: Any, columns: Columns, *, target: bool = True) -> Table:
+    """Read a table by these columns; ``target=False`` reads one of future covariates.
+
+    Raises:
+        DataError: the table does not have what the columns promise.
+    """
+    return read_table(
+        df,
+        id_column=columns.id_column,
+        time_column=columns.time_column,
+        target_column=columns.target_column if target else None,
+        known=columns.known,
+        observed=columns.observed if target else (),
+        static=columns.static if target else (),
+        frequency=columns.frequency,
+    )
+
+
+def read_future(future: Any, columns: Columns, series: SeriesArrays) -> SeriesArrays:
+    """Read the known covariates of the horizon for these series.
+
+    A table without ids speaks of all of them.
+
+    Raises:
+        DataError: the table cannot be read, or names none of the series.
+    """
+    table = read_series(future, columns, target=False)
+    ahead = table.series
+    if table.layout.id_column is None:
+        return replace(ahead.select(np.zeros(len(series), np.int64)), ids=series.ids)
+    ahead = ahead.select(np.isin(ahead.ids, series.ids))
+    if not len(ahead):
+        raise DataError(f"the future table has none of the series that are to be forecast, such as {series.ids[0]!r}")
+    return ahead
+
+
+def check_known_ahead(config: ForecastConfig, series: SeriesArrays, origins: Any, steps: int) -> None:
+    """Refuse to forecast where a covariate that the model relies on is missing in the horizon."""
+    if not config.known:
+        return
+    ahead = take_rows(series.known, origins, steps, series.starts, series.stops)
+    absent = np.argwhere(~np.isfinite(ahead))
+    if not len(absent):
+        return
+    place, step, column = absent[0]
+    when = future_timestamps(series.timestamps[origins[place] - 1], series.frequency, steps)[step]
+    shown = int(when) if series.frequency.is_integer else when.astype("M8[ns]").astype("M8[s]")
+    raise DataError(
+        f"the known covariate {config.known[column]!r} is missing for series {series.ids[place]!r} at {shown}; the "
+        f"model needs it for all {steps} steps: give these rows without a target, or a table of them as future"
+    )
+
+
+def check_positive(series: SeriesArrays) -> None:
+    """Refuse prices that have no logarithm."""
+    for place in range(len(series)):
+        values = series.target(place)
+        wrong = np.flatnonzero(values <= 0)
+        if len(wrong):
+            found = f"{values[wrong[0]]:g} in its row {wrong[0] + 1}"
+            raise DataError(f"returns need prices above 0; series {series.ids[place]!r} has {found}")
