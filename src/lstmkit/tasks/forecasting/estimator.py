@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from lstmkit.data import Layout, Table, result_frame
 from lstmkit.features import Origins, SeriesArrays, append_rows, future_timestamps, parse_frequency
+from lstmkit.plots import ForecastPanel
 from lstmkit.runtime import ForecastConfig, ForecastModel, ForecastStream, load
 from lstmkit.runtime.forecast import check_level, take_answers
 from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
 from lstmkit.tasks.forecasting.evaluation import CLASSICAL_WINDOWS, Evaluation, Windows, evaluate_windows
 from lstmkit.tasks.forecasting.model import Sizes
+from lstmkit.tasks.forecasting.panels import forecast_panels
 from lstmkit.tasks.forecasting.tables import Columns, check_known_ahead, check_positive, read_future, read_series
 from lstmkit.tasks.forecasting.windows import Split, least_history, plan_windows, split_after, split_series
 
@@ -142,7 +144,8 @@ class Forecaster:
         calibrates the intervals and gives the scores; a last fifth of the steps then learns from it too.
 
         Args:
-            df: A pandas, Polars or Arrow table, or the path of a CSV or Parquet file.
+            df: A pandas, Polars or Arrow table, or the path of a CSV or Parquet file; or a list of these, where
+                later ones continue earlier ones and tables without ids are series called like their files.
             validation: Rows to hold back of each series, 0 for none; or a table of the rows that follow
                 ``df``, which are then never learned from.
             classical_windows: Held-out windows on which AutoETS is fitted for comparison.
@@ -207,13 +210,25 @@ class Forecaster:
         steps = self._steps(h)
         for coverage in level:
             check_level(self.model.config, coverage)
+        layout, series = self._with_future(df, future, steps)
+        return _frame(layout, _forecast(self.model, series, series.until_last_value().stops, steps, level))
+
+    def panels(
+        self, df: Any = None, h: int | None = None, level: Sequence[float] = LEVELS, *, future: Any = None
+    ) -> list[ForecastPanel]:
+        """What :func:`lstmkit.plots.draw_forecasts` draws; arguments as in :meth:`predict`."""
+        steps = self._steps(h)
+        _, series = self._with_future(df, future, steps)
+        return forecast_panels(self.model, series, tuple(level), steps)
+
+    def _with_future(self, df: Any, future: Any, steps: int) -> tuple[Layout, SeriesArrays]:
+        """The table's series, with the known covariates of the horizon behind them."""
         table = self._history(df)
         series = table.series
         if future is not None:
             series = append_rows(series.until_last_value(), read_future(future, self.columns, series))
-        origins = series.until_last_value().stops
-        check_known_ahead(self.model.config, series, origins, steps)
-        return _frame(table.layout, _forecast(self.model, series, origins, steps, level))
+        check_known_ahead(self.model.config, series, series.until_last_value().stops, steps)
+        return table.layout, series
 
     def evaluate(
         self, df: Any = None, *, classical_windows: int = CLASSICAL_WINDOWS, max_windows: int = _MOST_WINDOWS

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lstmkit.data import Table, read_table
-from lstmkit.features import SeriesArrays, future_timestamps, take_rows
+from lstmkit.features import SeriesArrays, append_rows, future_timestamps, take_rows
 from lstmkit.runtime import ForecastConfig
 from lstmkit.spec import DataError, ModelFileError
 
@@ -67,11 +69,14 @@ def _names(given: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_series(df: Any, columns: Columns, *, target: bool = True) -> Table:
-    """Read a table by these columns; ``target=False`` reads one of future covariates.
+    """Read a table, or several, by these columns; ``target=False`` reads one of future covariates.
 
     Raises:
-        DataError: the table does not have what the columns promise.
+        DataError: a table does not have what the columns promise.
     """
+    if isinstance(df, list) and df:
+        tables = [_named_by_file(read_series(part, columns, target=target), part, len(df)) for part in df]
+        return reduce(lambda one, two: replace(one, series=append_rows(one.series, two.series)), tables)
     return read_table(
         df,
         id_column=columns.id_column,
@@ -82,6 +87,13 @@ def read_series(df: Any, columns: Columns, *, target: bool = True) -> Table:
         static=columns.static if target else (),
         frequency=columns.frequency,
     )
+
+
+def _named_by_file(table: Table, source: Any, count: int) -> Table:
+    """A table without ids, one of several, becomes the series of its file."""
+    if count == 1 or table.layout.id_column is not None or len(table.series) > 1 or not isinstance(source, str | Path):
+        return table
+    return replace(table, series=replace(table.series, ids=np.array([Path(source).stem], object)))
 
 
 def read_future(future: Any, columns: Columns, series: SeriesArrays) -> SeriesArrays:
