@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from lstmkit.data import read_table, result_frame
 from lstmkit.features import Frequency
 from lstmkit.spec import OptionError
+
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 
 KINDS = {
     "pandas": lambda frame: frame,
@@ -220,6 +224,32 @@ def test_result_frame__roundtrips_the_type_of_ids(column, first):
     else:
         assert result["unique_id"].dtype == column.dtype
         assert result["unique_id"].to_list() == table.series.ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("freq", "shift"), [("h", "37min"), ("MS", "14D9h"), ("B", "9h30min"), ("W-SUN", "5h"), ("QE", "0h")]
+)
+def test_read_table__matches_pandas__rows_missing_off_the_round_hour(freq, shift):
+    whole = pd.date_range("2023-11-01", periods=40, freq=freq) + pd.Timedelta(shift)
+    kept = np.setdiff1d(np.arange(40), [1, 7, 8, 21])
+    series = read_table(pd.DataFrame({"ds": whole[kept], "y": kept + 1.0})).series
+    np.testing.assert_array_equal(series.timestamps, whole.asi8)
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(series.values)), [1, 7, 8, 21])
+    np.testing.assert_array_equal(series.values[kept], kept + 1.0)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared data is not beside the repository")
+@pytest.mark.parametrize(
+    ("path", "options", "rows", "frequency", "missing"),
+    [
+        ("etth1/ETTh1.csv", {"time_column": "date", "target_column": ["HUFL", "OT"]}, 2 * 17420, "h", 0),
+        ("vix/vix-daily.csv", {"time_column": "DATE", "target_column": "CLOSE"}, 9538, "B", 303),
+        ("classic/airline-passengers.csv", {"time_column": "Month", "target_column": "Passengers"}, 144, "MS", 0),
+    ],
+)
+def test_read_table__equals_the_shape_of_known_files(path, options, rows, frequency, missing):
+    series = read_table(SHARED / path, **options).series
+    assert (series.num_rows, str(series.frequency), np.isnan(series.values).sum()) == (rows, frequency, missing)
 
 
 def test_read_table__equals_one_series_per_target__wide_file(tmp_path):

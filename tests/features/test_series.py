@@ -74,6 +74,11 @@ def test_until_last_value__matches_a_loop__missing_tails_and_an_all_missing_seri
     assert series.until_last_value().drop_empty().ids.tolist() == [0, 2]
 
 
+def test_until_last_value__equals_nothing__empty_first_series():
+    series = SeriesArrays.from_lists([[1, 2], [3, 4]]).head([0, 2]).until_last_value()
+    assert series.lengths.tolist() == [0, 2]
+
+
 def test_from_lists__equals_its_lists():
     series = SeriesArrays.from_lists([[1, 2, 3], [4.5]], Frequency(1, "D"))
     assert [series.target(i).tolist() for i in range(2)] == [[1, 2, 3], [4.5]]

@@ -69,7 +69,7 @@ def read_columns(path: Path, columns: list[str], text_columns: list[str]) -> Any
             parse_options=reader.ParseOptions(delimiter=separator),
             convert_options=reader.ConvertOptions(
                 include_columns=columns,
-                column_types={name: text if name in text_columns else pyarrow.string() for name in as_text},
+                column_types=dict.fromkeys(as_text, text),
                 strings_can_be_null=True,
             ),
         )

@@ -106,7 +106,7 @@ def _open_frame(frame: Any) -> Source:
 
 
 def _index_name(frame: Any) -> str | None:
-    index = getattr(frame, "index", None)
+    index: Any = getattr(frame, "index", None)
     if type(index).__name__ in ("DatetimeIndex", "PeriodIndex"):
         return str(index.name)
     return None
