@@ -27,19 +27,19 @@ class Net(nn.Module):
 
 
 class Epoch:
-    """Shuffled by torch's generator when opened, disturbed by NumPy's and Python's in each batch."""
+    """Shuffled by torch's generator when made, disturbed by NumPy's and Python's in each batch."""
 
     def __init__(self, epoch: int) -> None:
         generator = torch.Generator().manual_seed(99)
         self.x = torch.randn(23, 7, 3, generator=generator)
+        self.order = torch.randperm(23)
         self.y = torch.stack((self.x.cumsum(1).sum(-1), self.x[..., 0] + epoch), -1)
 
     def __len__(self) -> int:
         return STEPS_PER_EPOCH
 
     def __iter__(self) -> Iterator[dict[str, object]]:
-        order = torch.randperm(23)
-        for rows in order.split(5):
+        for rows in self.order.split(5):
             noise = np.random.standard_normal((len(rows), 7, 3)).astype(np.float32) * random.random() * 0.1
             yield {"x": [self.x[rows], noise], "y": (self.y[rows],), "name": "kept"}
 

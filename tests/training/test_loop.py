@@ -1,4 +1,7 @@
 import math
+import random
+from collections import namedtuple
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,8 +27,6 @@ def by_hand(problem: SimpleNamespace, steps: int, *, decay: float = 0.0, clip: f
     averages = [w.detach().clone() for w in matrices + vectors]
     torch.manual_seed(0)
     np.random.seed(0)
-    import random
-
     random.seed(0)
     step = 0
     while step < steps:
@@ -51,8 +52,6 @@ def by_hand(problem: SimpleNamespace, steps: int, *, decay: float = 0.0, clip: f
 @pytest.fixture
 def states():
     """The random states before a test; a later call must find them unchanged."""
-    import random
-
     return lambda: (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate())
 
 
@@ -97,7 +96,7 @@ def test_fit__never_changes_global_state(problem, states) -> None:
     assert not {"forward", "_original_forward"} & set(vars(modules))
 
 
-def test_fit__restores_best_weights(problem) -> None:
+def test_fit__equals_best_validated_weights__patience(problem) -> None:
     scores = iter([5.0, 3.0, math.nan, 4.0, math.inf, 3.0])
     seen = []
 
@@ -117,7 +116,7 @@ def test_fit__restores_best_weights(problem) -> None:
     assert not torch.equal(seen[0]["norm.running_mean"], seen[1]["norm.running_mean"])
 
 
-def test_fit__validates_at_the_end__steps_between_validations(problem) -> None:
+def test_fit__never_ends_unvalidated(problem) -> None:
     config = TrainingConfig(**BASE, max_steps=8, validate_every=3)
     result = fit(problem.build(), problem.batches, **problem.parts, config=config)
     assert [row.step for row in result.validations] == [3, 6, 8]
@@ -147,7 +146,7 @@ def test_fit__learns_a_sum() -> None:
     assert loss(module, (x, y)) < 0.01 * y.var()
 
 
-@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("where", ["loss-and-gradient", "loss", "gradient"])
 def test_fit__never_takes_a_step_that_is_not_finite(problem, where) -> None:
     batches, calls = [4, 7, 8], 0
 
@@ -157,7 +156,10 @@ def test_fit__never_takes_a_step_that_is_not_finite(problem, where) -> None:
         value = problem.loss(module, batch)
         if calls not in batches:
             return value
-        return value * math.inf if where == "loss" else value + module.head.bias.sub(module.head.bias.detach()).sqrt().sum()
+        if where == "gradient":
+            bias = module.head.bias
+            return value + (bias - bias.detach()).sqrt().sum()
+        return value + math.inf if where == "loss" else value * math.inf
 
     seen = []
 
@@ -168,7 +170,7 @@ def test_fit__never_takes_a_step_that_is_not_finite(problem, where) -> None:
     config = TrainingConfig(**BASE, max_steps=12, validate_every=1)
     result = fit(problem.build(), problem.batches, loss=loss, validate=validate, config=config)
     assert result.skipped_steps == 3
-    same = [step + 2 for step, (a, b) in enumerate(zip(seen, seen[1:], strict=False)) if torch.equal(a, b)]
+    same = [step + 2 for step, (a, b) in enumerate(pairwise(seen)) if torch.equal(a, b)]
     assert same == batches
     assert [math.isnan(row.loss) for row in result.validations] == [step in batches for step in range(1, 13)]
 
@@ -190,14 +192,14 @@ def test_fit__rejects_a_loss_that_stays_nan(problem) -> None:
 
 
 def test_fit__rejects_a_run_without_a_finite_step(problem) -> None:
+    config = TrainingConfig(**BASE, max_steps=3)
     with pytest.raises(LSTMKitError, match="not finite in 3 steps in a row"):
-        config = TrainingConfig(**BASE, max_steps=3)
         fit(problem.build(), problem.batches, loss=lambda m, b: problem.loss(m, b) * math.nan, config=config)
 
 
 def test_fit__rejects_scores_that_are_never_finite(problem) -> None:
+    config = TrainingConfig(**BASE, max_epochs=2)
     with pytest.raises(LSTMKitError, match=r"no validation gave a finite score \(the last one: nan\)"):
-        config = TrainingConfig(**BASE, max_epochs=2)
         fit(problem.build(), problem.batches, loss=problem.loss, validate=lambda m: math.nan, config=config)
 
 
@@ -235,7 +237,7 @@ def test_fit__rejects_epochs_that_come_to_nothing(problem) -> None:
         fit(problem.build(), lambda epoch: Liar(), loss=problem.loss, config=TrainingConfig(**BASE, max_steps=1))
 
 
-def test_fit__ends_in_time(problem) -> None:
+def test_fit__never_exceeds_its_time(problem) -> None:
     config = TrainingConfig(**BASE, time_limit=0.01, schedule="cosine")
     result = fit(problem.build(), problem.batches, **problem.parts, config=config)
     assert result.stopped == "time"
@@ -244,9 +246,7 @@ def test_fit__ends_in_time(problem) -> None:
     assert result.validations[-1].learning_rate < 0.03 / 4
 
 
-def test_fit__moves_every_kind_of_batch(problem) -> None:
-    from collections import namedtuple
-
+def test_batch__preserves_its_nesting(problem) -> None:
     Pair = namedtuple("Pair", "left right")
     kinds = []
 

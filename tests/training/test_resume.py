@@ -19,7 +19,7 @@ from lstmkit.training import TrainingConfig, TrainingResult, fit
 WORKER = Path(__file__).with_name("resume_worker.py")
 
 
-class Crash(Exception):
+class CrashError(Exception):
     pass
 
 
@@ -30,7 +30,7 @@ def crashing(loss, at: int):
         nonlocal calls
         calls += 1
         if calls == at:
-            raise Crash
+            raise CrashError
         return loss(module, batch)
 
     return crash_or_loss
@@ -64,8 +64,8 @@ def test_resumed_run__equals_uninterrupted_run(problem: SimpleNamespace, tmp_pat
     if expected.steps < crash_at:
         crash_at = expected.steps
     broken, resumed = problem.build(), problem.build()
-    with pytest.raises(Crash):
-        parts = problem.parts | {"loss": crashing(problem.loss, crash_at)}
+    parts = problem.parts | {"loss": crashing(problem.loss, crash_at)}
+    with pytest.raises(CrashError):
         fit(broken, problem.batches, **parts, config=config)
     with torch.no_grad():
         for weight in resumed.parameters():
@@ -99,7 +99,7 @@ def test_killed_process__equals_uninterrupted_run(tmp_path: Path) -> None:
 def stopped_run(problem: SimpleNamespace, tmp_path: Path) -> TrainingConfig:
     """A run that crashed and left its checkpoint."""
     config = TrainingConfig(**BASE, max_steps=9, checkpoint=tmp_path / "run", checkpoint_every=2)
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         fit(problem.build(), problem.batches, loss=crashing(problem.loss, 6), config=config)
     return config
 
@@ -133,7 +133,7 @@ def test_checkpoint__rejects_other_module(problem, stopped_run) -> None:
         fit(wider, problem.batches, loss=problem.loss, config=stopped_run)
     fewer = problem.build()
     del fewer.frozen
-    with pytest.raises(OptionError, match="'frozen' is float32 .*, here it is missing"):
+    with pytest.raises(OptionError, match=r"'frozen' is float32 .*, here it is missing"):
         fit(fewer, problem.batches, loss=problem.loss, config=stopped_run)
 
 
@@ -145,7 +145,9 @@ def test_checkpoint__allows_other_log_and_loudness(problem, stopped_run, tmp_pat
     assert events[0]["step"] == 4
 
 
-@pytest.mark.parametrize("kind", ["truncated", "empty", "pickle", "other", "no-state", "no-random", "hostile-state", "hostile-moments"])
+@pytest.mark.parametrize(
+    "kind", ["truncated", "empty", "pickle", "other", "no-state", "no-random", "hostile-state", "hostile-moments"]
+)
 def test_checkpoint__rejects_damaged_file(problem, stopped_run, kind) -> None:
     path = stopped_run.checkpoint
     tensors, document = load_file(path), _document(path)
@@ -191,8 +193,8 @@ def _metadata(document: dict) -> dict[str, str]:
 def test_checkpoint__rejects_unwritable_path__before_training(problem, tmp_path, bad) -> None:
     path = tmp_path / "no" / "run" if bad == "missing-folder" else tmp_path
     calls = []
-    with pytest.raises(LSTMKitError, match="cannot (write|read)"):
-        config = TrainingConfig(**BASE, max_steps=2, checkpoint=path)
+    config = TrainingConfig(**BASE, max_steps=2, checkpoint=path)
+    with pytest.raises(LSTMKitError, match=r"cannot (write|read)"):
         fit(problem.build(), problem.batches, loss=lambda m, b: calls.append(1), config=config)
     assert not calls
 

@@ -47,12 +47,12 @@ def test_learning_rate__matches_hand_computed(schedule, warm, expected) -> None:
     assert {at: learning_rate(config, at) for at in expected} == pytest.approx(expected)
 
 
-def test_run_fraction__follows_steps__clock_not_binding() -> None:
+def test_run_fraction__equals_steps__clock_not_binding() -> None:
     for step in range(101):
         assert run_fraction(step, 100, step * 0.55, 1.0) == step / 100
 
 
-def test_run_fraction__reaches_its_end__clock_binding() -> None:
+def test_run_fraction__matches_clock__clock_binding() -> None:
     fractions = [run_fraction(step, 1000, step * 0.6, 1.0) for step in range(101)]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0

@@ -31,7 +31,7 @@ def test_quiet_fit__never_prints_or_warns(problem, capfd) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_fit__prints_few_lines__no_terminal(problem, capfd) -> None:
+def test_fit__never_prints_more_than_few_lines__no_terminal(problem, capfd) -> None:
     config = TrainingConfig(**BASE, max_steps=40, validate_every=1)
     fit(problem.build(), problem.batches, **problem.parts, config=config, title="sums")
     out, err = capfd.readouterr()
@@ -43,7 +43,7 @@ def test_fit__prints_few_lines__no_terminal(problem, capfd) -> None:
         assert word in lines[-1]
 
 
-def test_fit__tells_skipped_steps(problem, capfd) -> None:
+def test_fit__never_hides_skipped_steps(problem, capfd) -> None:
     calls = []
 
     def loss(module, batch):
@@ -59,7 +59,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_fit__draws_a_bar__terminal(problem, monkeypatch) -> None:
+def test_bar__never_lacks_a_figure__terminal(problem, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "140")
@@ -73,19 +73,19 @@ def _status(step: int) -> Status:
     return Status(step, 100, 1, step / 100, 0.5, 0.4, 0.3, 10.0, 9.0)
 
 
-def test_lines__are_rare(capsys) -> None:
+def test_lines__never_come_faster_than_every_two_seconds(capsys) -> None:
     now = [0.0]
     lines = Lines("t", lambda: now[0])
     for step in range(1, 100):
         now[0] += 0.5
         lines.show(_status(step), validated=True)
         assert not lines.due()
-    assert len(capsys.readouterr().err.splitlines()) == 25
+    assert len(capsys.readouterr().err.splitlines()) == 99 // 4
     now[0] += 10
     assert lines.due()
 
 
-def test_bar__is_rarely_due() -> None:
+def test_bar__never_redraws_at_once() -> None:
     bar = Bar("t")
     assert bar.due()
     bar.show(_status(1))
@@ -99,13 +99,14 @@ def test_fit__never_writes_unasked_files(problem, tmp_path, monkeypatch) -> None
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_log__holds_the_run(problem, tmp_path) -> None:
+def test_log__matches_result(problem, tmp_path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"event": "older"}\n')
     config = TrainingConfig(**BASE, max_steps=9, validate_every=4, log=path, log_every=3, quiet=True)
     result = fit(problem.build(), problem.batches, **problem.parts, config=config)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [row["event"] for row in rows] == ["older", "start", *"tvttvtve".translate(_EVENTS).split()][: len(rows)]
+    between = ["train", "validation"] * 3
+    assert [row["event"] for row in rows] == ["older", "start", *between, "end"]
     assert [row["step"] for row in rows if row["event"] == "validation"] == [4, 8, 9]
     assert [row["step"] for row in rows if row["event"] == "train"] == [3, 6, 9]
     assert [row["score"] for row in rows if row["event"] == "validation"] == [row.score for row in result.validations]
@@ -113,12 +114,9 @@ def test_log__holds_the_run(problem, tmp_path) -> None:
     assert rows[1]["config"]["learning_rate"] == 0.03
 
 
-_EVENTS = {ord("t"): "train ", ord("v"): "validation ", ord("e"): "end "}
-
-
 def test_log__rejects_unwritable_path(problem, tmp_path) -> None:
-    with pytest.raises(LSTMKitError, match="cannot write the log .*: no such file or directory; give another"):
-        config = TrainingConfig(**BASE, max_steps=1, log=tmp_path / "no" / "log")
+    config = TrainingConfig(**BASE, max_steps=1, log=tmp_path / "no" / "log")
+    with pytest.raises(LSTMKitError, match=r"cannot write the log .*: no such file or directory; give another"):
         fit(problem.build(), problem.batches, loss=problem.loss, config=config)
 
 
@@ -134,14 +132,16 @@ def interrupting(loss, *at: int):
     return press_or_loss
 
 
-def test_first_interrupt__restores_best_weights_and_resumes(problem, tmp_path: Path) -> None:
+def test_interrupted_run__equals_uninterrupted_run__resumed(problem, tmp_path: Path) -> None:
     config = TrainingConfig(**BASE, max_epochs=4, quiet=True, averaging=0.9, checkpoint=tmp_path / "run")
     whole, module = problem.build(), problem.build()
     fit(whole, problem.batches, **problem.parts, config=config)
     parts = problem.parts | {"loss": interrupting(problem.loss, 13)}
     result = fit(module, problem.batches, **parts, config=config)
     assert result.interrupted
-    assert (result.steps, result.best_step, result.stopped) == (13, result.validations[-1].step, "interrupted")
+    assert [row.step for row in result.validations] == [5, 10]
+    best = min(result.validations, key=lambda row: row.score)
+    assert (result.steps, result.best_step, result.best_score) == (13, best.step, best.score)
     assert problem.validate(module.eval()) == result.best_score
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     result = fit(module, problem.batches, **problem.parts, config=config)
@@ -150,7 +150,7 @@ def test_first_interrupt__restores_best_weights_and_resumes(problem, tmp_path: P
         assert torch.equal(left, right)
 
 
-def test_second_interrupt__raises(problem) -> None:
+def test_second_interrupt__never_waits(problem) -> None:
     module = problem.build()
     with pytest.raises(KeyboardInterrupt):
         fit(module, problem.batches, loss=_twice(problem.loss), config=TrainingConfig(**BASE, max_steps=9, quiet=True))
@@ -167,18 +167,22 @@ def _twice(loss):
     return press
 
 
-def test_interrupt_of_another_handler__ends_the_run(problem) -> None:
+def test_interrupt_of_another_handler__never_escapes(problem) -> None:
     def loss(module, batch):
         raise KeyboardInterrupt
 
-    assert fit(problem.build(), problem.batches, loss=loss, config=TrainingConfig(**BASE, max_steps=9, quiet=True)).interrupted
+    assert fit(
+        problem.build(), problem.batches, loss=loss, config=TrainingConfig(**BASE, max_steps=9, quiet=True)
+    ).interrupted
 
 
-def test_fit__runs_in_another_thread(problem) -> None:
+def test_fit__never_needs_the_main_thread(problem) -> None:
     results = []
 
     def work() -> None:
-        results.append(fit(problem.build(), problem.batches, loss=problem.loss, config=TrainingConfig(**BASE, max_steps=2)))
+        results.append(
+            fit(problem.build(), problem.batches, loss=problem.loss, config=TrainingConfig(**BASE, max_steps=2))
+        )
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -186,7 +190,7 @@ def test_fit__runs_in_another_thread(problem) -> None:
     assert results[0].steps == 2
 
 
-def test_fit__gives_accelerates_state_back(problem) -> None:
+def test_fit__never_keeps_accelerates_state(problem) -> None:
     config = TrainingConfig(**BASE, max_steps=1, quiet=True, mixed_precision="bf16")
     fit(problem.build(), problem.batches, loss=problem.loss, config=config)
     assert not AcceleratorState._shared_state

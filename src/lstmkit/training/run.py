@@ -106,17 +106,24 @@ class Run:
         return self._stop_reason()
 
     def _open_epoch(self) -> Iterator[Any]:
-        """The rest of the present epoch; a resumed one is opened with the random states it was opened with."""
-        if self.resume_random is None:
-            self.epoch_random = randomness.capture()
-            if self.validate is None:
-                self.tally.reset_loss()
-            return self.machine.share(self.train_batches(self.state.epoch))
+        """The rest of the present epoch."""
+        if self.resume_random is not None and self.state.batch > 0:
+            return self._reopen_epoch(self.resume_random)
+        if self.resume_random is not None:
+            randomness.restore(*self.resume_random)
+            self.resume_random = None
+        self.epoch_random = randomness.capture()
+        if self.validate is None:
+            self.tally.reset_loss()
+        return self.machine.share(self.train_batches(self.state.epoch))
+
+    def _reopen_epoch(self, random_now: randomness.Randomness) -> Iterator[Any]:
+        """An epoch begun before the checkpoint: opened with the random states of then, gone on with those of now."""
         randomness.restore(*self.epoch_random)
         batches = self.machine.share(self.train_batches(self.state.epoch))
         for _ in islice(batches, self.state.batch):
             pass
-        randomness.restore(*self.resume_random)
+        randomness.restore(*random_now)
         self.resume_random = None
         return batches
 
@@ -184,8 +191,8 @@ class Run:
             self.weights.finish()
             raise LSTMKitError(
                 f"the loss or its gradient was not finite in {streak} steps in a row, up to step {self.state.step} "
-                f"(learning rate {self.state.rate:.3g}); those steps were not taken. Look for NaN, infinite or huge values "
-                "in the data and for logarithms or divisions of 0 in the loss, or lower learning_rate"
+                f"(learning rate {self.state.rate:.3g}); those steps were not taken. Look for NaN, infinite or "
+                "huge values in the data and for logarithms or divisions of 0 in the loss, or lower learning_rate"
             )
         if skipped > self.skips_told:
             self.progress.message(f"{skipped} of {self.state.step} steps skipped: loss or gradient was not finite")
