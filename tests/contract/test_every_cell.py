@@ -250,7 +250,7 @@ def test_resets__equals_separate_sequences(spec: CellSpec) -> None:
             close(c[leaves_here, b], c_alone[leaves_here])
 
 
-@EVERY
+@RICHEST
 @ENGINES
 def test_layer__writes_every_output__memory_filled_with_nan(spec: CellSpec, engine: str) -> None:
     case = hostile(spec)

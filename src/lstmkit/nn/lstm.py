@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, check_numbers
+from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.options import check_initialisation, check_options
 from lstmkit.nn.run import Stack, State, pack_like, run_layers, run_torch, run_torch_packed, unpack
 from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine
@@ -28,7 +29,7 @@ class Trace(NamedTuple):
     gates: tuple[dict[str, Tensor], ...] | None
 
 
-class LSTM(nn.Module):
+class LSTM(RecurrentLayer):
     r"""Long Short-Term Memory: torch.nn.LSTM, and what it cannot do.
 
     .. math::
@@ -98,31 +99,24 @@ class LSTM(nn.Module):
         learn_initial_state: bool = False,
         engine: str | None = None,
     ) -> None:
-        super().__init__()
-        self.spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
+        spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
         check_engine(engine)
-        check_options(self.spec, batch_first, dropout)
-        check_initialisation(self.spec, init, forget_bias, t_max)
+        check_options(spec, batch_first, dropout)
+        check_initialisation(spec, init, forget_bias, t_max)
+        super().__init__(spec, learn_initial_state, device, dtype)
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.forget_bias = forget_bias
         self.init = init
         self.t_max = t_max
-        self.learn_initial_state = learn_initial_state
         self.engine = engine
-        shapes = self.spec.parameter_shapes()
-        if learn_initial_state:
-            rows = num_layers * self.spec.num_directions
-            shapes |= {"h_0": (rows, self.spec.state_size), "c_0": (rows, hidden_size)}
-        for name, shape in shapes.items():
-            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the weights anew, as ``init`` and ``forget_bias`` say."""
         for name, parameter in self.named_parameters():
             if name in ("h_0", "c_0"):
-                nn.init.zeros_(parameter)
+                torch.nn.init.zeros_(parameter)
             else:
                 initialisers.uniform_(parameter, self.hidden_size)
         for layer in range(self.num_layers):
@@ -212,18 +206,6 @@ class LSTM(nn.Module):
     def _stack(self) -> Stack:
         return Stack(self.spec, self._weights(), self.dropout, self.training)
 
-    def _weights(self) -> list[list[Tensor]]:
-        """Per layer, direction after direction; looked up anew, because people replace them."""
-        kinds = self._kinds()
-        return [
-            [getattr(self, kind + suffix) for suffix in self.spec.layer_suffixes(layer) for kind in kinds]
-            for layer in range(self.num_layers)
-        ]
-
-    def _kinds(self) -> list[str]:
-        biases = ["bias_ih", "bias_hh"] if self.bias else []
-        return ["weight_ih", "weight_hh", *biases, *(["weight_hr"] if self.proj_size else [])]
-
     def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
         cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
         gates = [
@@ -247,64 +229,6 @@ class LSTM(nn.Module):
         )
         return choose_engine(request, self.engine)
 
-    def explain_engine(
-        self, *, lengths: bool = False, resets: bool = False, return_cells: bool = False, return_gates: bool = False
-    ) -> EngineChoice:
-        """Which engine such a call would run on, and why not on another.
-
-        Raises:
-            EngineError: the engine that was insisted on cannot do this.
-
-        Example:
-            >>> print(LSTM(2, 3).explain_engine(return_gates=True))
-            reference: the equations as torch operations; they do every case
-            not native: the native kernels are not part of this version
-            not torch: ATen does not return the gates
-        """
-        return self._choose(
-            self.weight_ih_l0, lengths=lengths, resets=resets, return_cells=return_cells, return_gates=return_gates
-        )
-
-    def flatten_parameters(self) -> None:
-        """Nothing: kept for code written for torch.nn.LSTM."""
-
-    @property
-    def all_weights(self) -> list[list[Tensor]]:
-        """The weights per layer and direction, as torch.nn.LSTM lists them."""
-        kinds = self._kinds()
-        suffixes = [s for layer in range(self.num_layers) for s in self.spec.layer_suffixes(layer)]
-        return [[getattr(self, kind + suffix) for kind in kinds] for suffix in suffixes]
-
-    @property
-    def input_size(self) -> int:
-        """Features per time step, ``I``."""
-        return self.spec.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        """Units per layer and direction, ``H``."""
-        return self.spec.hidden_size
-
-    @property
-    def num_layers(self) -> int:
-        """Stacked layers, ``L``."""
-        return self.spec.num_layers
-
-    @property
-    def bias(self) -> bool:
-        """Whether the gates have biases."""
-        return self.spec.bias
-
-    @property
-    def bidirectional(self) -> bool:
-        """Whether a second direction reads the sequence from its end."""
-        return self.spec.bidirectional
-
-    @property
-    def proj_size(self) -> int:
-        """Size of the projected hidden state; 0 means no projection."""
-        return self.spec.proj_size
-
     def extra_repr(self) -> str:
         """What torch.nn.LSTM prints, then whatever differs from it."""
         defaults = {
@@ -323,6 +247,24 @@ class LSTM(nn.Module):
         given = {name: getattr(self, name) for name in defaults}
         changed = [f"{name}={value!r}" for name, value in given.items() if value != defaults[name]]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
+    def explain_engine(
+        self, *, lengths: bool = False, resets: bool = False, return_cells: bool = False, return_gates: bool = False
+    ) -> EngineChoice:
+        """Which engine such a call would run on, and why not on another.
+
+        Raises:
+            EngineError: the engine that was insisted on cannot do this.
+
+        Example:
+            >>> print(LSTM(2, 3).explain_engine(return_gates=True))
+            reference: the equations as torch operations; they do every case
+            not native: the native kernels are not part of this version
+            not torch: ATen does not return the gates
+        """
+        return self._choose(
+            self.weight_ih_l0, lengths=lengths, resets=resets, return_cells=return_cells, return_gates=return_gates
+        )
 
 
 def _caller_state(h: Tensor, c: Tensor, layout: Layout) -> State:

@@ -242,7 +242,7 @@ def _differentiate_aten(
 ) -> list[Tensor]:
     with _autograd_inside_op():
         inputs = [value.detach().requires_grad_() for value in (x, h, c, *weights)]
-        results = _run_aten(*inputs[:3], inputs[3:], lengths)
+        results = _run_aten(inputs[0], inputs[1], inputs[2], inputs[3:], lengths)
         gradients = torch.autograd.grad(
             [results[k] for k in present], inputs, upstream, allow_unused=True, materialize_grads=True
         )

@@ -1,0 +1,86 @@
+"""What every recurrent layer of torch's shape has: parameters by name, sizes, torch's conveniences."""
+
+import torch
+from torch import Tensor, nn
+
+from lstmkit.spec import CellSpec
+
+
+class RecurrentLayer(nn.Module):
+    """Parameters and sizes of a stack, derived from its CellSpec.
+
+    Args:
+        spec: The stack.
+        learn_initial_state: Whether the parameters ``h_0 (L*D, R)`` and ``c_0 (L*D, H)`` exist.
+        device: Where the parameters are made.
+        dtype: Type of the parameters.
+    """
+
+    weight_ih_l0: Tensor
+    h_0: Tensor
+    c_0: Tensor
+
+    def __init__(
+        self, spec: CellSpec, learn_initial_state: bool, device: torch.device | str | None, dtype: torch.dtype | None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.learn_initial_state = learn_initial_state
+        shapes = spec.parameter_shapes()
+        if learn_initial_state:
+            rows = spec.num_layers * spec.num_directions
+            shapes |= {"h_0": (rows, spec.state_size), "c_0": (rows, spec.hidden_size)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+
+    def _weights(self) -> list[list[Tensor]]:
+        """Per layer, direction after direction; looked up anew, because people replace them."""
+        kinds = self._kinds()
+        return [
+            [getattr(self, kind + suffix) for suffix in self.spec.layer_suffixes(layer) for kind in kinds]
+            for layer in range(self.num_layers)
+        ]
+
+    def _kinds(self) -> list[str]:
+        biases = ["bias_ih", "bias_hh"] if self.bias else []
+        return ["weight_ih", "weight_hh", *biases, *(["weight_hr"] if self.proj_size else [])]
+
+    def flatten_parameters(self) -> None:
+        """Nothing: kept for code written for torch.nn.LSTM."""
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The weights per layer and direction, as torch.nn.LSTM lists them."""
+        kinds = self._kinds()
+        suffixes = [s for layer in range(self.num_layers) for s in self.spec.layer_suffixes(layer)]
+        return [[getattr(self, kind + suffix) for kind in kinds] for suffix in suffixes]
+
+    @property
+    def input_size(self) -> int:
+        """Features per time step, ``I``."""
+        return self.spec.input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """Units per layer and direction, ``H``."""
+        return self.spec.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        """Stacked layers, ``L``."""
+        return self.spec.num_layers
+
+    @property
+    def bias(self) -> bool:
+        """Whether the gates have biases."""
+        return self.spec.bias
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether a second direction reads the sequence from its end."""
+        return self.spec.bidirectional
+
+    @property
+    def proj_size(self) -> int:
+        """Size of the projected hidden state; 0 means no projection."""
+        return self.spec.proj_size
