@@ -1,11 +1,13 @@
 """The doctor, and what every verb shares: exit codes and one-sentence errors."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from types import ModuleType
 
 import pytest
 
@@ -111,10 +113,69 @@ def test_main__equals_130__interrupted(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().err == "lstmkit: interrupted\n"
 
 
-def test_main__rejects_verb__without_typer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "typer", None)
-    assert cli.main(["forecast"]) == 1
-    assert "pip install 'lstmkit[forecast]'" in capsys.readouterr().err
+def typer_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verb of its own, so that the root is tested apart from any task."""
+    import typer
+
+    app = typer.Typer()
+
+    @app.command()
+    def act(count: int, fail: str = "") -> None:
+        if fail == "data":
+            raise DataError("the table is empty")
+        if fail == "interrupt":
+            raise KeyboardInterrupt
+        if fail == "package":
+            importlib.import_module("torch")
+        if fail == "exit":
+            raise typer.Exit(1)
+        print(count)
+
+    module = ModuleType("lstmkit.cli.probe")
+    module.app = app
+    monkeypatch.setitem(sys.modules, "lstmkit.cli.probe", module)
+    monkeypatch.setitem(cli.VERBS, "probe", "for this test")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "out", "err"),
+    [
+        (["3"], 0, "3\n", ""),
+        (["3", "--fail", "data"], 1, "", "lstmkit: the table is empty\n"),
+        (["3", "--fail", "exit"], 1, "", ""),
+        (["3", "--fail", "interrupt"], 130, "", "lstmkit: interrupted\n"),
+    ],
+    ids=["fine", "bad-data", "exit", "interrupt"],
+)
+def test_verb__equals_exit_code(
+    words: list[str], code: int, out: str, err: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typer_verb(monkeypatch)
+    assert cli.main(["probe", *words]) == code
+    assert capsys.readouterr() == (out, err)
+
+
+@pytest.mark.parametrize("package", ["typer", "torch"])
+def test_verb__rejects_missing_package(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typer_verb(monkeypatch)
+    monkeypatch.setitem(EXTRAS, "probe", ("typer", "torch"))
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cli.main(["probe", "3", "--fail", "package"]) == 1
+    said = f"lstmkit: 'lstmkit probe' needs the package {package!r}, which is not installed; run: "
+    assert capsys.readouterr() == ("", said + "pip install 'lstmkit[probe]'\n")
+
+
+@pytest.mark.parametrize("words", [[], ["three"], ["3", "--no-such-option"]])
+def test_verb__rejects_wrong_usage(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typer_verb(monkeypatch)
+    assert cli.main(["probe", *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Usage: lstmkit probe" in said.err
 
 
 def test_main__never_complains__reader_gone() -> None:

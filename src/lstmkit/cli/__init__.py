@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from lstmkit import __version__
-from lstmkit.spec import LSTMKitError, import_extra
+from lstmkit.spec import EXTRAS, LSTMKitError, MissingExtraError, install_command
 
 __all__ = ["VERBS", "main"]
 
@@ -75,7 +75,18 @@ def _run_verb(verb: str, words: list[str]) -> int:
         from lstmkit.cli import doctor
 
         return doctor.run(words)
-    typer = import_extra("typer", verb)
+    try:
+        return _run_typer(verb, words)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS.get(verb, ()):
+            raise
+        needs = f"'lstmkit {verb}' needs the package {package!r}, which is not installed"
+        raise MissingExtraError(f"{needs}; run: {install_command(verb)}") from error
+
+
+def _run_typer(verb: str, words: list[str]) -> int:
+    typer = import_module("typer")
     command = typer.main.get_command(import_module(f"lstmkit.cli.{verb}").app)
     try:
         command(args=words, prog_name=f"lstmkit {verb}")
