@@ -1,7 +1,7 @@
 """Files that are either whole or untouched."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
@@ -10,7 +10,7 @@ from lstmkit.spec.errors import LSTMKitError
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     """Yield a temporary path beside ``path``; on success it replaces ``path`` in one step.
 
     Whatever goes wrong in the block - an exception, a full disk, a kill - the file that stood at
