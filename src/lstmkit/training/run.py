@@ -33,7 +33,7 @@ from lstmkit.training.weights import Weights
 TrainBatches: TypeAlias = Callable[[int], Any]
 Validate: TypeAlias = Callable[[nn.Module], float]
 
-# Counting waits for the device, so it is done now and then; this many bad steps in a row end the run.
+# Looking waits for the device, so it is done now and then; this many bad steps in a row end the run.
 _STEPS_PER_CHECK = 50
 _SKIPPED_IN_A_ROW = 10
 _CHECKPOINT_SECONDS = 60.0
@@ -57,7 +57,7 @@ class Run:
     def __post_init__(self) -> None:
         self.state = RunState()
         self.weights = Weights(self.module, self.config.averaging)
-        self.tally = Tally(self.machine.device)
+        self.tally = Tally()
         self.steps_per_epoch = self._count_steps()
         self.total_steps = self._total_steps()
         self.skips_told = 0
@@ -186,7 +186,8 @@ class Run:
 
     def _check_finite(self) -> None:
         """End a run that no longer moves; say once more when steps were skipped."""
-        streak, skipped = self.tally.streak, self.tally.skipped
+        counts = self.tally.counts()
+        streak, skipped = counts.streak, counts.skipped
         if streak >= _SKIPPED_IN_A_ROW or skipped == self.state.step > 0:
             self.weights.finish()
             raise LSTMKitError(
@@ -200,7 +201,7 @@ class Run:
 
     def _finish(self, stopped: StopReason) -> None:
         config, complete = self.config, stopped != "interrupted"
-        self.last_loss = self.tally.mean_loss() if self.tally.steps else self._last_loss()
+        self.last_loss = self.tally.mean_loss() if self.tally.counts().steps else self._last_loss()
         if complete:
             self._check_finite()
         if complete and self.validate is not None and self.state.validated != self.state.step:
@@ -226,7 +227,7 @@ class Run:
             best_score=state.best_score,
             best_step=state.step if state.best_score is None else state.best_step,
             loss=self.last_loss,
-            skipped_steps=self.tally.skipped,
+            skipped_steps=self.tally.counts().skipped,
             seconds=self._seconds(),
             resumed_from=self.resumed_from,
             validations=tuple(state.validations),
@@ -244,7 +245,7 @@ class Run:
             total_steps=self.total_steps,
             epoch=max(state.epoch + (state.batch > 0), 1),
             fraction=fraction,
-            loss=self.tally.mean_loss() if self.tally.steps else self._last_loss(),
+            loss=self.tally.mean_loss() if self.tally.counts().steps else self._last_loss(),
             score=state.validations[-1].score if state.validations else None,
             best_score=state.best_score,
             steps_per_second=speed,
@@ -316,13 +317,13 @@ class Run:
         now, opened = self.resume_random or randomness.capture(), self.epoch_random
         sections = self.weights.sections() | {
             "optimizer": self.machine.optimizer_tensors(),
-            "tally": {"counts": self.tally.counts},
             "random": now[0],
             "epoch_random": opened[0],
         }
         document = {
             "run": self._fingerprint(),
             "state": self.state.to_document(),
+            "tally": self.tally.to_document(),
             "scaler": self.machine.scaler_numbers(),
             "random": now[1],
             "epoch_random": opened[1],
@@ -336,7 +337,7 @@ class Run:
         self.state = RunState.from_document(document["state"])
         self.weights.load(sections)
         self.machine.load(sections.get("optimizer", {}), document["scaler"])
-        self.tally.counts.copy_(sections["tally"]["counts"])
+        self.tally.load(document["tally"])
         self.epoch_random = sections["epoch_random"], document["epoch_random"]
         self.resume_random = sections["random"], document["random"]
 

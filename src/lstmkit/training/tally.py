@@ -1,43 +1,75 @@
-"""Loss and skipped steps, counted on the device so that no step waits for it."""
+"""Losses and skipped steps, left on the device until somebody asks, so that no step waits for them."""
+
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 
-class Tally:
-    """Sums that :meth:`add` changes without a transfer; the properties fetch them."""
+@dataclass
+class Counts:
+    """What is known of the steps so far.
 
-    def __init__(self, device: torch.device) -> None:
-        # loss since the last reading, steps in it, skipped steps in a row, skipped steps in all
-        self.counts = torch.zeros(4, dtype=torch.float32, device=device)
-        self._one = torch.ones((), dtype=torch.float32, device=device)
+    Args:
+        loss: Sum over the steps taken since the last reset.
+        steps: Their number.
+        streak: Steps skipped in a row up to now.
+        skipped: Steps skipped in all.
+    """
+
+    loss: float = 0.0
+    steps: int = 0
+    streak: int = 0
+    skipped: int = 0
+
+    def add(self, loss: float, skipped: float) -> None:
+        """Count one step."""
+        if skipped:
+            self.streak += 1
+            self.skipped += 1
+        else:
+            self.loss += loss
+            self.steps += 1
+            self.streak = 0
+
+
+class Tally:
+    """Keeps what :meth:`add` is given as it is; :meth:`counts` fetches and sums it in one transfer."""
+
+    def __init__(self) -> None:
+        self._counts = Counts()
+        self._losses: list[Tensor] = []
+        self._skipped: list[Tensor] = []
 
     def add(self, loss: Tensor, skipped: Tensor) -> None:
         """Count one step; ``skipped`` is 1.0 where loss or gradient were not finite, else 0.0."""
-        taken = self._one - skipped
-        self.counts += torch.stack((loss.detach().nan_to_num(0.0, 0.0, 0.0) * taken, taken, self._one, skipped))
-        self.counts[2] *= skipped
+        self._losses.append(loss.detach())
+        self._skipped.append(skipped)
+
+    def counts(self) -> Counts:
+        """The counts up to now."""
+        if self._losses:
+            rows = torch.stack((torch.stack(self._losses).float(), torch.stack(self._skipped)))
+            for loss, skipped in zip(*rows.tolist(), strict=True):
+                self._counts.add(loss, skipped)
+            self._losses.clear()
+            self._skipped.clear()
+        return self._counts
 
     def mean_loss(self) -> float:
         """Mean loss of the steps taken since the last reset; NaN if there is none."""
-        total, steps = self.counts[:2].tolist()
-        return total / steps if steps else float("nan")
+        counts = self.counts()
+        return counts.loss / counts.steps if counts.steps else float("nan")
 
     def reset_loss(self) -> None:
         """Begin a new mean."""
-        self.counts[:2] = 0
+        counts = self.counts()
+        counts.loss, counts.steps = 0.0, 0
 
-    @property
-    def steps(self) -> int:
-        """Steps taken since the last reset."""
-        return int(self.counts[1].item())
+    def to_document(self) -> dict[str, float]:
+        """The counts as JSON can hold them."""
+        return asdict(self.counts())
 
-    @property
-    def streak(self) -> int:
-        """Steps skipped in a row up to now."""
-        return int(self.counts[2].item())
-
-    @property
-    def skipped(self) -> int:
-        """Steps skipped in all."""
-        return int(self.counts[3].item())
+    def load(self, document: dict[str, float]) -> None:
+        """The inverse of :meth:`to_document`."""
+        self._counts = Counts(**document)  # pyright: ignore[reportArgumentType]
