@@ -212,10 +212,14 @@ def test_fit__rejects_a_missing_gpu(problem) -> None:
 def test_run_interrupted_between_epochs__equals_uninterrupted_run__resumed(problem, tmp_path: Path) -> None:
     config = TrainingConfig(**BASE, max_epochs=4, quiet=True, checkpoint=tmp_path / "run")
     whole, module = problem.build(), problem.build()
-    fit(whole, problem.batches, **problem.parts, config=config)
+    expected = fit(whole, problem.batches, **problem.parts, config=config)
     press = interrupting(lambda module, _: problem.validate(module), 2)
     parts = problem.parts | {"validate": lambda module: press(module, None)}
     assert fit(module, problem.batches, **parts, config=config).steps == 10
-    assert fit(module, problem.batches, **problem.parts, config=config).resumed_from == 10
+    result = fit(module, problem.batches, **problem.parts, config=config)
+    assert result.resumed_from == 10
+    # The best weights may be older than the interruption; scores and losses are not.
+    for row, other in zip(result.validations, expected.validations, strict=True):
+        assert (row.score, row.loss) == (other.score, other.loss)
     for left, right in zip(module.state_dict().values(), whole.state_dict().values(), strict=True):
         assert torch.equal(left, right)
