@@ -11,7 +11,7 @@ from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, check_numbers
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.options import check_initialisation, check_options
-from lstmkit.nn.run import Stack, State, pack_like, run_layers, run_torch, run_torch_packed, unpack
+from lstmkit.nn.run import Stack, State, pack_like, run_layers, run_torch, run_torch_packed, transforming, unpack
 from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine
 from lstmkit.reference import LayerResult, check_state, name_gates
 from lstmkit.spec import CellSpec, OptionError, ShapeError
@@ -225,7 +225,7 @@ class LSTM(RecurrentLayer):
             resets=resets,
             cells=return_cells,
             gates=return_gates,
-            transforms=not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active(),
+            transforms=transforming(),
         )
         return choose_engine(request, self.engine)
 
