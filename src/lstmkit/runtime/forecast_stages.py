@@ -71,14 +71,21 @@ def unpatch(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opti
 def season_mix(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """Scores (B, K, L / S), standardised history and mask (B, L) -> (B, H, 1): past seasons, mixed anew for each patch.
 
-    Every future step is a weighted mean of the observed values at its own phase of the past seasons;
-    the scores of its patch decide the weights, which sum to one.
+    Every future step is a weighted mean of the observed values at its own phase of the past seasons,
+    with weights that the window's scores decide and that sum to one; to it comes a fixed linear
+    combination of the same values, which may have any sign.
     """
     scores, z, mask = inputs
     share = xp.exp(scores - xp.amax(scores, -1)[..., None]).swapaxes(1, 2)[..., None]
     share = share * _echoes(mask, scores.shape, options)
-    total = (share * _echoes(z, scores.shape, options)).sum(1) / (share.sum(1) + _TINY)
+    share = share / (share.sum(1)[:, None] + _TINY) + weights["weight"].T[..., None]
+    total = (share * _echoes(z, scores.shape, options)).sum(1)
     return total.reshape(z.shape[0], -1)[:, : options["horizon"], None]
+
+
+def season_mix_shapes(options: Options) -> Shapes:
+    """Parameters of :func:`season_mix`."""
+    return {"weight": (-(-options["horizon"] // options["patch"]), options["seasons"])}
 
 
 def _echoes(values: Array, shape: tuple[int, int, int], options: Options) -> Array:

@@ -178,7 +178,7 @@ STAGE_KINDS: dict[str, StageKind] = {
     "recurrent": StageKind(_recurrent, _recurrent_shapes, extra_results=("h", "c")),
     "relu": StageKind(_relu),
     "restore": StageKind(forecast.restore),
-    "season_mix": StageKind(forecast.season_mix),
+    "season_mix": StageKind(forecast.season_mix, forecast.season_mix_shapes),
     "shift": StageKind(forecast.shift, forecast.shift_shapes),
     "unpatch": StageKind(forecast.unpatch),
     "window_scale": StageKind(forecast.window_scale, extra_results=("mask", "location", "scale")),

@@ -68,8 +68,9 @@ def forecast_stages(config: ForecastConfig, sizes: Sizes, *, returns: bool = Fal
     count = len(config.quantiles)
     plan.add("head", "linear", "thinned", features=sizes.hidden_size, units=config.patch * count)
     plan.add("steps", "unpatch", "head", horizon=config.horizon, quantiles=count)
-    plan.add("season_scores", "linear", "thinned", features=sizes.hidden_size, units=config.history // config.season)
-    mix = {"season": config.season, "patch": config.patch, "horizon": config.horizon}
+    seasons = config.history // config.season
+    plan.add("season_scores", "linear", "thinned", features=sizes.hidden_size, units=seasons)
+    mix = {"season": config.season, "seasons": seasons, "patch": config.patch, "horizon": config.horizon}
     plan.add("seasons", "season_mix", "season_scores", "scaled", "scaled.mask", **mix)
     plan.add("quantiles", "add", "steps", "seasons")
     plan.add("calibrated", "shift", "quantiles", horizon=config.horizon, quantiles=count)
