@@ -35,7 +35,7 @@ class Sizes:
     token_size: int = 64
     hidden_size: int = 128
     num_layers: int = 1
-    dropout: float = 0.2
+    dropout: float = 0.3
 
 
 @dataclass
@@ -104,10 +104,10 @@ def start_weights(module: "StagedModel", config: ForecastConfig) -> None:
     """Begin near a sensible forecast: the mean of the past seasons, with the quantiles of a normal distribution."""
     from torch import nn, no_grad, tensor
 
+    weights = module.stage_weights()
     with no_grad():
-        nn.init.normal_(module.parts["queries"].weight, std=0.5)
-        head = module.parts["head"]
-        head.weight.mul_(0.1)
+        nn.init.normal_(weights["queries"]["weight"], std=0.5)
+        weights["head"]["weight"].mul_(0.1)
         normal = NormalDist(0, _FIRST_SPREAD)
         first = tensor([normal.inv_cdf(level) for level in config.quantiles])
-        head.bias.copy_(first.repeat(config.patch))
+        weights["head"]["bias"].copy_(first.repeat(config.patch))
