@@ -1,17 +1,20 @@
 """``lstmkit forecast``: train, predict with and evaluate a forecaster of time series."""
 
 import json
+import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Annotated, Any
 
 import typer
 
 from lstmkit.data import write_table
-from lstmkit.plots import draw_forecasts, save_figure
-from lstmkit.spec import LSTMKitError, OptionError, atomic_write
-from lstmkit.tasks.forecasting import Forecaster
-from lstmkit.tasks.forecasting.report import evaluation_text
+from lstmkit.plots import ForecastPanel, draw_forecasts, save_figure
+from lstmkit.spec import LSTMKitError, OptionError, atomic_write, import_extra
+from lstmkit.tasks.forecasting import Evaluation, Forecaster
+from lstmkit.tasks.forecasting.report import decimals, evaluation_text
 
 app = typer.Typer(
     help="Forecast series of a table with an LSTM: fit, predict, evaluate.",
@@ -89,14 +92,15 @@ def fit(
         seed=seed,
         quiet=quiet,
     )
-    _check_folder(output)
+    _check_place(output)
     forecaster.fit(data, validation=valid, classical_windows=classical)
     forecaster.save(output)
-    if quiet:
-        return
-    if forecaster.scores:
-        print("On the rows held back in training:", evaluation_text(forecaster.scores), sep="\n")
-    print(f"saved {output}", file=sys.stderr)
+    if not quiet:
+        if forecaster.scores:
+            print("On the rows held back in training:", evaluation_text(forecaster.scores), sep="\n")
+        print(f"saved {output}{', the best model so far' if forecaster.interrupted else ''}", file=sys.stderr)
+    if forecaster.interrupted:
+        raise KeyboardInterrupt
 
 
 @app.command()
@@ -109,19 +113,16 @@ def predict(
     level: Level = [80, 95],  # noqa: B006  typer copies it
 ) -> None:
     """Forecast what follows each series of DATA."""
-    if output is not None:
-        _check_ending(output)
+    _check_ending(output)
     forecaster = Forecaster.load(model)
     frame = forecaster.predict(data, h, level, future=future)
-    text = frame.to_string(index=False, float_format=lambda number: f"{number:,.6g}")
     if output is None:
-        print(_shortened(text))
+        print(_shortened(_frame_text(frame)))
         return
     if output.suffix.lower() in _PLOTS:
-        save_figure(draw_forecasts(forecaster.panels(data, h, level, future=future)), output)
+        _draw(forecaster.panels(data, h, level, future=future), output)
     elif output.suffix.lower() == ".txt":
-        with atomic_write(output) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        _write_text(_frame_text(frame), output)
     else:
         write_table(frame, output)
     print(f"wrote {len(frame):,} rows of forecast to {output}", file=sys.stderr)
@@ -131,17 +132,32 @@ def predict(
 def evaluate(
     model: Model,
     data: Data,
+    output: Annotated[
+        Path | None, _option("--output", "-o", help="A file: .csv .json .parquet .txt, or .png of the last windows.")
+    ] = None,
     as_json: Annotated[bool, _option("--json", help="Print one JSON object.")] = False,
     classical: Annotated[
         int, _option("--classical", help="Windows on which AutoETS is fitted to compare; 0 for none.")
     ] = 20,
 ) -> None:
     """Score a model on DATA beside persistence, the seasonal naive forecast and AutoETS."""
-    evaluation = Forecaster.load(model).evaluate(data, classical_windows=classical)
-    print(json.dumps(evaluation.to_dict()) if as_json else evaluation_text(evaluation))
+    _check_ending(output)
+    forecaster = Forecaster.load(model)
+    evaluation = forecaster.evaluate(data, classical_windows=classical)
+    print(json.dumps(evaluation.to_dict()) if as_json else evaluation)
+    if output is None:
+        return
+    ending = output.suffix.lower()
+    if ending in _PLOTS:
+        _draw(forecaster.panels(data, hidden=evaluation.horizon), output)
+    elif ending in (".txt", ".json"):
+        _write_text(str(evaluation) if ending == ".txt" else json.dumps(evaluation.to_dict(), indent=1), output)
+    else:
+        write_table(import_extra("pyarrow", "forecast").Table.from_pylist(_score_rows(evaluation)), output)
+    print(f"wrote {output}", file=sys.stderr)
 
 
-def _check_folder(output: Path) -> None:
+def _check_place(output: Path) -> None:
     """Better to hear before the training than after it that its result has no place to go."""
     if output.is_dir():
         raise OptionError(
@@ -149,14 +165,45 @@ def _check_folder(output: Path) -> None:
         )
     if not output.absolute().parent.is_dir():
         raise LSTMKitError(f"the folder {output.parent} does not exist; make it, or give another --output")
+    try:
+        TemporaryFile(dir=output.absolute().parent).close()
+    except OSError as error:
+        raise LSTMKitError(f"cannot write to the folder {output.absolute().parent}: {error.strerror}") from None
 
 
-def _check_ending(output: Path) -> None:
+def _check_ending(output: Path | None) -> None:
+    if output is None:
+        return
     ending = output.suffix.lower()
     if ending not in (*_PLOTS, *_TABLES, ".txt"):
         raise OptionError(
             f"--output must end in one of {', '.join((*_TABLES, '.txt', *_PLOTS))}, not {ending or 'nothing'}"
         )
+
+
+def _score_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row a method; those compared on a sample of the windows come last."""
+    return [asdict(scores) for scores in (*evaluation.methods, *evaluation.classical)]
+
+
+def _draw(panels: list[ForecastPanel], output: Path) -> None:
+    """Save a plot; where matplotlib has no cache yet, it gets a passing one rather than one in the user's home."""
+    with TemporaryDirectory() as passing:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matplotlib"
+        if not home.is_dir():
+            os.environ.setdefault("MPLCONFIGDIR", passing)
+        save_figure(draw_forecasts(panels), output)
+
+
+def _write_text(text: str, output: Path) -> None:
+    with atomic_write(output) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _frame_text(frame: Any) -> str:
+    """The forecasts with the same number of decimals everywhere."""
+    typical = float(frame["lstm"].abs().median())
+    return frame.to_string(index=False, float_format=f"{{:,.{decimals(typical, 5)}f}}".format)
 
 
 def _shortened(text: str) -> str:

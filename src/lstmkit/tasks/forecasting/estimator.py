@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
+from numbers import Real
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -15,10 +16,17 @@ from lstmkit.plots import ForecastPanel
 from lstmkit.runtime import ForecastConfig, ForecastModel, ForecastStream, load
 from lstmkit.runtime.forecast import check_level, take_answers
 from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
-from lstmkit.tasks.forecasting.evaluation import CLASSICAL_WINDOWS, Evaluation, Windows, evaluate_windows
+from lstmkit.tasks.forecasting.evaluation import CLASSICAL_WINDOWS, Evaluation, Windows, evaluate_windows, spread
 from lstmkit.tasks.forecasting.model import Sizes
 from lstmkit.tasks.forecasting.panels import forecast_panels
-from lstmkit.tasks.forecasting.tables import Columns, check_known_ahead, check_positive, read_future, read_series
+from lstmkit.tasks.forecasting.tables import (
+    Columns,
+    check_known_ahead,
+    check_positive,
+    read_future,
+    read_like,
+    read_series,
+)
 from lstmkit.tasks.forecasting.windows import Split, least_history, plan_windows, split_after, split_series
 
 LEVELS = (80, 95)
@@ -90,7 +98,7 @@ class Forecaster:
         returns: bool = False,
         hidden_size: int = 128,
         num_layers: int = 1,
-        dropout: float = 0.2,
+        dropout: float = 0.3,
         max_steps: int = 1000,
         batch_size: int = 256,
         learning_rate: float = 3e-3,
@@ -103,6 +111,8 @@ class Forecaster:
         quiet: bool = False,
     ) -> None:
         _check_counts(horizon=horizon, batch_size=batch_size, hidden_size=hidden_size, num_layers=num_layers)
+        if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout < 1:
+            raise OptionError(f"dropout must be a number from 0 to below 1, not {dropout!r}")
         self.horizon, self.season, self.history, self.returns = horizon, season, history, returns
         self.columns = Columns.of(id_column, time_column, target_column, known, observed, static, frequency)
         self.sizes = Sizes(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
@@ -137,6 +147,11 @@ class Forecaster:
         """Scores on the rows held back in training, as :meth:`Evaluation.to_dict`; empty if none were."""
         return self.model.scores
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the training early."""
+        return self.model.document.get("training") == {"stopped": "interrupted"}
+
     def fit(self, df: Any, *, validation: Any = None, classical_windows: int = 0) -> Self:
         """Train on a table.
 
@@ -155,14 +170,17 @@ class Forecaster:
             MissingExtraError: torch or another package of the extra ``forecast`` is missing.
         """
         table = read_series(df, self.columns)
+        series = table.series.until_last_value()
         if validation is None or isinstance(validation, int):
-            series = table.series.until_last_value()
             self._fit_series(series, split_series(series, self.horizon, validation), classical_windows)
         else:
-            series = append_rows(table.series, read_series(validation, self.columns).series).until_last_value()
-            split = split_after(series, table.series, self.horizon)
-            self._fit_series(series, split, classical_windows, learn_from_all=False)
-        self._table = replace(table, series=series)
+            later = read_like(validation, self.columns, series.frequency, "the table before it has")
+            table = replace(table, series=append_rows(series, later.series))
+            split = split_after(table.series.until_last_value(), series, self.horizon)
+            if not len(split.judged):
+                raise DataError(f"the validation table has no {self.horizon} rows that follow those that train")
+            self._fit_series(split.whole, split, classical_windows, learn_from_all=False)
+        self._table = table
         return self
 
     def _fit_series(
@@ -207,19 +225,26 @@ class Forecaster:
             DataError: a series is empty, or a known covariate is missing in the horizon.
             OptionError: ``h`` or ``level`` are beyond the model.
         """
-        steps = self._steps(h)
-        for coverage in level:
-            check_level(self.model.config, coverage)
+        steps, level = self._steps(h), self._levels(level)
         layout, series = self._with_future(df, future, steps)
         return _frame(layout, _forecast(self.model, series, series.until_last_value().stops, steps, level))
 
     def panels(
-        self, df: Any = None, h: int | None = None, level: Sequence[float] = LEVELS, *, future: Any = None
+        self,
+        df: Any = None,
+        h: int | None = None,
+        level: Sequence[float] = LEVELS,
+        *,
+        future: Any = None,
+        hidden: int = 0,
     ) -> list[ForecastPanel]:
-        """What :func:`lstmkit.plots.draw_forecasts` draws; arguments as in :meth:`predict`."""
-        steps = self._steps(h)
+        """What :func:`lstmkit.plots.draw_forecasts` draws; arguments as in :meth:`predict`.
+
+        With ``hidden``, so many rows at the end of each series are not seen, but drawn as what came.
+        """
+        steps, level = self._steps(h), self._levels(level)
         _, series = self._with_future(df, future, steps)
-        return forecast_panels(self.model, series, tuple(level), steps)
+        return forecast_panels(self.model, series, level, steps, hidden)
 
     def _with_future(self, df: Any, future: Any, steps: int) -> tuple[Layout, SeriesArrays]:
         """The table's series, with the known covariates of the horizon behind them."""
@@ -246,7 +271,8 @@ class Forecaster:
         Raises:
             DataError: no series is long enough for one window.
         """
-        windows = self._windows(self._history(df).series, max_windows)
+        _check_counts(max_windows=max_windows)
+        windows = self._windows(self._history(df), max_windows)
         return evaluate_windows(self.model, windows, classical=classical_windows)
 
     def cross_validation(
@@ -273,17 +299,21 @@ class Forecaster:
             DataError: a series is too short for so many windows.
         """
         step_size = self.horizon if step_size is None else step_size
-        _check_counts(n_windows=n_windows, step_size=step_size)
+        _check_counts(n_windows=n_windows, step_size=step_size, refit=int(refit) or 1)
         table = read_series(df, self.columns)
         series = table.series.until_last_value()
         every = n_windows if refit is False else int(refit)
         fold, folds = copy(self), list[_Forecasts]()
+        fold.training = {**self.training, "checkpoint": None}
         for number in range(n_windows):
             past = series.head(series.lengths - self.horizon - (n_windows - 1 - number) * step_size)
             _check_lengths(past, n_windows, self.horizon)
             if number % every == 0:
                 fold._fit_series(past, split_series(past, self.horizon, None))
-            folds.append(_forecast(fold.model, series, past.stops, self.horizon, level))
+                if fold.interrupted:
+                    raise KeyboardInterrupt
+            levels = fold._levels(level)
+            folds.append(_forecast(fold.model, series, past.stops, self.horizon, levels, answers=True))
         return _frame(table.layout, _joined(folds), cutoffs=True)
 
     def stream(self, static: Any = None) -> ForecastStream:
@@ -308,6 +338,7 @@ class Forecaster:
         model = load(path)
         if not isinstance(model, ForecastModel):
             raise ModelFileError(f"{path} holds a model of the task {model.document.get('task')!r}, not a forecaster")
+        _check_trained_until(model.document.get("trained_until", {}))
         columns = Columns.from_dict(model.document.get("columns"), model.config)
         forecaster = cls(
             model.config.horizon,
@@ -341,10 +372,7 @@ class Forecaster:
             if self._table is None:
                 raise DataError("a loaded model holds no history; give the table that is to be continued")
             return self._table
-        table = read_series(df, self.columns)
-        expected, found = self.model.config.frequency, table.series.frequency
-        if str(found) != str(parse_frequency(expected)):
-            raise DataError(f"the model was trained on rows that are {expected} apart, this table's are {found} apart")
+        table = read_like(df, self.columns, parse_frequency(self.model.config.frequency))
         if self.returns:
             check_positive(table.series)
         return table
@@ -358,29 +386,33 @@ class Forecaster:
             raise OptionError(f"this model forecasts up to {horizon} steps, not {h}; train one with horizon={h}")
         return h
 
-    def _windows(self, series: SeriesArrays, most: int) -> Windows:
+    def _levels(self, level: float | Sequence[float]) -> tuple[float, ...]:
+        given = (level,) if isinstance(level, Real) else tuple(level)
+        return tuple(check_level(self.model.config, coverage) for coverage in given)
+
+    def _windows(self, table: Table, most: int) -> Windows:
         """All windows that the model has not learned from; where there are none, the last ones that it has."""
         config = self.model.config
-        series = series.until_last_value()
+        series = table.series.until_last_value()
         stops = series.stops - config.horizon + 1
         first = series.starts + np.minimum(least_history(config), np.maximum(series.lengths - config.horizon, 1))
-        unseen = Origins(np.maximum(first, self._first_unseen(series)), stops)
+        unseen = Origins(np.maximum(first, self._first_unseen(series, table.layout)), stops)
         tenth = np.maximum(series.lengths // 10, config.horizon) - config.horizon + 1
         origins = unseen if len(unseen) else Origins(np.maximum(first, stops - tenth), stops)
         if not len(origins):
             raise DataError(f"no series is longer than the horizon of {config.horizon}; there is nothing to score")
-        windows = Windows(series, *origins.all(), trained_on=not len(unseen))
-        if len(origins) > most:
-            windows = replace(windows.take(windows.spread(most)), sampled=True)
-        return windows
+        chosen = origins.at(spread(len(origins), most))
+        return Windows(series, *chosen, sampled=len(origins) > most, trained_on=not len(unseen))
 
-    def _first_unseen(self, series: SeriesArrays) -> NDArray[np.int64]:
+    def _first_unseen(self, series: SeriesArrays, layout: Layout) -> NDArray[np.int64]:
         """The first row of each series that came after training; its start for a series that was not there."""
         known = self.model.document.get("trained_until", {})
+        # A table without ids may be any of the series, so all of them count.
+        other = known.get("") if layout.id_column is not None else max(known.values(), default=None)
         first = series.starts.copy()
         for place, name in enumerate(map(str, series.ids.tolist())):
-            last = known.get(name, known.get(""))
-            if isinstance(last, int):
+            last = known.get(name, other)
+            if last is not None:
                 first[place] += int(np.searchsorted(series.times(place), last, side="right"))
         return first
 
@@ -395,14 +427,19 @@ class _Forecasts(NamedTuple):
 
 
 def _forecast(
-    model: ForecastModel, series: SeriesArrays, origins: NDArray[np.int64], steps: int, level: Sequence[float]
+    model: ForecastModel,
+    series: SeriesArrays,
+    origins: NDArray[np.int64],
+    steps: int,
+    level: Sequence[float],
+    *,
+    answers: bool = False,
 ) -> _Forecasts:
-    """One forecast for each series; where the rows it speaks of exist, their values stand beside it as ``y``."""
+    """One forecast for each series; with ``answers``, what came stands beside it as ``y``."""
     index = np.arange(len(series))
     columns = model.forecast_columns(model.quantiles(series, index, origins)[:, :steps], level)
-    answer = take_answers(model.config, series, index, origins)[:, :steps]
-    if np.isfinite(answer).any():
-        columns = {"y": answer, **columns}
+    if answers:
+        columns = {"y": take_answers(model.config, series, index, origins)[:, :steps], **columns}
     cutoffs = series.timestamps[origins - 1]
     return _Forecasts(
         ids=np.repeat(series.ids, steps),
@@ -422,6 +459,11 @@ def _joined(folds: list[_Forecasts]) -> _Forecasts:
 def _frame(layout: Layout, forecasts: _Forecasts, *, cutoffs: bool = False) -> Any:
     ids, timestamps, last, columns = forecasts
     return result_frame(ids, timestamps, columns, layout, cutoffs=last if cutoffs else None)
+
+
+def _check_trained_until(known: Any) -> None:
+    if not isinstance(known, dict) or not all(isinstance(last, int) for last in known.values()):
+        raise ModelFileError("the model file is damaged: it does not say until when it was trained")
 
 
 def _check_lengths(past: SeriesArrays, n_windows: int, horizon: int) -> None:

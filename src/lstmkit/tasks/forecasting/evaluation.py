@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from lstmkit.features import SeriesArrays
 from lstmkit.runtime.forecast import ForecastConfig, ForecastModel, take_answers
+from lstmkit.spec import DataError
 from lstmkit.tasks.forecasting import baselines, metrics
+from lstmkit.tasks.forecasting.report import evaluation_text
 
 Array = NDArray[Any]
 Integers = NDArray[np.int64]
@@ -81,6 +83,10 @@ class Evaluation:
         skills = {f"skill_over_{name}": skill for name, skill in self.skills().items()}
         return _plain({**scores, "wql": self.wql, **coverage, **skills, **asdict(self)})
 
+    def __str__(self) -> str:
+        """A table that a person can read, and what it means."""
+        return evaluation_text(self.to_dict())
+
     def skills(self) -> dict[str, float]:
         """Baseline -> 1 minus the ratio of mean absolute errors on the same windows; above 0 is better."""
         found: dict[str, float] = {}
@@ -117,13 +123,8 @@ class Windows:
     sampled: bool = False
     trained_on: bool = False
 
-    def spread(self, count: int) -> Integers:
-        """Places of so many windows, evenly spread over all."""
-        places = np.linspace(0, len(self.origins) - 1, min(count, len(self.origins)))
-        return np.unique(places.round().astype(np.int64))
-
-    def take(self, places: Integers) -> "Windows":
-        """Some of the windows."""
+    def take(self, places: NDArray[Any]) -> "Windows":
+        """Some of the windows, by place or by a mask."""
         return replace(self, index=self.index[places], origins=self.origins[places])
 
     def blocks(self, horizon: int) -> Integers:
@@ -140,6 +141,16 @@ class Windows:
         return result[self.index]
 
 
+def spread(total: int, count: int) -> Integers:
+    """So many places, evenly spread over all.
+
+    Example:
+        >>> spread(10, 4).tolist()
+        [0, 3, 6, 9]
+    """
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
+
+
 def evaluate_windows(model: ForecastModel, windows: Windows, *, classical: int = CLASSICAL_WINDOWS) -> Evaluation:
     """Score a model and the baselines on the same windows.
 
@@ -147,14 +158,18 @@ def evaluate_windows(model: ForecastModel, windows: Windows, *, classical: int =
         model: The trained forecaster.
         windows: What to score on.
         classical: Windows on which AutoETS is fitted; 0 leaves it out.
+
+    Raises:
+        DataError: no window has a value before it and one after it.
     """
     config = model.config
+    windows = _with_values(windows, config)
     quantiles = model.quantiles(windows.series, windows.index, windows.origins)
     answer = take_answers(config, windows.series, windows.index, windows.origins)
     forecasts = {"lstm": model.forecast_columns(quantiles)["lstm"], **_naive_forecasts(windows, config)}
     scale = windows.scales(config.season)
     methods = _score(answer, forecasts, scale)
-    few = windows.spread(classical)
+    few = spread(len(windows.origins), classical)
     compared: tuple[Scores, ...] = ()
     if len(few):
         part = windows.take(few)
@@ -173,6 +188,16 @@ def evaluate_windows(model: ForecastModel, windows: Windows, *, classical: int =
         coverage=_coverages(model, quantiles, answer),
         verdict=describe_skill(answer, forecasts, windows.blocks(config.horizon)),
     )
+
+
+def _with_values(windows: Windows, config: ForecastConfig) -> Windows:
+    """The windows that have something to forecast from, and something to be held against."""
+    place = (windows.series, windows.index, windows.origins)
+    seen = np.isfinite(baselines.persistence(*place, 1)[:, 0])
+    usable = seen & np.isfinite(take_answers(config, *place)).any(1)
+    if not usable.any():
+        raise DataError("no window has a value before it and one after it; there is nothing to score")
+    return windows if usable.all() else windows.take(usable)
 
 
 def _naive_forecasts(windows: Windows, config: ForecastConfig) -> dict[str, Array]:

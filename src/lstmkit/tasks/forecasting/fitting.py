@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from lstmkit.nn.stages import StagedModel
 from lstmkit.runtime import ForecastConfig, ForecastModel, load
+from lstmkit.runtime.model import flatten_weights
 from lstmkit.spec import ModelFileError
 from lstmkit.tasks.forecasting.evaluation import Windows, evaluate_windows
-from lstmkit.tasks.forecasting.learning import conformal_offsets, quantile_loss
+from lstmkit.tasks.forecasting.learning import conformal_offsets, crossed_coverage, quantile_loss
 from lstmkit.tasks.forecasting.model import Sizes, forecast_stages, start_weights
 from lstmkit.tasks.forecasting.windows import Batches, Split, window_batch
 from lstmkit.training import TrainingConfig, TrainingResult, fit
@@ -59,25 +60,30 @@ def fit_model(recipe: Recipe, split: Split) -> ForecastModel:
     With rows held back: train without them and keep the weights that forecast them best; calibrate the
     intervals and take the scores on them; and, unless they are to stay unseen, spend the last fifth of
     the steps on all rows. A checkpoint brings a killed training back to where it was, in either part.
+    After Ctrl-C the model is the best one so far.
     """
     interim = _interim_path(recipe.training)
-    held_back = len(split.judged) > 0
-    identity = _identity(recipe, split)
+    identity = "" if interim is None else _identity(recipe, split)
     module = _build(recipe)
     judged = _load_interim(interim, identity)
     if judged is None:
-        judged, stopped = _train_and_judge(recipe, split, module, identity)
-        if stopped.interrupted or not (held_back and recipe.learn_from_all):
+        judged, result = _train_and_judge(recipe, split, module, identity)
+        if result.interrupted or not (len(split.judged) and recipe.learn_from_all):
             return judged
-        if interim is not None:
-            judged.save(interim)
-    module.load_arrays(
-        {f"{stage}.{name}": array for stage, own in judged.weights.items() for name, array in own.items()}
-    )
-    _learn_from_all(recipe, split, module, identity)
+        _save_interim(judged, interim, identity)
+    module.load_arrays(flatten_weights(judged.weights))
+    result = _learn_from_all(recipe, split, module, identity)
+    if result.interrupted:
+        return _told(judged, result)
     if interim is not None:
         interim.unlink(missing_ok=True)
-    return _as_model(module, {**judged.document, "interim": None})
+    return _told(_as_model(module, judged.document), result)
+
+
+def _told(model: ForecastModel, result: TrainingResult) -> ForecastModel:
+    """Note in the model's document how its training ended."""
+    model.document["training"] = {"stopped": result.stopped}
+    return model
 
 
 def _train_and_judge(
@@ -96,17 +102,22 @@ def _train_and_judge(
     )
     result = _run(recipe, training, module, split.training, judge, identity)
     if judge is None:
-        return _as_model(module, {**recipe.document, "interim": identity}), result
+        return _told(_as_model(module, recipe.document), result), result
+    quantiles, answers = judge.scaled(module)
     with torch.no_grad():
-        module.get_buffer("parts.calibrated.offset").copy_(torch.from_numpy(judge.offsets(module)))
-    model = _as_model(module, {**recipe.document, "interim": identity})
+        offsets = conformal_offsets(quantiles, answers, recipe.config.quantiles)
+        module.get_buffer("parts.calibrated.offset").copy_(torch.from_numpy(offsets))
+    model = _told(_as_model(module, recipe.document), result)
     windows = Windows(split.whole, *split.judged.all(), sampled=split.judged.every > 1)
-    evaluation = evaluate_windows(model, windows, classical=recipe.classical_windows)
+    # Whoever has pressed Ctrl-C does not wait for comparisons.
+    evaluation = evaluate_windows(model, windows, classical=0 if result.interrupted else recipe.classical_windows)
+    coverage = crossed_coverage(quantiles, answers, recipe.config.quantiles)
+    evaluation = replace(evaluation, coverage={level: coverage[level] for level in evaluation.coverage})
     model.document["scores"] = evaluation.to_dict()
     return model, result
 
 
-def _learn_from_all(recipe: Recipe, split: Split, module: StagedModel, identity: str) -> None:
+def _learn_from_all(recipe: Recipe, split: Split, module: StagedModel, identity: str) -> TrainingResult:
     """The second part: the same network goes on, at a lower rate, with the rows that were held back."""
     training = replace(
         recipe.training,
@@ -116,7 +127,7 @@ def _learn_from_all(recipe: Recipe, split: Split, module: StagedModel, identity:
         patience=None,
         seed=recipe.training.seed + 1,
     )
-    _run(recipe, training, module, split.whole, None, f"{identity} all rows")
+    return _run(recipe, training, module, split.whole, None, f"{identity} all rows")
 
 
 def _run(
@@ -156,23 +167,29 @@ class _Judge:
         ]
 
     def __call__(self, module: nn.Module) -> float:
-        losses = [float(quantile_loss(module, batch, self._levels)) for batch in self._batches]
+        losses = [float(quantile_loss(module, _beside(module, batch), self._levels)) for batch in self._batches]
         return float(np.average(losses, weights=[len(batch["answer"]) for batch in self._batches]))
 
-    def offsets(self, module: StagedModel) -> NDArray[np.float32]:
-        """The conformal calibration of the module's intervals."""
+    def scaled(self, module: StagedModel) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Quantiles ``(B, H, Q)`` and answers ``(B, H)`` of all windows, in units of each window's scale."""
         module.eval()
         with torch.no_grad():
-            scaled = [_scaled(module, batch) for batch in self._batches]
-        quantiles, answers = (np.concatenate(parts) for parts in zip(*scaled, strict=True))
-        return conformal_offsets(quantiles, answers, tuple(self._levels.tolist()))
+            parts = [_scaled(module, _beside(module, batch)) for batch in self._batches]
+        quantiles, answers = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return quantiles, answers
 
 
 def _scaled(module: StagedModel, batch: Mapping[str, Tensor]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Quantiles and answers in units of each window's scale, as NumPy arrays."""
     values = module({name: tensor for name, tensor in batch.items() if name != "answer"})
     answer = (batch["answer"] - values["scaled.location"]) / values["scaled.scale"]
-    return values["quantiles"].sort(-1)[0].numpy(), answer.numpy()
+    return values["quantiles"].sort(-1)[0].cpu().numpy(), answer.cpu().numpy()
+
+
+def _beside(module: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The batch on the device of the module."""
+    device = next(module.parameters()).device
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def _build(recipe: Recipe) -> StagedModel:
@@ -189,17 +206,30 @@ def _as_model(module: StagedModel, document: Mapping[str, Any]) -> ForecastModel
 
 
 def _identity(recipe: Recipe, split: Split) -> str:
-    """Names data, windows and network, so that a checkpoint is never continued on others."""
-    rows = hashlib.sha256(np.ascontiguousarray(split.whole.values).tobytes())
-    for bounds in (split.whole.starts, split.whole.stops, split.training.stops):
-        rows.update(np.ascontiguousarray(bounds).tobytes())
-    options = [recipe.config.to_dict(), vars(recipe.sizes), recipe.batch_size, recipe.returns, recipe.learn_from_all]
-    rows.update(json.dumps(options).encode())
-    return rows.hexdigest()
+    """Names data, windows, network and training, so that a checkpoint is never continued on others."""
+    options = [
+        recipe.config.to_dict(),
+        vars(recipe.sizes),
+        recipe.training.fingerprint(),
+        recipe.batch_size,
+        recipe.returns,
+        recipe.learn_from_all,
+    ]
+    name = hashlib.sha256(json.dumps(options).encode())
+    whole = split.whole
+    for rows in (whole.values, whole.timestamps, whole.known, whole.observed, whole.static, whole.starts, whole.stops):
+        name.update(np.ascontiguousarray(rows))
+    name.update(np.ascontiguousarray(split.training.stops))
+    return name.hexdigest()
 
 
 def _interim_path(training: TrainingConfig) -> Path | None:
     return None if training.checkpoint is None else Path(f"{training.checkpoint}.judged")
+
+
+def _save_interim(judged: ForecastModel, path: Path | None, identity: str) -> None:
+    if path is not None:
+        ForecastModel({**judged.document, "interim": identity}, flatten_weights(judged.weights)).save(path)
 
 
 def _load_interim(path: Path | None, identity: str) -> ForecastModel | None:
@@ -208,6 +238,6 @@ def _load_interim(path: Path | None, identity: str) -> ForecastModel | None:
         return None
     with suppress(ModelFileError):
         model = load(path)
-        if isinstance(model, ForecastModel) and model.document.get("interim") == identity:
+        if isinstance(model, ForecastModel) and model.document.pop("interim", None) == identity:
             return model
     return None

@@ -13,12 +13,12 @@ Array = NDArray[Any]
 
 def mean_absolute_error(answer: Array, forecast: Array) -> float:
     """In the unit of the data."""
-    return float(np.nanmean(np.abs(answer - forecast)))
+    return _mean(np.abs(answer - forecast))
 
 
 def mean_squared_error(answer: Array, forecast: Array) -> float:
     """In the squared unit of the data."""
-    return float(np.nanmean((answer - forecast) ** 2))
+    return _mean((answer - forecast) ** 2)
 
 
 def smape(answer: Array, forecast: Array) -> float:
@@ -31,7 +31,7 @@ def smape(answer: Array, forecast: Array) -> float:
         100.0
     """
     size = np.abs(answer) + np.abs(forecast)
-    return float(200 * np.nanmean(np.abs(answer - forecast) / np.where(size == 0, 1.0, size)))
+    return 200 * _mean(np.abs(answer - forecast) / np.where(size == 0, 1.0, size))
 
 
 def mase(answer: Array, forecast: Array, scale: Array) -> float:
@@ -46,9 +46,7 @@ def mase(answer: Array, forecast: Array, scale: Array) -> float:
     Source: Hyndman & Koehler, International Journal of Forecasting 22(4), 2006.
     """
     usable = np.isfinite(scale) & (scale > 0)
-    if not usable.any():
-        return float("nan")
-    return float(np.nanmean(np.abs(answer - forecast)[usable] / scale[usable, None]))
+    return _mean(np.abs(answer - forecast)[usable] / scale[usable, None])
 
 
 def seasonal_scale(values: Array, season: int) -> float:
@@ -58,9 +56,7 @@ def seasonal_scale(values: Array, season: int) -> float:
         >>> seasonal_scale(np.array([1.0, 2.0, 3.0, 6.0]), 2)
         3.0
     """
-    steps = np.abs(values[season:] - values[:-season])
-    steps = steps[np.isfinite(steps)]
-    return float(steps.mean()) if len(steps) else float("nan")
+    return _mean(np.abs(values[season:] - values[:-season]))
 
 
 def weighted_quantile_loss(answer: Array, quantiles: Array, levels: tuple[float, ...]) -> float:
@@ -82,5 +78,11 @@ def weighted_quantile_loss(answer: Array, quantiles: Array, levels: tuple[float,
 
 def coverage(answer: Array, low: Array, high: Array) -> float:
     """Part of the answers that lie within the interval, 0 to 1."""
-    present = np.isfinite(answer)
-    return float(((answer >= low) & (answer <= high))[present].mean()) if present.any() else float("nan")
+    unknown = np.isnan(answer) | np.isnan(low) | np.isnan(high)
+    return _mean(np.where(unknown, np.nan, (answer >= low) & (answer <= high)))
+
+
+def _mean(values: Array) -> float:
+    """Of what is there; NaN where nothing is."""
+    present = values[np.isfinite(values)]
+    return float(present.mean()) if len(present) else float("nan")

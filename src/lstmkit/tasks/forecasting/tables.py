@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from lstmkit.data import Table, read_table
-from lstmkit.features import SeriesArrays, append_rows, future_timestamps, take_rows
+from lstmkit.features import Frequency, SeriesArrays, append_rows, future_timestamps, take_rows
 from lstmkit.runtime import ForecastConfig
-from lstmkit.spec import DataError, ModelFileError
+from lstmkit.spec import DataError, ModelFileError, OptionError
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,10 @@ class Columns:
             columns = cls.of(**document)
             if (columns.known, columns.observed, columns.static) != (config.known, config.observed, config.static):
                 raise ValueError
-            texts = [columns.time_column, *_names(columns.target_column), *columns.known, *columns.observed]
-            if not all(isinstance(text, str) for text in texts):
+            texts = [columns.time_column, *_names(columns.target_column), *_names(columns.id_column or ())]
+            if not all(isinstance(text, str) for text in texts) or not len(columns.target_column):
+                raise ValueError
+            if not isinstance(columns.frequency, str | int | None):
                 raise ValueError
         except (TypeError, ValueError):
             raise ModelFileError("the model file is damaged: it does not name its columns") from None
@@ -68,15 +70,19 @@ def _names(given: Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def read_series(df: Any, columns: Columns, *, target: bool = True) -> Table:
+def read_series(df: Any, columns: Columns, *, target: bool = True, gaps: str = "mask") -> Table:
     """Read a table, or several, by these columns; ``target=False`` reads one of future covariates.
 
     Raises:
         DataError: a table does not have what the columns promise.
     """
-    if isinstance(df, list) and df:
-        tables = [_named_by_file(read_series(part, columns, target=target), part, len(df)) for part in df]
-        return reduce(lambda one, two: replace(one, series=append_rows(one.series, two.series)), tables)
+    if isinstance(df, list | tuple) and df:
+        first = _named_by_file(read_series(df[0], columns, target=target, gaps=gaps), df[0], len(df))
+        later = (
+            _named_by_file(read_like(part, columns, first.series.frequency, "the first table has"), part, len(df))
+            for part in df[1:]
+        )
+        return reduce(lambda one, two: replace(one, series=append_rows(one.series, two.series)), later, first)
     return read_table(
         df,
         id_column=columns.id_column,
@@ -86,7 +92,33 @@ def read_series(df: Any, columns: Columns, *, target: bool = True) -> Table:
         observed=columns.observed if target else (),
         static=columns.static if target else (),
         frequency=columns.frequency,
+        gaps=gaps,
     )
+
+
+def read_like(
+    df: Any, columns: Columns, frequency: Frequency, whose: str = "the model knows", *, target: bool = True
+) -> Table:
+    """Read a table whose rows must be as far apart as others were.
+
+    A table too short to show its own step, such as one row or one working week, is read with the given one.
+
+    Raises:
+        DataError: as in :func:`read_series`; or the rows are not so far apart.
+    """
+    try:
+        table = read_series(df, columns, target=target)
+        found = table.series.frequency
+        if str(found) == str(frequency):
+            return table
+        failure = DataError(f"this table's rows are {found} apart, but {whose} rows that are {frequency} apart")
+    except DataError as error:
+        failure = error
+    step = frequency.count if frequency.is_integer else str(frequency)
+    try:
+        return read_series(df, replace(columns, frequency=step), target=target, gaps="error")
+    except (DataError, OptionError):
+        raise failure from None
 
 
 def _named_by_file(table: Table, source: Any, count: int) -> Table:
@@ -104,7 +136,7 @@ def read_future(future: Any, columns: Columns, series: SeriesArrays) -> SeriesAr
     Raises:
         DataError: the table cannot be read, or names none of the series.
     """
-    table = read_series(future, columns, target=False)
+    table = read_like(future, columns, series.frequency, "the history has", target=False)
     ahead = table.series
     if table.layout.id_column is None:
         return replace(ahead.select(np.zeros(len(series), np.int64)), ids=series.ids)
