@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Annotated, Any
@@ -37,7 +39,37 @@ def _option(*names: str, help: str) -> Any:
     return typer.Option(*names, help=help)
 
 
-@app.command()
+# Errors speak of the arguments of Forecaster; on the command line these have other names.
+_OPTIONS = {
+    "id_column=None": "--id ''",
+    "id_column=": "--id",
+    "time_column=": "--time",
+    "target_column=": "--target",
+    "frequency=": "--frequency",
+    "known=": "--known",
+    "observed=": "--observed",
+    "static=": "--static",
+    "as future": "with --future",
+}
+
+
+def _command(body: Callable[..., None]) -> Callable[..., None]:
+    """A command whose errors name its options."""
+
+    @wraps(body)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            body(*arguments, **options)
+        except LSTMKitError as error:
+            message = str(error)
+            for argument, option in _OPTIONS.items():
+                message = message.replace(argument, option)
+            raise type(error)(message) from None
+
+    return app.command()(run)
+
+
+@_command
 def fit(
     data: Annotated[
         list[Path], typer.Argument(metavar="DATA...", help="CSV or Parquet tables; later ones continue earlier ones.")
@@ -81,7 +113,7 @@ def fit(
         known=known or (),
         observed=observed or (),
         static=static or (),
-        id_column=id_column,
+        id_column=id_column or None,
         time_column=time_column,
         target_column=targets[0] if len(targets) == 1 else targets,
         returns=returns,
@@ -103,7 +135,7 @@ def fit(
         raise KeyboardInterrupt
 
 
-@app.command()
+@_command
 def predict(
     model: Model,
     data: Data,
@@ -128,7 +160,7 @@ def predict(
     print(f"wrote {len(frame):,} rows of forecast to {output}", file=sys.stderr)
 
 
-@app.command()
+@_command
 def evaluate(
     model: Model,
     data: Data,

@@ -40,13 +40,13 @@ class Source:
             return name
         match = self.nearest(name)
         listed = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
-        hint = f"did you mean {match!r}? " if match else ""
+        hint = f"; did you mean {match!r}?" if match else "."
         if option == "id_column":
-            hint += "A table of one series needs none: id_column=None. "
+            hint += " A table of one series needs none: id_column=None."
         if self.index is not None and option == "time_column":
-            hint += "The frame's index looks like the times: use reset_index(). "
+            hint += " The frame's index looks like the times: use reset_index()."
         raise DataError(
-            f"{self.title} has no column {name!r}; {hint}Its columns are: {listed}. Name one with {option}="
+            f"{self.title} has no column {name!r}{hint} Its columns are: {listed}. Name one with {option}="
         )
 
     def nearest(self, name: str, likeness: float = 0.6) -> str | None:

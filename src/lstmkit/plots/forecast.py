@@ -51,7 +51,7 @@ def draw_forecasts(panels: Sequence[ForecastPanel]) -> Any:
     figure = Figure(figsize=(10, 1.2 + 2.6 * len(panels)), layout="constrained")
     for axes, panel in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
         _draw(axes, panel)
-    figure.axes[0].legend(loc="upper left", frameon=False, ncols=5, fontsize=8)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", frameon=False, ncols=5)
     return figure
 
 
