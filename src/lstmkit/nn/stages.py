@@ -36,16 +36,10 @@ class StagedModel(nn.Module):
         super().__init__()
         self.stages = tuple(stages)
         self.parts = nn.ModuleDict({stage.name: _part(stage) for stage in stages if stage.parameter_shapes()})
-        self._overrides: dict[str, Callable[..., Any]] = {}
-        for stage in self.stages:
-            if stage.kind == "recurrent":
-                self._overrides[stage.name] = partial(_recurrent, self.parts[stage.name])
-            if stage.kind == "dropout":
-                self._overrides[stage.name] = partial(self._drop, stage.options["rate"])
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every value of the model by name."""
-        return run_stages(torch, self.stages, self.stage_weights(), inputs, self._overrides)
+        return run_stages(torch, self.stages, self.stage_weights(), inputs, self._overrides())
 
     def stage_weights(self) -> dict[str, dict[str, Tensor]]:
         """Stage name -> short parameter name -> tensor."""
@@ -68,13 +62,20 @@ class StagedModel(nn.Module):
                 for name, tensor in own.items():
                     tensor.copy_(torch.from_numpy(np.array(arrays[f"{stage}.{name}"])))
 
-    def _drop(self, rate: float, x: Tensor) -> Tensor:
-        return nn.functional.dropout(x, rate, self.training)
+    def _overrides(self) -> dict[str, Callable[..., Any]]:
+        """What torch does faster, or in training alone."""
+        overrides: dict[str, Callable[..., Any]] = {}
+        for stage in self.stages:
+            if stage.kind == "recurrent":
+                overrides[stage.name] = partial(_recurrent, self.parts[stage.name])
+            if stage.kind == "dropout":
+                overrides[stage.name] = partial(nn.functional.dropout, p=stage.options["rate"], training=self.training)
+        return overrides
 
 
 def _part(stage: Stage) -> nn.Module:
     if stage.kind == "recurrent":
-        return _layer(CellSpec.from_dict(stage.options["cell"]), stage.options.get("dropout", 0.0))
+        return _layer(stage.options)
     if stage.kind == "linear":
         return nn.Linear(stage.options["features"], stage.options["units"], bias=stage.options.get("bias", True))
     part = nn.Module()
@@ -86,16 +87,18 @@ def _part(stage: Stage) -> nn.Module:
     return part
 
 
-def _layer(spec: CellSpec, dropout: float) -> LSTM:
+def _layer(options: Mapping[str, Any]) -> LSTM:
+    spec = CellSpec.from_dict(options["cell"])
     return LSTM(
         spec.input_size,
         spec.hidden_size,
         spec.num_layers,
         bias=spec.bias,
         batch_first=True,
-        dropout=dropout,
+        dropout=options.get("dropout", 0.0),
         bidirectional=spec.bidirectional,
         proj_size=spec.proj_size,
+        learn_initial_state=options.get("learn_initial_state", False),
     )
 
 

@@ -2,7 +2,8 @@
 
 import os
 
-from lstmkit.runtime.forecast import ForecastConfig, ForecastModel
+from lstmkit.runtime.forecast import ForecastModel
+from lstmkit.runtime.forecast_config import ForecastConfig
 from lstmkit.runtime.forecast_stream import ForecastStream
 from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import FORMAT_VERSION, read_model, write_model
@@ -25,7 +26,10 @@ def load(path: str | os.PathLike[str]) -> Model:
     document, weights = read_model(path)
     task = document.get("task")
     if not isinstance(task, str) or task not in _TASKS:
-        raise ModelFileError(f"this lstmkit cannot run models of the task {task!r}; run: pip install --upgrade lstmkit")
+        named = str(task)[:40]
+        raise ModelFileError(
+            f"this lstmkit cannot run models of the task {named!r}; run: pip install --upgrade lstmkit"
+        )
     return _TASKS[task](document, weights)
 
 

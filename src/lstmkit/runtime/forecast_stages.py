@@ -9,7 +9,6 @@ from typing import Any
 
 Array = Any
 Options = Mapping[str, Any]
-Shapes = dict[str, tuple[int, ...]]
 
 # A window that hardly moves is scaled by a sliver of its level, so that nothing is divided by zero.
 _RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 1e-5, 1e-6
@@ -52,11 +51,6 @@ def queries(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opti
     return xp.broadcast_to(weights["weight"][None], (inputs[0].shape[0], options["steps"], options["features"]))
 
 
-def queries_shapes(options: Options) -> Shapes:
-    """Parameters of :func:`queries`."""
-    return {"weight": (options["steps"], options["features"])}
-
-
 def every_step(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(B, F) -> (B, 1, F), ready to be added to every step of a sequence."""
     return inputs[0][:, None]
@@ -83,11 +77,6 @@ def season_mix(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], o
     return total.reshape(z.shape[0], -1)[:, : options["horizon"], None]
 
 
-def season_mix_shapes(options: Options) -> Shapes:
-    """Parameters of :func:`season_mix`."""
-    return {"weight": (-(-options["horizon"] // options["patch"]), options["seasons"])}
-
-
 def _echoes(values: Array, shape: tuple[int, int, int], options: Options) -> Array:
     """(B, L) -> (B, L / S, K, P): for every future step, the values at its phase of each past season."""
     batch, tokens, seasons = shape
@@ -100,11 +89,6 @@ def shift(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], option
     return inputs[0] + weights["offset"]
 
 
-def shift_shapes(options: Options) -> Shapes:
-    """Parameters of :func:`shift`."""
-    return {"offset": (options["horizon"], options["quantiles"])}
-
-
 def restore(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """Quantiles (B, H, Q) in window units, location (B, 1), scale (B, 1) -> quantiles in the user's units, in order."""
     quantiles, location, scale = inputs
@@ -115,8 +99,9 @@ def restore(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opti
 
 
 def logarithm(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """Logarithm of a positive target; missing values stay missing."""
-    return xp.log(inputs[0])
+    """Logarithm of a positive target; missing values stay missing, and what has no logarithm is missing."""
+    x = inputs[0]
+    return xp.log(xp.where(x > 0, x, float("nan")))
 
 
 def exponential(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:

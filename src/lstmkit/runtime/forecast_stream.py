@@ -1,12 +1,13 @@
 """Forecasts from a running history: one row in, one forecast out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lstmkit.features import future_timestamps, parse_frequency
+from lstmkit.features import parse_frequency
+from lstmkit.runtime.forecast_inputs import read_covariates, read_static, read_target, read_timestamps
 from lstmkit.spec import ShapeError
 
 if TYPE_CHECKING:
@@ -25,22 +26,28 @@ class ForecastStream:
     Args:
         model: Where the weights come from; many streams may share one model.
         static: The series' static covariates, ``(S,)``.
+
+    Raises:
+        ShapeError: the model needs other static covariates.
     """
 
     def __init__(self, model: "ForecastModel", static: ArrayLike | None = None) -> None:
         self._model = model
-        self._static = None if static is None else np.asarray(static, np.float64)
+        self._static = read_static(static, model.config.static)
         self._frequency = parse_frequency(model.config.frequency)
         self.reset()
 
     def reset(self) -> None:
         """Forget the history."""
-        config = self._model.config
-        self._rows: dict[str, Array] = {
+        self._rows = self._empty()
+
+    def _empty(self) -> dict[str, Array]:
+        known, observed = len(self._model.config.known), len(self._model.config.observed)
+        return {
             "y": np.empty(0),
             "ds": np.empty(0, np.int64),
-            "known": np.empty((0, len(config.known))),
-            "observed": np.empty((0, len(config.observed))),
+            "known": np.empty((0, known)),
+            "observed": np.empty((0, observed)),
         }
 
     def step(
@@ -69,9 +76,17 @@ class ForecastStream:
 
         Raises:
             ShapeError: a covariate is missing or has another size.
+            DataError: a timestamp that does not follow the last one, or something that is not a number.
+            OptionError: a level outside what the model has learned.
+
+        After an error the history is what it was.
         """
-        self.push([y], None if ds is None else [ds], known=_row(known), observed=_row(observed))
-        return self.forecast(known_ahead=known_ahead, level=level)
+        if np.ndim(y) != 0:
+            raise ShapeError(f"expected one value, got the shape {np.shape(y)}; push takes several rows")
+        rows = self._extended(self._rows, [y], None if ds is None else [ds], _row(known), _row(observed))
+        forecast = self._forecast(rows, known_ahead, level)
+        self._rows = rows
+        return forecast
 
     def push(
         self,
@@ -81,28 +96,12 @@ class ForecastStream:
         known: ArrayLike | None = None,
         observed: ArrayLike | None = None,
     ) -> None:
-        """Feed a block of rows ``(T,)`` without forecasting after each."""
-        config = self._model.config
-        values = np.atleast_1d(np.asarray(y, np.float64))
-        new = {
-            "y": values,
-            "ds": self._timestamps(ds, len(values)),
-            "known": check_covariates("known", known, len(values), config.known),
-            "observed": check_covariates("observed", observed, len(values), config.observed),
-        }
-        self._rows = {name: np.concatenate([self._rows[name], new[name]])[-config.history :] for name in _FIELDS}
+        """Feed a block of rows ``(T,)`` without forecasting after each; errors as for :meth:`step`."""
+        self._rows = self._extended(self._rows, y, ds, known, observed)
 
     def forecast(self, *, known_ahead: ArrayLike | None = None, level: Sequence[float] = ()) -> dict[str, Array]:
-        """The forecast after the last row that was fed."""
-        config, rows = self._model.config, self._rows
-        known = None
-        if config.known:
-            ahead = check_covariates("known_ahead", known_ahead, config.horizon, config.known)
-            known = np.concatenate([rows["known"], ahead])
-        observed = rows["observed"] if config.observed else None
-        return self._model.predict(
-            rows["y"], rows["ds"], known=known, observed=observed, static=self._static, level=level
-        )
+        """The forecast after the last row that was fed; arguments and errors as for :meth:`step`."""
+        return self._forecast(self._rows, known_ahead, level)
 
     @property
     def state(self) -> dict[str, Array]:
@@ -110,13 +109,10 @@ class ForecastStream:
         return {name: array.copy() for name, array in self._rows.items()}
 
     @state.setter
-    def state(self, state: dict[str, Array]) -> None:
-        if set(state) != set(_FIELDS) or any(
-            np.asarray(state[name]).shape[1:] != self._rows[name].shape[1:] or len(state[name]) != len(state["y"])
-            for name in _FIELDS
-        ):
-            raise ShapeError("this state belongs to another model: its names or shapes differ")
-        self._rows = {name: np.array(state[name], self._rows[name].dtype) for name in _FIELDS}
+    def state(self, state: Mapping[str, ArrayLike]) -> None:
+        if set(state) != set(_FIELDS):
+            raise ShapeError(f"this is not the state of a forecast stream: it has {sorted(state)}, not {list(_FIELDS)}")
+        self._rows = self._extended(self._empty(), *(state[name] for name in _FIELDS))
 
     def clone(self) -> "ForecastStream":
         """A second stream with the same history; the two go on independently."""
@@ -124,43 +120,42 @@ class ForecastStream:
         other.state = self.state
         return other
 
-    def _timestamps(self, ds: ArrayLike | None, count: int) -> Array:
-        if ds is not None:
-            stamps = as_timestamps(ds)
-            if len(stamps) != count:
-                raise ShapeError(f"expected one timestamp per value: {count}, got {len(stamps)}")
-            return stamps
-        if len(self._rows["ds"]):
-            return future_timestamps(int(self._rows["ds"][-1]), self._frequency, count)
-        if self._model.config.calendar:
+    def _extended(
+        self,
+        rows: Mapping[str, Array],
+        y: ArrayLike,
+        ds: ArrayLike | None,
+        known: ArrayLike | None,
+        observed: ArrayLike | None,
+    ) -> dict[str, Array]:
+        """These rows with new ones behind them, as far back as the model sees."""
+        config = self._model.config
+        values = read_target(y, prices=self._model.models_prices)
+        last = int(rows["ds"][-1]) if len(rows["ds"]) else None
+        if ds is None and last is None and config.calendar:
             raise ShapeError("this model uses the calendar; give ds= with the first row")
-        return np.arange(count, dtype=np.int64)
+        new = {
+            "y": values,
+            "ds": read_timestamps(ds, len(values), self._frequency, last),
+            "known": read_covariates("known", known, len(values), config.known),
+            "observed": read_covariates("observed", observed, len(values), config.observed),
+        }
+        return {name: np.concatenate([rows[name], new[name]])[-config.history :] for name in _FIELDS}
 
-
-def as_timestamps(ds: ArrayLike) -> NDArray[np.int64]:
-    """Timestamps of any kind as nanoseconds since 1970; whole numbers stay what they are.
-
-    Example:
-        >>> as_timestamps(["1970-01-02"]).tolist()
-        [86400000000000]
-    """
-    array = np.atleast_1d(np.asarray(ds))
-    if array.dtype.kind not in "iu":
-        array = array.astype("M8[ns]")
-    return array.astype(np.int64)
+    def _forecast(
+        self, rows: Mapping[str, Array], known_ahead: ArrayLike | None, level: Sequence[float]
+    ) -> dict[str, Array]:
+        config = self._model.config
+        ahead = read_covariates("known_ahead", known_ahead, config.horizon, config.known)
+        return self._model.predict(
+            rows["y"],
+            rows["ds"],
+            known=np.concatenate([rows["known"], ahead]) if config.known else None,
+            observed=rows["observed"] if config.observed else None,
+            static=self._static,
+            level=level,
+        )
 
 
 def _row(values: ArrayLike | None) -> Array | None:
-    return None if values is None else np.asarray(values, np.float64)[None]
-
-
-def check_covariates(what: str, values: ArrayLike | None, rows: int, names: tuple[str, ...]) -> Array:
-    """Covariates as ``(rows, names)``, or an error that lists what was expected."""
-    if values is None and not names:
-        return np.empty((rows, 0))
-    shape = None if values is None else np.shape(values)
-    if shape != (rows, len(names)):
-        found = "nothing" if shape is None else f"shape {shape}"
-        columns = ", ".join(names) or "no columns"
-        raise ShapeError(f"expected {what} of shape ({rows}, {len(names)}) for {columns}, got {found}")
-    return np.asarray(values, np.float64)
+    return None if values is None else np.asarray(values)[None]

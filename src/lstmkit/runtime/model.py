@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmkit.runtime.model_file import Document, Weights, write_model
-from lstmkit.runtime.stages import Stage, run_stages
-from lstmkit.spec import LSTMKitError, ModelFileError
+from lstmkit.runtime.stage_shapes import Shape
+from lstmkit.runtime.stages import Stage, check_stages, run_stages
+from lstmkit.spec import ModelFileError
 
 Array = NDArray[Any]
 StageWeights = dict[str, dict[str, Array]]
@@ -17,6 +18,8 @@ StageWeights = dict[str, dict[str, Array]]
 
 class Model:
     """What every loaded model has: its document, its stages, and ``run``.
+
+    A task's model says what its stages are fed, in :meth:`input_shapes`, and whether they answer what it needs.
 
     Args:
         document: The JSON document of a model file.
@@ -28,8 +31,20 @@ class Model:
 
     def __init__(self, document: Document, weights: Mapping[str, Array]) -> None:
         self.document = document
+        if not isinstance(document.get("scores", {}), dict):
+            raise ModelFileError("the model file is damaged: its scores are not ones")
         self.stages = read_stages(document)
+        self.shapes = check_stages(self.stages, self.input_shapes())
         self.weights = arrange_weights(self.stages, weights)
+
+    def input_shapes(self) -> dict[str, Shape]:
+        """Shapes of the inputs by name; see :mod:`lstmkit.runtime.stage_shapes`."""
+        return {}
+
+    @property
+    def answer(self) -> str:
+        """The name of the value that the last stage gives."""
+        return self.stages[-1].name
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -46,15 +61,15 @@ class Model:
 
 
 def read_stages(document: Mapping[str, Any]) -> tuple[Stage, ...]:
-    """The stages of an untrusted document, with names that are unique and inputs that exist before them."""
+    """The stages of an untrusted document.
+
+    Raises:
+        ModelFileError: it has none, or one is not described as a stage.
+    """
     described = document.get("stages")
     if not isinstance(described, list) or not described:
         raise ModelFileError("the model file is damaged: it lists no stages")
-    stages = tuple(Stage.from_dict(stage) for stage in described)  # pyright: ignore[reportUnknownVariableType]
-    names = [stage.name for stage in stages]
-    if len(set(names)) != len(names):
-        raise ModelFileError("the model file is damaged: two stages have one name")
-    return stages
+    return tuple(Stage.from_dict(stage) for stage in described)  # pyright: ignore[reportUnknownVariableType]
 
 
 def arrange_weights(stages: tuple[Stage, ...], weights: Mapping[str, Array]) -> StageWeights:
@@ -74,14 +89,14 @@ def arrange_weights(stages: tuple[Stage, ...], weights: Mapping[str, Array]) -> 
                 )
             arranged[stage.name][short] = np.asarray(array, np.float32)
     if left:
-        raise ModelFileError(f"the model file is damaged: no stage uses the weights {', '.join(sorted(left)[:3])}")
+        raise ModelFileError(f"the model file is damaged: no stage uses the weights {sorted(left)[0][:100]!r}")
     return arranged
 
 
-def _declared_shapes(stage: Stage) -> dict[str, tuple[int, ...]]:
+def _declared_shapes(stage: Stage) -> dict[str, Shape]:
     try:
         return stage.parameter_shapes()
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, LSTMKitError):
+    except (KeyError, TypeError, ValueError):
         raise ModelFileError(
             f"the model file is damaged: the options of the stage {stage.name!r} make no sense"
         ) from None

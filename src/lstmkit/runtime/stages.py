@@ -13,11 +13,11 @@ from typing import Any
 
 from lstmkit.reference import run_sequence
 from lstmkit.runtime import forecast_stages as forecast
+from lstmkit.runtime import stage_shapes as shapes
+from lstmkit.runtime.stage_shapes import Options, Shape, Shapes
 from lstmkit.spec import CellSpec, ModelFileError
 
 Array = Any
-Options = Mapping[str, Any]
-Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -47,33 +47,53 @@ class Stage:
         Raises:
             ModelFileError: a field is missing or of the wrong type, or the kind is unknown.
         """
-        try:
-            stage = cls(
-                document["name"], document["kind"], tuple(document["inputs"]), dict(document.get("options", {}))
-            )
-            texts = (stage.name, stage.kind, *stage.inputs)
-        except (TypeError, KeyError, ValueError):
-            raise ModelFileError("the model file is damaged: a stage is not described as one") from None
-        if not all(isinstance(text, str) for text in texts):
+        fields: dict[str, Any] = document if isinstance(document, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+        name, kind, inputs, options = [fields.get(key) for key in ("name", "kind", "inputs", "options")]
+        if not (_is_name(name) and isinstance(kind, str) and isinstance(inputs, list) and isinstance(options, dict)):
             raise ModelFileError("the model file is damaged: a stage is not described as one")
-        if stage.kind not in STAGE_KINDS:
+        reads: list[Any] = inputs  # pyright: ignore[reportUnknownVariableType]
+        if not reads or not all(isinstance(text, str) for text in reads):
+            raise ModelFileError(f"the model file is damaged: the stage {name!r} does not say what it reads")
+        if kind not in STAGE_KINDS:
             raise ModelFileError(
-                f"the model has a stage of the kind {stage.kind!r}, which this lstmkit does not know; "
+                f"the model has a stage of the kind {kind[:40]!r}, which this lstmkit does not know; "
                 "run: pip install --upgrade lstmkit"
             )
-        return stage
+        return cls(fields["name"], kind, tuple(reads), fields["options"])
 
     def parameter_shapes(self) -> Shapes:
-        """Shapes of the stage's own parameters by their short names."""
-        return STAGE_KINDS[self.kind].shapes(self.options)
+        """Shapes of the stage's own parameters by their short names.
+
+        Raises:
+            ValueError: an option is missing or makes no sense.
+        """
+        return STAGE_KINDS[self.kind].parameters(self.options)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of the values that the stage gives, its own name first."""
+        return (self.name, *(f"{self.name}.{extra}" for extra in STAGE_KINDS[self.kind].extra_results))
+
+
+def _is_name(name: Any) -> bool:
+    """A dot would be taken for the one before a parameter's name."""
+    return isinstance(name, str) and 0 < len(name) <= 100 and "." not in name
 
 
 @dataclass(frozen=True)
 class StageKind:
-    """How one kind of stage computes: ``run(xp, weights, inputs, options)``."""
+    """What one kind of stage does.
+
+    Args:
+        run: The computation, ``run(xp, weights, inputs, options)``.
+        shapes: Shapes of its results from those of its inputs; ValueError where these do not fit.
+        parameters: Shapes of its parameters by their short names.
+        extra_results: What it gives beside its main result.
+    """
 
     run: Callable[[Any, Mapping[str, Array], Sequence[Array], Options], Any]
-    shapes: Callable[[Options], Shapes] = lambda options: {}
+    shapes: Callable[[Options, Sequence[Shape]], tuple[Shape, ...]]
+    parameters: Callable[[Options], Shapes] = lambda options: {}
     extra_results: tuple[str, ...] = ()
 
 
@@ -104,12 +124,44 @@ def run_stages(
             result = overrides[stage.name](*arguments)
         else:
             result = kind.run(xp, weights.get(stage.name, {}), arguments, stage.options)
-        if kind.extra_results:
-            names = (stage.name, *(f"{stage.name}.{extra}" for extra in kind.extra_results))
-            values.update(zip(names, result, strict=True))
-        else:
-            values[stage.name] = result
+        values.update(zip(stage.results, result if kind.extra_results else (result,), strict=True))
     return values
+
+
+def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Hold the stages of an untrusted file together, without computing anything.
+
+    Args:
+        stages: In the order of execution.
+        inputs: Shapes of the model's inputs; see :mod:`lstmkit.runtime.stage_shapes`.
+
+    Returns:
+        The shape of every value by name.
+
+    Raises:
+        ModelFileError: a stage reads what does not exist before it, takes another's name, or has options or
+            inputs that do not fit.
+    """
+    known: dict[str, Shape] = dict(inputs)
+    for stage in stages:
+        if not known.keys().isdisjoint(stage.results):
+            raise ModelFileError(f"the model file is damaged: two values are called {stage.name!r}")
+        for name in stage.inputs:
+            if name not in known:
+                raise ModelFileError(
+                    f"the model file is damaged: the stage {stage.name!r} reads {name[:40]!r}, which no stage before "
+                    "it gives"
+                )
+        try:
+            results = STAGE_KINDS[stage.kind].shapes(stage.options, [known[name] for name in stage.inputs])
+            for shape in results:
+                shapes.check_elements(shape)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise ModelFileError(
+                f"the model file is damaged: the stage {stage.name!r} makes no sense ({str(error)[:120]})"
+            ) from None
+        known.update(zip(stage.results, results, strict=True))
+    return known
 
 
 def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
@@ -119,23 +171,14 @@ def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opti
     return y + weights["bias"] if "bias" in weights else y
 
 
-def _linear_shapes(options: Options) -> Shapes:
-    shapes: Shapes = {"weight": (options["units"], options["features"])}
-    if options.get("bias", True):
-        shapes["bias"] = (options["units"],)
-    return shapes
-
-
 def _recurrent(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
     """(B, T, I), optionally with states (L*D, B, R) -> (B, T, D*R) and the last states."""
     x, *state = inputs
     spec = CellSpec.from_dict(options["cell"])
-    result = run_sequence(xp, spec, weights, x.swapaxes(0, 1), tuple(state) or None)
+    if not state and "h_0" in weights:
+        state = [xp.stack([weights[name]] * x.shape[0], axis=1) for name in ("h_0", "c_0")]
+    result = run_sequence(xp, spec, weights, x.swapaxes(0, 1), state or None)
     return result.output.swapaxes(0, 1), result.h, result.c
-
-
-def _recurrent_shapes(options: Options) -> Shapes:
-    return CellSpec.from_dict(options["cell"]).parameter_shapes()
 
 
 def _relu(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
@@ -165,21 +208,21 @@ def _last_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], 
 
 
 STAGE_KINDS: dict[str, StageKind] = {
-    "add": StageKind(_add),
-    "dropout": StageKind(_dropout),
-    "exponential": StageKind(forecast.exponential),
-    "every_step": StageKind(forecast.every_step),
-    "join_steps": StageKind(_join_steps),
-    "last_steps": StageKind(_last_steps),
-    "linear": StageKind(_linear, _linear_shapes),
-    "logarithm": StageKind(forecast.logarithm),
-    "patches": StageKind(forecast.patches),
-    "queries": StageKind(forecast.queries, forecast.queries_shapes),
-    "recurrent": StageKind(_recurrent, _recurrent_shapes, extra_results=("h", "c")),
-    "relu": StageKind(_relu),
-    "restore": StageKind(forecast.restore),
-    "season_mix": StageKind(forecast.season_mix, forecast.season_mix_shapes),
-    "shift": StageKind(forecast.shift, forecast.shift_shapes),
-    "unpatch": StageKind(forecast.unpatch),
-    "window_scale": StageKind(forecast.window_scale, extra_results=("mask", "location", "scale")),
+    "add": StageKind(_add, shapes.add),
+    "dropout": StageKind(_dropout, shapes.dropout),
+    "every_step": StageKind(forecast.every_step, shapes.every_step),
+    "exponential": StageKind(forecast.exponential, shapes.same),
+    "join_steps": StageKind(_join_steps, shapes.join_steps),
+    "last_steps": StageKind(_last_steps, shapes.last_steps),
+    "linear": StageKind(_linear, shapes.linear, shapes.linear_parameters),
+    "logarithm": StageKind(forecast.logarithm, shapes.same),
+    "patches": StageKind(forecast.patches, shapes.patches),
+    "queries": StageKind(forecast.queries, shapes.queries, shapes.queries_parameters),
+    "recurrent": StageKind(_recurrent, shapes.recurrent, shapes.recurrent_parameters, extra_results=("h", "c")),
+    "relu": StageKind(_relu, shapes.same),
+    "restore": StageKind(forecast.restore, shapes.restore),
+    "season_mix": StageKind(forecast.season_mix, shapes.season_mix, shapes.season_mix_parameters),
+    "shift": StageKind(forecast.shift, shapes.shift, shapes.shift_parameters),
+    "unpatch": StageKind(forecast.unpatch, shapes.unpatch),
+    "window_scale": StageKind(forecast.window_scale, shapes.window_scale, extra_results=("mask", "location", "scale")),
 }

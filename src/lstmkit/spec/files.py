@@ -1,10 +1,10 @@
 """Files that are either whole or untouched."""
 
 import os
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkstemp
 
 from lstmkit.spec.errors import LSTMKitError
 
@@ -14,10 +14,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     """Yield a temporary path beside ``path``; on success it replaces ``path`` in one step.
 
     Whatever goes wrong in the block - an exception, a full disk, a kill - the file that stood at
-    ``path`` stays as it was.
+    ``path`` stays as it was. Its permissions are kept, and a link stays a link.
 
     Raises:
-        LSTMKitError: the folder is missing or cannot be written to, or the disk is full.
+        LSTMKitError: the folder is missing or cannot be written to, the path is no ordinary file, or the disk
+            is full.
 
     Example:
         >>> import tempfile
@@ -27,31 +28,35 @@ def atomic_write(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
         >>> target.read_text()
         'whole'
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     temporary: Path | None = None
     try:
+        _check(target)
         temporary = _sibling(target)
         yield temporary
         _flush(temporary)
         os.replace(temporary, target)
     except OSError as error:
-        raise LSTMKitError(f"cannot write {target}: {_reason(error)}; nothing was changed") from None
+        raise LSTMKitError(f"cannot write {path}: {_reason(error)}; nothing was changed") from None
     finally:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
 
 
+def _check(target: Path) -> None:
+    """A device such as /dev/null, replaced by a file, would be lost to every other program."""
+    if target.exists() and not target.is_file():
+        raise OSError(0, "it is a folder" if target.is_dir() else "it is no ordinary file")
+
+
 def _sibling(target: Path) -> Path:
-    """An empty file in the same folder, with the permissions that a plain ``open`` would give."""
-    if target.is_dir():
-        raise IsADirectoryError(0, "it is a folder")
-    descriptor, name = mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    os.close(descriptor)
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(name, 0o666 & ~umask)
-    return Path(name)
+    """An empty file in the same folder, with the permissions of the target, or those that a plain ``open`` gives."""
+    sibling = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.partial")
+    os.close(os.open(sibling, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    if target.exists():
+        sibling.chmod(target.stat().st_mode & 0o777)
+    return sibling
 
 
 def _flush(path: Path) -> None:
@@ -63,4 +68,6 @@ def _flush(path: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "its folder does not exist"
     return (error.strerror or str(error)).lower()

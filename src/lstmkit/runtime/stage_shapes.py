@@ -1,0 +1,226 @@
+"""Which shapes each stage takes and gives, worked out before any number is: a model file is judged by them.
+
+A size that the model does not fix is negative: ``BATCH`` windows and ``STEPS`` of a sequence.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from lstmkit.spec import CellSpec
+
+Options = Mapping[str, Any]
+Shape = tuple[int, ...]
+Shapes = dict[str, Shape]
+
+BATCH, STEPS = -1, -2
+
+# No option is larger than this, no stack deeper, and no value of one window has more elements.
+_LARGEST_OPTION, _MOST_LAYERS, _MOST_ELEMENTS = 10**6, 1000, 2**26
+
+
+def count(options: Options, name: str) -> int:
+    """An option that is a whole number of at least 1.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    value = options.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_OPTION:
+        raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_OPTION}")
+    return value
+
+
+def elements(shape: Shape) -> int:
+    """Numbers that one window of this shape holds."""
+    return prod(size for size in shape if size > 0)
+
+
+def check_elements(shape: Shape) -> None:
+    """Refuse a value that would not fit into memory.
+
+    Raises:
+        ValueError: it would not.
+    """
+    if elements(shape) > _MOST_ELEMENTS:
+        raise ValueError(f"a value of one window would hold {elements(shape):,} numbers")
+
+
+def cell_of(options: Options) -> CellSpec:
+    """The cell of a recurrent stage, with sizes that a machine can hold.
+
+    Raises:
+        ValueError: there is none, or it is too large.
+    """
+    spec = CellSpec.from_dict(options["cell"])
+    if max(spec.input_size, spec.hidden_size) > _LARGEST_OPTION or spec.num_layers > _MOST_LAYERS:
+        raise ValueError("the cell is too large")
+    return spec
+
+
+def same(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """One value in, one of the same shape out."""
+    (shape,) = inputs
+    return (shape,)
+
+
+def dropout(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """As :func:`same`, with a rate in [0, 1]."""
+    rate = options.get("rate")
+    _expect(isinstance(rate, int | float) and 0 <= rate <= 1, "rate must be a number from 0 to 1")
+    return same(options, inputs)
+
+
+def add(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Any number of values that broadcast."""
+    dimensions = len(inputs[0])
+    _expect(all(len(shape) == dimensions for shape in inputs), "the terms have different dimensions")
+    return (tuple(_common(sizes) for sizes in zip(*inputs, strict=True)),)
+
+
+def _common(sizes: tuple[int, ...]) -> int:
+    wide = {size for size in sizes if size != 1}
+    _expect(len(wide) <= 1, "the terms have different sizes")
+    return wide.pop() if wide else 1
+
+
+def linear(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Values that differ in their last size at most, joined along it."""
+    lead = inputs[0][:-1]
+    _expect(len(lead) > 0 and all(shape[:-1] == lead for shape in inputs), "the inputs cannot be joined")
+    _expect(sum(shape[-1] for shape in inputs) == count(options, "features"), "features differ from the inputs'")
+    return ((*lead, count(options, "units")),)
+
+
+def linear_parameters(options: Options) -> Shapes:
+    """Weight, and bias unless it is switched off."""
+    shapes: Shapes = {"weight": (count(options, "units"), count(options, "features"))}
+    if options.get("bias", True):
+        shapes["bias"] = (count(options, "units"),)
+    return shapes
+
+
+def recurrent(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, Shape, Shape]:
+    """A sequence, optionally with its first states; the outputs and the last states."""
+    x, *states = inputs
+    spec, rows = cell_of(options), recurrent_rows(options)
+    batch, steps, features = x
+    h, c = (rows, batch, spec.state_size), (rows, batch, spec.hidden_size)
+    _expect(batch == BATCH and steps != 0 and features == spec.input_size, "the cell has another input")
+    _expect(states in ([], [h, c]), "the states have other shapes")
+    return (batch, steps, spec.output_size), h, c
+
+
+def recurrent_rows(options: Options) -> int:
+    """Rows of the states, one for each layer and direction."""
+    spec = cell_of(options)
+    return spec.num_layers * spec.num_directions
+
+
+def recurrent_parameters(options: Options) -> Shapes:
+    """The cell's own, and the first states where these are learned."""
+    spec, rows = cell_of(options), recurrent_rows(options)
+    shapes = spec.parameter_shapes()
+    if options.get("learn_initial_state", False):
+        shapes |= {"h_0": (rows, spec.state_size), "c_0": (rows, spec.hidden_size)}
+    return shapes
+
+
+def join_steps(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Sequences of one width."""
+    batch, _, features = inputs[0]
+    steps = [shape[1] for shape in inputs]
+    _expect(all(shape == (batch, own, features) for shape, own in zip(inputs, steps, strict=True)), "widths differ")
+    _expect(min(steps) > 0, "the steps are not fixed")
+    return ((batch, sum(steps), features),)
+
+
+def last_steps(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """A sequence of at least so many steps."""
+    ((batch, steps, features),) = inputs
+    _expect(steps >= count(options, "steps"), "the sequence is shorter than its last steps")
+    return ((batch, count(options, "steps"), features),)
+
+
+def every_step(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """One row for each window."""
+    ((batch, features),) = inputs
+    return ((batch, 1, features),)
+
+
+def patches(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Channels of one length."""
+    batch, steps = inputs[0][:2]
+    _expect(steps > 0 and all(shape[:2] == (batch, steps) for shape in inputs), "the channels differ in length")
+    features = sum(prod(shape[2:]) for shape in inputs)
+    _expect(all(len(shape) <= 3 for shape in inputs), "a channel has too many dimensions")
+    length = count(options, "length")
+    return ((batch, -(-steps // length), length * features),)
+
+
+def unpatch(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Patches that hold the horizon."""
+    ((batch, tokens, width),) = inputs
+    horizon, quantiles = count(options, "horizon"), count(options, "quantiles")
+    whole = tokens > 0 and tokens * width % quantiles == 0
+    _expect(whole and tokens * width // quantiles >= horizon, "the patches do not hold the horizon")
+    return ((batch, horizon, quantiles),)
+
+
+def queries(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Anything of the batch's size."""
+    (shape,) = inputs
+    _expect(shape[0] == BATCH, "the value has no batch")
+    return ((BATCH, count(options, "steps"), count(options, "features")),)
+
+
+def queries_parameters(options: Options) -> Shapes:
+    """One token for each step."""
+    return {"weight": (count(options, "steps"), count(options, "features"))}
+
+
+def season_mix(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Scores of each patch and season, and the history with its mask."""
+    (batch, tokens, seasons), history, mask = inputs
+    season, patch, horizon = (count(options, name) for name in ("season", "patch", "horizon"))
+    _expect(history == mask == (batch, seasons * season), "the history is not made of these seasons")
+    _expect(seasons == count(options, "seasons"), "the scores are those of other seasons")
+    _expect(tokens == -(-horizon // patch), "the patches do not hold the horizon")
+    check_elements((batch, seasons, tokens, patch))
+    return ((batch, horizon, 1),)
+
+
+def season_mix_parameters(options: Options) -> Shapes:
+    """One weight for each patch and season."""
+    return {"weight": (-(-count(options, "horizon") // count(options, "patch")), count(options, "seasons"))}
+
+
+def shift(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """One value for each step and quantile."""
+    ((batch, *rest),) = inputs
+    _expect(tuple(rest) == shift_parameters(options)["offset"], "the offsets have another shape")
+    return ((batch, *rest),)
+
+
+def shift_parameters(options: Options) -> Shapes:
+    """One number for each step and quantile."""
+    return {"offset": (count(options, "horizon"), count(options, "quantiles"))}
+
+
+def window_scale(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
+    """Windows of one channel; standardised, mask, location and scale."""
+    ((batch, steps),) = inputs
+    _expect(steps > 0, "the window has no length")
+    return (batch, steps), (batch, steps), (batch, 1), (batch, 1)
+
+
+def restore(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Quantiles, and one location and scale for each window."""
+    quantiles, location, scale = inputs
+    _expect(len(quantiles) == 3 and location == scale == (quantiles[0], 1), "location or scale have another shape")
+    return (quantiles,)
+
+
+def _expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
