@@ -194,7 +194,8 @@ def test_observed_and_static_covariates__matter(covariate_forecaster, covariate_
 def test_file__roundtrips_without_torch(forecaster, hourly, answer, model_path, tmp_path):
     hourly.to_parquet(tmp_path / "t.parquet")
     code = (
-        "import sys; sys.modules['torch'] = None; sys.modules['statsforecast'] = None; sys.modules['matplotlib'] = None\n"
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['torch', 'statsforecast', 'matplotlib']))\n"
         "from lstmkit.tasks.forecasting import Forecaster\n"
         "forecaster = Forecaster.load(sys.argv[1])\n"
         "forecaster.predict(sys.argv[2]).to_parquet(sys.argv[3])\n"
