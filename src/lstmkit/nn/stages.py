@@ -102,6 +102,6 @@ def _layer(options: Mapping[str, Any]) -> LSTM:
     )
 
 
-def _recurrent(layer: LSTM, x: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _recurrent(layer: nn.Module, x: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     output, (h, c) = layer(x, (state[0], state[1]) if state else None)
     return output, h, c
