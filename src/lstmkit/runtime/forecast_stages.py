@@ -11,7 +11,7 @@ Array = Any
 Options = Mapping[str, Any]
 
 # A window that hardly moves is scaled by a sliver of its level, so that nothing is divided by zero.
-_RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 1e-5, 1e-6
+_RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 1e-6, 1e-30
 _TINY = 1e-12
 
 
@@ -20,19 +20,26 @@ def window_scale(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array],
 
     The statistics are those of the window's own observed history, so every series comes on one scale
     and no future value is seen (reversible instance normalisation, Kim et al., ICLR 2022). They are
-    taken in the precision of the target (float64), the standardised values leave in float32.
+    taken in the precision of the target (float64), the standardised values leave in float32. The
+    location is the mean, or with ``centre="last"`` the last observed value, from which prices move.
     """
     target = inputs[0]
     observed = xp.isfinite(target)
     mask = xp.where(observed, xp.ones_like(target), 0.0)
     target = xp.where(observed, target, 0.0)
     count = mask.sum(1)[:, None].clip(1)
-    location = target.sum(1)[:, None] / count
-    centred = (target - location) * mask
-    spread = ((centred * centred).sum(1)[:, None] / count) ** 0.5
-    scale = spread + _RELATIVE_FLOOR * abs(location) + _ABSOLUTE_FLOOR
+    mean = target.sum(1)[:, None] / count
+    variance = (((target - mean) * mask) ** 2).sum(1)[:, None] / count
+    scale = variance**0.5 + _RELATIVE_FLOOR * abs(mean) + _ABSOLUTE_FLOOR
+    location = _last_observed(xp, target, mask) if options.get("centre") == "last" else mean
     single = partial(xp.asarray, dtype=xp.float32)
-    return single(centred / scale), single(mask), location, scale
+    return single((target - location) * mask / scale), single(mask), location, scale
+
+
+def _last_observed(xp: Any, target: Array, mask: Array) -> Array:
+    """(B, L) -> (B, 1); 0 where nothing is observed."""
+    place = (mask * xp.arange(target.shape[1])).argmax(1)
+    return target[xp.arange(target.shape[0]), place][:, None]
 
 
 def patches(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:

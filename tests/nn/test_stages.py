@@ -1,0 +1,260 @@
+"""Every stage: NumPy against torch, against a naive loop where it is not obvious, and its gradients."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from helpers.models import randomise, sequence_stages
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstmkit.nn import StagedModel
+from lstmkit.runtime import STAGE_KINDS, Stage, run_stages
+from lstmkit.runtime.stage_shapes import BATCH, STEPS
+from lstmkit.runtime.stages import check_stages
+from lstmkit.spec import CellSpec
+
+CELL = CellSpec(3, 5, num_layers=2, bidirectional=True, proj_size=2)
+B, S = BATCH, STEPS
+
+# kind -> options and shapes of the inputs, all sizes odd or different.
+CASES = {
+    "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
+    "dropout": ({"rate": 0.5}, [(B, 5, 3)]),
+    "every_step": ({}, [(B, 3)]),
+    "exponential": ({}, [(B, 5, 3)]),
+    "join_steps": ({}, [(B, 5, 3), (B, 2, 3)]),
+    "last_steps": ({"steps": 2}, [(B, 5, 3)]),
+    "linear": ({"features": 7, "units": 4}, [(B, 5, 3), (B, 5, 4)]),
+    "logarithm": ({}, [(B, 5)]),
+    "patches": ({"length": 4}, [(B, 7), (B, 7, 2), (B, 7)]),
+    "queries": ({"steps": 3, "features": 2}, [(B, 5)]),
+    "recurrent": ({"cell": CELL.to_dict()}, [(B, 6, 3), (4, B, 2), (4, B, 5)]),
+    "relu": ({}, [(B, 5, 3)]),
+    "restore": ({}, [(B, 5, 3), (B, 1), (B, 1)]),
+    "season_mix": ({"season": 3, "seasons": 4, "patch": 5, "horizon": 8}, [(B, 2, 4), (B, 12), (B, 12)]),
+    "shift": ({"horizon": 5, "quantiles": 3}, [(B, 5, 3)]),
+    "unpatch": ({"horizon": 7, "quantiles": 3}, [(B, 2, 12)]),
+    "window_scale": ({}, [(B, 9)]),
+}
+
+
+def case(kind, batch=3, seed=0):
+    """A stage with random inputs and parameters; masks are zeros and ones, targets have holes."""
+    options, shapes = CASES[kind]
+    stage = Stage("stage", kind, tuple(f"in{k}" for k in range(len(shapes))), options)
+    rng = np.random.default_rng(seed)
+    sized = [tuple(batch if size == B else size for size in shape) for shape in shapes]
+    inputs = {f"in{k}": rng.normal(size=shape).astype(np.float32) for k, shape in enumerate(sized)}
+    if kind == "season_mix":
+        inputs["in2"] = (rng.random(sized[2]) < 0.7).astype(np.float32)
+    if kind in ("logarithm", "window_scale"):
+        inputs["in0"] = np.where(rng.random(sized[0]) < 0.3, np.nan, np.exp(inputs["in0"].astype(float)))
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in stage.parameter_shapes().items()}
+    return stage, inputs, weights
+
+
+def run(xp, stage, inputs, weights):
+    values = run_stages(xp, [stage], {stage.name: weights}, inputs)
+    return {name: values[name] for name in stage.results}
+
+
+def test_cases__match_every_kind():
+    assert CASES.keys() == STAGE_KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_stage__matches_torch(kind):
+    stage, inputs, weights = case(kind)
+    ours = run(np, stage, inputs, weights)
+    theirs = run(
+        torch,
+        stage,
+        {n: torch.from_numpy(a) for n, a in inputs.items()},
+        {n: torch.from_numpy(a) for n, a in weights.items()},
+    )
+    for name, array in ours.items():
+        assert array.dtype == theirs[name].numpy().dtype
+        np.testing.assert_allclose(array, theirs[name].numpy(), rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_declared_shapes__match_computed_ones(kind):
+    stage, inputs, weights = case(kind, batch=4)
+    _, shapes = CASES[kind]
+    declared = check_stages([stage], dict(zip(stage.inputs, shapes, strict=True)))
+    for name, array in run(np, stage, inputs, weights).items():
+        assert tuple(4 if size == B else size for size in declared[name]) == array.shape
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_gradients__reach_parameters_and_inputs(kind):
+    stage, inputs, weights = case(kind)
+    tensors = {n: torch.from_numpy(np.nan_to_num(a, nan=1.5)).requires_grad_() for n, a in inputs.items()}
+    parameters = {n: torch.from_numpy(a).requires_grad_() for n, a in weights.items()}
+    run(torch, stage, tensors, parameters)["stage"].square().sum().backward()
+    for name, tensor in parameters.items():
+        assert tensor.grad is not None, name
+        assert torch.isfinite(tensor.grad).all()
+        assert tensor.grad.abs().sum() > 0, name
+    if kind != "queries":
+        assert tensors["in0"].grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_stage__preserves_batch_order(kind):
+    stage, inputs, weights = case(kind)
+    order = np.array([2, 0, 1])
+    axis = {"in1": 1, "in2": 1} if kind == "recurrent" else {}
+    mixed = {name: array.take(order, axis.get(name, 0)) for name, array in inputs.items()}
+    np.testing.assert_array_equal(
+        run(np, stage, mixed, weights)["stage"], run(np, stage, inputs, weights)["stage"][order]
+    )
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_staged_model__matches_run_stages(bidirectional):
+    stages = sequence_stages(bidirectional=bidirectional, num_layers=2)
+    module = randomise(StagedModel(stages))
+    x = np.random.default_rng(1).normal(size=(3, 6, 3)).astype(np.float32)
+    weights = {name: {n: t.detach().numpy() for n, t in own.items()} for name, own in module.stage_weights().items()}
+    ours = run_stages(np, stages, weights, {"x": x})
+    theirs = module({"x": torch.from_numpy(x)})
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, theirs[name].detach().numpy(), rtol=1e-5, atol=2e-6, err_msg=name)
+
+
+def test_staged_model__never_drops__in_evaluation():
+    module = randomise(StagedModel(sequence_stages()))
+    x = {"x": torch.randn(2, 6, 3)}
+    assert torch.equal(module(x)["sum"], module(x)["sum"])
+    module.train()
+    assert not torch.equal(module(x)["sum"], module(x)["sum"])
+
+
+def test_arrays__roundtrip():
+    one, two = (randomise(StagedModel(sequence_stages()), seed) for seed in (0, 1))
+    x = {"x": torch.randn(2, 6, 3)}
+    assert not torch.equal(one(x)["sum"], two(x)["sum"])
+    two.load_arrays(one.arrays())
+    assert torch.equal(one(x)["sum"], two(x)["sum"])
+
+
+def test_copy__never_shares_weights():
+    module = randomise(StagedModel(sequence_stages()))
+    x = {"x": torch.randn(2, 6, 3)}
+    other = copy.deepcopy(module)
+    before = module(x)["sum"]
+    randomise(other, 7)
+    assert torch.equal(module(x)["sum"], before)
+    assert not torch.equal(other(x)["sum"], before)
+
+
+sizes = st.integers(1, 5)
+
+
+@given(length=sizes, steps=sizes, features=sizes)
+def test_patches__match_naive_loop(length, steps, features):
+    rng = np.random.default_rng(0)
+    flat, deep = rng.normal(size=(2, steps)), rng.normal(size=(2, steps, features))
+    stage = Stage("p", "patches", ("a", "b"), {"length": length})
+    result = run_stages(np, [stage], {}, {"a": flat, "b": deep})["p"]
+    for window in range(2):
+        rows = [[flat[window, t], *deep[window, t]] for t in range(steps)]
+        rows += [[0.0] * (1 + features)] * (-steps % length)
+        expected = [sum(rows[k : k + length], []) for k in range(0, len(rows), length)]
+        np.testing.assert_array_equal(result[window], expected)
+
+
+@given(patch=sizes, quantiles=sizes, tokens=sizes, data=st.data())
+def test_unpatch__matches_naive_loop(patch, quantiles, tokens, data):
+    horizon = data.draw(st.integers(1, tokens * patch))
+    x = np.random.default_rng(0).normal(size=(2, tokens, patch * quantiles))
+    options = {"horizon": horizon, "quantiles": quantiles}
+    result = run_stages(np, [Stage("u", "unpatch", ("x",), options)], {}, {"x": x})["u"]
+    assert result.shape == (2, horizon, quantiles)
+    for step in range(horizon):
+        token, place = divmod(step, patch)
+        for q in range(quantiles):
+            np.testing.assert_array_equal(result[:, step, q], x[:, token, place * quantiles + q])
+
+
+@given(season=sizes, seasons=sizes, patch=sizes, horizon=st.integers(1, 9), seed=st.integers(0, 99))
+def test_season_mix__matches_naive_loop(season, seasons, patch, horizon, seed):
+    tokens = -(-horizon // patch)
+    options = {"season": season, "seasons": seasons, "patch": patch, "horizon": horizon}
+    stage = Stage("m", "season_mix", ("scores", "z", "mask"), options)
+    rng = np.random.default_rng(seed)
+    scores, z = 9 * rng.normal(size=(2, tokens, seasons)), rng.normal(size=(2, seasons * season))
+    mask = (rng.random(z.shape) < 0.6).astype(float)
+    mask[0] = 0.0
+    z = z * mask
+    weight = rng.normal(size=stage.parameter_shapes()["weight"])
+    result = run_stages(np, [stage], {"m": {"weight": weight}}, {"scores": scores, "z": z, "mask": mask})["m"]
+    assert result.shape == (2, horizon, 1)
+    for window in range(2):
+        for step in range(horizon):
+            token, phase = step // patch, step % (tokens * patch) % season
+            values = [z[window, k * season + phase] for k in range(seasons)]
+            shares = [
+                np.exp(scores[window, token, k] - scores[window, token].max()) * mask[window, k * season + phase]
+                for k in range(seasons)
+            ]
+            mean = sum(s * v for s, v in zip(shares, values, strict=True)) / (sum(shares) + 1e-12)
+            linear = sum(weight[token, k] * values[k] for k in range(seasons))
+            np.testing.assert_allclose(result[window, step, 0], mean + linear, rtol=1e-9, atol=1e-12)
+
+
+def scale(target):
+    return [
+        run_stages(np, [Stage("s", "window_scale", ("y",))], {}, {"y": target})[n]
+        for n in ("s", "s.mask", "s.location", "s.scale")
+    ]
+
+
+@given(level=st.sampled_from([0.0, 1.0, -1e9, 1e9]), spread=st.sampled_from([1e-4, 1.0, 1e6]), seed=st.integers(0, 99))
+def test_window_scale__matches_naive_statistics(level, spread, seed):
+    rng = np.random.default_rng(seed)
+    y = level + spread * rng.normal(size=(3, 9))
+    y[rng.random(y.shape) < 0.4] = np.nan
+    y[0, 0], y[1, 1], y[2, 2] = np.inf, level, level
+    standard, mask, location, width = scale(y)
+    np.testing.assert_array_equal(mask, np.isfinite(y))
+    for window, row in enumerate(y):
+        kept = row[np.isfinite(row)]
+        centre = kept.mean() if len(kept) else 0.0
+        deviation = kept.std() if len(kept) else 0.0
+        assert location[window, 0] == pytest.approx(centre, rel=1e-12, abs=1e-12)
+        expected = deviation + 1e-5 * abs(centre) + 1e-6
+        assert width[window, 0] == pytest.approx(expected, rel=1e-4)
+        back = standard[window].astype(float) * width[window] + location[window]
+        np.testing.assert_allclose(back[np.isfinite(row)], kept, rtol=0, atol=1e-6 * expected * 10 + 1e-12)
+        assert (standard[window][~np.isfinite(row)] == 0).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, 3.0, -1e9, 1e9])
+def test_window_scale__matches_zero__in_constant_or_missing_windows(value):
+    standard, mask, location, width = scale(np.full((2, 5), value))
+    assert (standard == 0).all()
+    assert (mask == float(np.isfinite(value))).all()
+    assert (location == (value if np.isfinite(value) else 0.0)).all()
+    assert np.isfinite(width).all()
+    assert (width > 0).all()
+
+
+def test_window_scale__leaves_in_float32__and_keeps_precise_statistics():
+    standard, mask, location, width = scale(1e9 + np.arange(8.0)[None])
+    assert [part.dtype for part in (standard, mask, location, width)] == [
+        np.float32,
+        np.float32,
+        np.float64,
+        np.float64,
+    ]
+    assert location[0, 0] == 1e9 + 3.5
+
+
+def test_logarithm__matches_missing__where_there_is_none():
+    stage = Stage("l", "logarithm", ("y",))
+    result = run_stages(np, [stage], {}, {"y": np.array([1.0, 0.0, -3.0, np.nan, np.e])})["l"]
+    np.testing.assert_allclose(result, [0, np.nan, np.nan, np.nan, 1])
