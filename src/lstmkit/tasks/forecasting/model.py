@@ -55,11 +55,12 @@ def forecast_stages(config: ForecastConfig, sizes: Sizes, *, returns: bool = Fal
     Args:
         config: The windows.
         sizes: The network's sizes.
-        returns: Whether the target is a price, modelled by its logarithm.
+        returns: Whether the target is a price: its logarithm is then forecast as a move away from the last
+            price, and no past season is mixed in.
     """
     plan = _Plan()
     target = plan.add("log_target", "logarithm", "target") if returns else "target"
-    plan.add("scaled", "window_scale", target)
+    plan.add("scaled", "window_scale", target, centre="last" if returns else "mean")
     tokens = _tokens(plan, config, sizes.token_size)
     cell = CellSpec(sizes.token_size, sizes.hidden_size, sizes.num_layers).to_dict()
     plan.add("lstm", "recurrent", tokens, cell=cell, dropout=sizes.dropout if sizes.num_layers > 1 else 0.0)
@@ -67,17 +68,23 @@ def forecast_stages(config: ForecastConfig, sizes: Sizes, *, returns: bool = Fal
     plan.add("thinned", "dropout", "ahead", rate=sizes.dropout)
     count = len(config.quantiles)
     plan.add("head", "linear", "thinned", features=sizes.hidden_size, units=config.patch * count)
-    plan.add("steps", "unpatch", "head", horizon=config.horizon, quantiles=count)
-    seasons = config.history // config.season
-    plan.add("season_scores", "linear", "thinned", features=sizes.hidden_size, units=seasons)
-    mix = {"season": config.season, "seasons": seasons, "patch": config.patch, "horizon": config.horizon}
-    plan.add("seasons", "season_mix", "season_scores", "scaled", "scaled.mask", **mix)
-    plan.add("quantiles", "add", "steps", "seasons")
+    terms = [plan.add("moves", "unpatch", "head", horizon=config.horizon, quantiles=count)]
+    if not returns:
+        terms.append(_past_seasons(plan, config, sizes))
+    plan.add("quantiles", "add", *terms)
     plan.add("calibrated", "shift", "quantiles", horizon=config.horizon, quantiles=count)
     plan.add("forecast", "restore", "calibrated", "scaled.location", "scaled.scale")
     if returns:
         plan.add("prices", "exponential", "forecast")
     return plan.stages
+
+
+def _past_seasons(plan: _Plan, config: ForecastConfig, sizes: Sizes) -> str:
+    """The mixture of past seasons that the LSTM's answers ask for."""
+    seasons = config.history // config.season
+    plan.add("season_scores", "linear", "thinned", features=sizes.hidden_size, units=seasons)
+    mix = {"season": config.season, "seasons": seasons, "patch": config.patch, "horizon": config.horizon}
+    return plan.add("seasons", "season_mix", "season_scores", "scaled", "scaled.mask", **mix)
 
 
 def _tokens(plan: _Plan, config: ForecastConfig, units: int) -> str:
