@@ -68,7 +68,7 @@ def forecast_model(config: ForecastConfig, module: StagedModel | None = None) ->
 
 
 def history(config: ForecastConfig, rows: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """What :meth:`ForecastModel.predict` takes: a target with holes, hours off the full hour, covariates with a hole."""
+    """What :meth:`ForecastModel.predict` takes: holes in target and covariates, hours off the hour."""
     rng = np.random.default_rng(seed)
     y = 100 + 20 * np.sin(np.arange(rows) * np.pi / 2) + rng.normal(size=rows)
     y[rng.random(rows) < 0.2] = np.nan

@@ -163,7 +163,7 @@ def test_patches__match_naive_loop(length, steps, features):
     for window in range(2):
         rows = [[flat[window, t], *deep[window, t]] for t in range(steps)]
         rows += [[0.0] * (1 + features)] * (-steps % length)
-        expected = [sum(rows[k : k + length], []) for k in range(0, len(rows), length)]
+        expected = [[v for row in rows[k : k + length] for v in row] for k in range(0, len(rows), length)]
         np.testing.assert_array_equal(result[window], expected)
 
 
@@ -226,7 +226,7 @@ def test_window_scale__matches_naive_statistics(level, spread, seed):
         centre = kept.mean() if len(kept) else 0.0
         deviation = kept.std() if len(kept) else 0.0
         assert location[window, 0] == pytest.approx(centre, rel=1e-12, abs=1e-12)
-        expected = deviation + 1e-5 * abs(centre) + 1e-6
+        expected = deviation + 1e-6 * abs(centre) + 1e-30
         assert width[window, 0] == pytest.approx(expected, rel=1e-4)
         back = standard[window].astype(float) * width[window] + location[window]
         np.testing.assert_allclose(back[np.isfinite(row)], kept, rtol=0, atol=1e-6 * expected * 10 + 1e-12)
@@ -252,6 +252,18 @@ def test_window_scale__leaves_in_float32__and_keeps_precise_statistics():
         np.float64,
     ]
     assert location[0, 0] == 1e9 + 3.5
+
+
+def test_window_scale__matches_last_observed_value__as_centre():
+    y = np.array([[1.0, 2.0, np.nan, 4.0, np.nan], [5.0, np.nan, np.inf, np.nan, np.nan], [np.nan] * 5])
+    stage = Stage("s", "window_scale", ("y",), {"centre": "last"})
+    values = run_stages(np, [stage], {}, {"y": y})
+    np.testing.assert_array_equal(values["s.location"][:, 0], [4.0, 5.0, 0.0])
+    np.testing.assert_allclose(values["s.scale"][0], np.std([1, 2, 4]), rtol=1e-5)
+    np.testing.assert_allclose(values["s"][0] * values["s.scale"][0], [-3, -2, 0, 0, 0], rtol=1e-6)
+    theirs = run_stages(torch, [stage], {}, {"y": torch.from_numpy(y)})
+    for name in stage.results:
+        np.testing.assert_array_equal(values[name], theirs[name].numpy())
 
 
 def test_logarithm__matches_missing__where_there_is_none():

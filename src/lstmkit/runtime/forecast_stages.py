@@ -4,7 +4,6 @@ Legend: ``B`` windows, ``L`` steps of history, ``H`` horizon, ``P`` steps per pa
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 Array = Any
@@ -31,15 +30,19 @@ def window_scale(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array],
     mean = target.sum(1)[:, None] / count
     variance = (((target - mean) * mask) ** 2).sum(1)[:, None] / count
     scale = variance**0.5 + _RELATIVE_FLOOR * abs(mean) + _ABSOLUTE_FLOOR
-    location = _last_observed(xp, target, mask) if options.get("centre") == "last" else mean
-    single = partial(xp.asarray, dtype=xp.float32)
-    return single((target - location) * mask / scale), single(mask), location, scale
+    location = _last_observed(target, mask) if options.get("centre") == "last" else mean
+    return _single(xp, (target - location) * mask / scale), _single(xp, mask), location, scale
 
 
-def _last_observed(xp: Any, target: Array, mask: Array) -> Array:
+def _last_observed(target: Array, mask: Array) -> Array:
     """(B, L) -> (B, 1); 0 where nothing is observed."""
-    place = (mask * xp.arange(target.shape[1])).argmax(1)
-    return target[xp.arange(target.shape[0]), place][:, None]
+    last = mask * (mask.cumsum(1) == mask.sum(1)[:, None])
+    return (target * last).sum(1)[:, None]
+
+
+def _single(xp: Any, x: Array) -> Array:
+    """In float32; torch's ``asarray`` would lose the gradient."""
+    return x.astype(xp.float32) if hasattr(x, "astype") else x.to(xp.float32)
 
 
 def patches(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:

@@ -211,6 +211,7 @@ def window_scale(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]
     """Windows of one channel; standardised, mask, location and scale."""
     ((batch, steps),) = inputs
     _expect(steps > 0, "the window has no length")
+    _expect(options.get("centre", "mean") in ("mean", "last"), "centre must be mean or last")
     _expect(options.get("centre", "mean") in ("mean", "last"), "the centre must be mean or last")
     return (batch, steps), (batch, steps), (batch, 1), (batch, 1)
 
