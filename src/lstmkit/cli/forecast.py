@@ -1,6 +1,7 @@
 """``lstmkit forecast``: train, predict with and evaluate a forecaster of time series."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -220,6 +221,7 @@ def _score_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _draw(panels: list[ForecastPanel], output: Path) -> None:
     """Save a plot; where matplotlib has no cache yet, it gets a passing one rather than one in the user's home."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with TemporaryDirectory() as passing:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matplotlib"
         if not home.is_dir():

@@ -76,7 +76,7 @@ def plan_windows(series: SeriesArrays, horizon: int, season: int | None, history
     if not len(training_origins(config, series)):
         raise DataError(
             f"the longest series has {longest} rows; to learn a horizon of {horizon} a series needs at least "
-            f"{horizon + least_history(config)}: give more history or a shorter horizon"
+            f"{horizon + 1}: give more history or a shorter horizon"
         )
     return _with_statistics(config, series)
 
