@@ -58,11 +58,9 @@ def draw_forecasts(panels: Sequence[ForecastPanel]) -> Any:
 def _draw(axes: Any, panel: ForecastPanel) -> None:
     axes.plot(panel.past_times, panel.past, color=_INK, linewidth=1, label="history")
     # Wide intervals first, so that narrow ones lie on top.
-    for coverage in sorted(panel.intervals, reverse=True):
-        low, high = panel.intervals[coverage]
-        axes.fill_between(
-            panel.times, low, high, color=_FORECAST, alpha=0.18, linewidth=0, label=f"{coverage:g} % interval"
-        )
+    for number, coverage in enumerate(sorted(panel.intervals, reverse=True)):
+        shade = {"color": _FORECAST, "alpha": min(0.15 + 0.15 * number, 0.6), "linewidth": 0}
+        axes.fill_between(panel.times, *panel.intervals[coverage], label=f"{coverage:g} % interval", **shade)
     if panel.answer is not None:
         axes.plot(panel.times, panel.answer, color=_ANSWER, linewidth=1, linestyle="--", label="what came")
     axes.plot(panel.times, panel.forecast, color=_FORECAST, linewidth=1.4, label="forecast")
@@ -70,3 +68,14 @@ def _draw(axes: Any, panel: ForecastPanel) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
     axes.margins(x=0.01)
+    if panel.times.dtype.kind == "M":
+        _name_dates(axes)
+
+
+def _name_dates(axes: Any) -> None:
+    """Short names of dates, which do not run into each other."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=4, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
-from numbers import Real
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -111,7 +110,7 @@ class Forecaster:
         quiet: bool = False,
     ) -> None:
         _check_counts(horizon=horizon, batch_size=batch_size, hidden_size=hidden_size, num_layers=num_layers)
-        if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout < 1:
+        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise OptionError(f"dropout must be a number from 0 to below 1, not {dropout!r}")
         self.horizon, self.season, self.history, self.returns = horizon, season, history, returns
         self.columns = Columns.of(id_column, time_column, target_column, known, observed, static, frequency)
@@ -387,7 +386,7 @@ class Forecaster:
         return h
 
     def _levels(self, level: float | Sequence[float]) -> tuple[float, ...]:
-        given = (level,) if isinstance(level, Real) else tuple(level)
+        given = (level,) if isinstance(level, int | float) else tuple(level)
         return tuple(check_level(self.model.config, coverage) for coverage in given)
 
     def _windows(self, table: Table, most: int) -> Windows:
@@ -451,9 +450,12 @@ def _forecast(
 
 def _joined(folds: list[_Forecasts]) -> _Forecasts:
     """The forecasts of all cutoffs under each other."""
-    ids, timestamps, cutoffs = (np.concatenate([fold[k] for fold in folds]) for k in range(3))
-    names = folds[0].columns
-    return _Forecasts(ids, timestamps, cutoffs, {n: np.concatenate([f.columns[n] for f in folds]) for n in names})
+    return _Forecasts(
+        ids=np.concatenate([fold.ids for fold in folds]),
+        timestamps=np.concatenate([fold.timestamps for fold in folds]),
+        cutoffs=np.concatenate([fold.cutoffs for fold in folds]),
+        columns={name: np.concatenate([fold.columns[name] for fold in folds]) for name in folds[0].columns},
+    )
 
 
 def _frame(layout: Layout, forecasts: _Forecasts, *, cutoffs: bool = False) -> Any:

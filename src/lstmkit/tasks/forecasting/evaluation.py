@@ -262,13 +262,13 @@ def describe_skill(answer: Array, forecasts: dict[str, Array], blocks: Integers)
 
 def _skill(answer: Array, forecast: Array, baseline: Array, blocks: Integers) -> tuple[float, bool]:
     """1 minus the ratio of mean absolute errors, and whether the difference is beyond chance."""
-    present = np.isfinite(answer).any(1)
-    error = np.nanmean(np.abs(answer - forecast)[present], 1)
-    other = np.nanmean(np.abs(answer - baseline)[present], 1)
-    if not len(error) or not other.mean() > 0:
+    error = metrics.mean_absolute_error(answer, forecast)
+    other = metrics.mean_absolute_error(answer, baseline)
+    if not other > 0:
         return 0.0, False
+    gains = np.abs(answer - baseline) - np.abs(answer - forecast)
+    present = np.isfinite(gains).any(1)
     _, block = np.unique(blocks[present], return_inverse=True)
-    sums, counts = np.bincount(block, other - error), np.bincount(block)
-    gain = float((other - error).mean())
-    standard_error = float((sums / counts).std()) / len(counts) ** 0.5
-    return gain / float(other.mean()), len(counts) > 1 and gain > 2 * standard_error
+    means = np.bincount(block, np.nanmean(gains[present], 1)) / np.bincount(block)
+    standard_error = float(means.std()) / len(means) ** 0.5
+    return 1 - error / other, len(means) > 1 and float(means.mean()) > 2 * standard_error

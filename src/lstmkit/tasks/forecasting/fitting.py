@@ -218,8 +218,8 @@ def _identity(recipe: Recipe, split: Split) -> str:
     name = hashlib.sha256(json.dumps(options).encode())
     whole = split.whole
     for rows in (whole.values, whole.timestamps, whole.known, whole.observed, whole.static, whole.starts, whole.stops):
-        name.update(np.ascontiguousarray(rows))
-    name.update(np.ascontiguousarray(split.training.stops))
+        name.update(np.ascontiguousarray(rows).data)
+    name.update(np.ascontiguousarray(split.training.stops).data)
     return name.hexdigest()
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from lstmkit.nn.stages import StagedModel
 from lstmkit.tasks.forecasting.metrics import coverage
 
 # Windows whose history hardly moves can be followed by anything; their answers are held within bounds.
@@ -17,7 +16,7 @@ _FARTHEST = 30.0
 _WINDOWS_PER_STEP = 200
 
 
-def quantile_loss(module: StagedModel, batch: Mapping[str, Tensor], levels: Tensor) -> Tensor:
+def quantile_loss(module: nn.Module, batch: Mapping[str, Tensor], levels: Tensor) -> Tensor:
     """Mean pinball loss in units of each window's scale; missing answers do not count.
 
     Source: Koenker & Bassett, Econometrica 46(1), 1978.

@@ -10,8 +10,8 @@ from lstmkit.runtime import ForecastModel
 from lstmkit.runtime.forecast import take_answers
 
 _MOST_PANELS = 6
-# The part of the history that is drawn, in horizons and in seasons.
-_HORIZONS, _SEASONS = 4, 4
+# The part of the history that is drawn, in horizons and in seasons, and never less than so many rows.
+_HORIZONS, _SEASONS, _LEAST = 4, 4, 60
 
 
 def forecast_panels(
@@ -32,7 +32,7 @@ def forecast_panels(
     index = np.flatnonzero(past.lengths > 0)[:_MOST_PANELS]
     columns = model.forecast_columns(model.quantiles(series, index, past.stops[index])[:, :steps], level)
     answers = take_answers(config, series, index, past.stops[index])[:, :steps]
-    shown = max(_HORIZONS * steps, min(_SEASONS * config.season, config.history))
+    shown = max(_HORIZONS * steps, min(_SEASONS * config.season, config.history), _LEAST)
     return [
         ForecastPanel(
             title=str(past.ids[place]),
