@@ -354,7 +354,7 @@ def mutate(document, data):
         holder = holder[key]
     match data.draw(st.sampled_from(["replace", "remove", "double"])):
         case "replace":
-            holder[spot[-1]] = data.draw(STRANGERS)
+            holder[spot[-1]] = copy.deepcopy(data.draw(STRANGERS))
         case "remove":
             holder.pop(spot[-1])
         case "double" if isinstance(holder, list):
