@@ -4,18 +4,18 @@ import os
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lstmkit.data import Layout, Table, result_frame
-from lstmkit.features import Origins, SeriesArrays, append_rows, future_timestamps, parse_frequency
+from lstmkit.data import Layout, Table
+from lstmkit.features import SeriesArrays, append_rows, parse_frequency
 from lstmkit.plots import ForecastPanel
 from lstmkit.runtime import ForecastConfig, ForecastModel, ForecastStream, load
-from lstmkit.runtime.forecast import check_level, take_answers
+from lstmkit.runtime.forecast import check_level
 from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
-from lstmkit.tasks.forecasting.evaluation import CLASSICAL_WINDOWS, Evaluation, Windows, evaluate_windows, spread
+from lstmkit.tasks.forecasting.evaluation import CLASSICAL_WINDOWS, Evaluation, evaluate_windows
+from lstmkit.tasks.forecasting.forecasts import Forecasts, forecast_each, forecast_frame, join_forecasts
 from lstmkit.tasks.forecasting.model import Sizes
 from lstmkit.tasks.forecasting.panels import forecast_panels
 from lstmkit.tasks.forecasting.tables import (
@@ -26,13 +26,12 @@ from lstmkit.tasks.forecasting.tables import (
     read_like,
     read_series,
 )
-from lstmkit.tasks.forecasting.windows import Split, least_history, plan_windows, split_after, split_series
+from lstmkit.tasks.forecasting.unseen import check_last_rows, last_rows, unseen_windows
+from lstmkit.tasks.forecasting.windows import Split, plan_windows, split_after, split_series
 
 LEVELS = (80, 95)
 # More windows than these are scored by an even sample, which the evaluation says.
 _MOST_WINDOWS = 20_000
-# A file names the last row of so many series; beyond that the last row of all stands for each.
-_MOST_NAMED = 10_000
 
 
 class Forecaster:
@@ -226,7 +225,7 @@ class Forecaster:
         """
         steps, level = self._steps(h), self._levels(level)
         layout, series = self._with_future(df, future, steps)
-        return _frame(layout, _forecast(self.model, series, series.until_last_value().stops, steps, level))
+        return forecast_frame(layout, forecast_each(self.model, series, series.until_last_value().stops, steps, level))
 
     def panels(
         self,
@@ -271,7 +270,7 @@ class Forecaster:
             DataError: no series is long enough for one window.
         """
         _check_counts(max_windows=max_windows)
-        windows = self._windows(self._history(df), max_windows)
+        windows = unseen_windows(self.model, self._history(df), max_windows)
         return evaluate_windows(self.model, windows, classical=classical_windows)
 
     def cross_validation(
@@ -301,8 +300,8 @@ class Forecaster:
         _check_counts(n_windows=n_windows, step_size=step_size, refit=int(refit) or 1)
         table = read_series(df, self.columns)
         series = table.series.until_last_value()
-        every = n_windows if refit is False else int(refit)
-        fold, folds = copy(self), list[_Forecasts]()
+        every = int(refit) if refit else n_windows
+        fold, folds = copy(self), list[Forecasts]()
         fold.training = {**self.training, "checkpoint": None}
         for number in range(n_windows):
             past = series.head(series.lengths - self.horizon - (n_windows - 1 - number) * step_size)
@@ -312,8 +311,8 @@ class Forecaster:
                 if fold.interrupted:
                     raise KeyboardInterrupt
             levels = fold._levels(level)
-            folds.append(_forecast(fold.model, series, past.stops, self.horizon, levels, answers=True))
-        return _frame(table.layout, _joined(folds), cutoffs=True)
+            folds.append(forecast_each(fold.model, series, past.stops, self.horizon, levels, answers=True))
+        return forecast_frame(table.layout, join_forecasts(folds), cutoffs=True)
 
     def stream(self, static: Any = None) -> ForecastStream:
         """A stream that starts without history; see :class:`lstmkit.runtime.ForecastStream`."""
@@ -337,7 +336,7 @@ class Forecaster:
         model = load(path)
         if not isinstance(model, ForecastModel):
             raise ModelFileError(f"{path} holds a model of the task {model.document.get('task')!r}, not a forecaster")
-        _check_trained_until(model.document.get("trained_until", {}))
+        check_last_rows(model.document.get("trained_until", {}))
         columns = Columns.from_dict(model.document.get("columns"), model.config)
         forecaster = cls(
             model.config.horizon,
@@ -357,12 +356,10 @@ class Forecaster:
 
     def _document(self, config: ForecastConfig, series: SeriesArrays) -> dict[str, Any]:
         """What the model file says beside stages and weights."""
-        last = series.timestamps[series.stops - 1]
-        named = dict(zip(map(str, series.ids.tolist()), last.tolist(), strict=True))
         return {
             "forecast": config.to_dict(),
             "columns": self.columns.to_dict(),
-            "trained_until": named if len(named) <= _MOST_NAMED else {"": int(last.max())},
+            "trained_until": last_rows(series),
         }
 
     def _history(self, df: Any) -> Table:
@@ -388,84 +385,6 @@ class Forecaster:
     def _levels(self, level: float | Sequence[float]) -> tuple[float, ...]:
         given = (level,) if isinstance(level, int | float) else tuple(level)
         return tuple(check_level(self.model.config, coverage) for coverage in given)
-
-    def _windows(self, table: Table, most: int) -> Windows:
-        """All windows that the model has not learned from; where there are none, the last ones that it has."""
-        config = self.model.config
-        series = table.series.until_last_value()
-        stops = series.stops - config.horizon + 1
-        first = series.starts + np.minimum(least_history(config), np.maximum(series.lengths - config.horizon, 1))
-        unseen = Origins(np.maximum(first, self._first_unseen(series, table.layout)), stops)
-        tenth = np.maximum(series.lengths // 10, config.horizon) - config.horizon + 1
-        origins = unseen if len(unseen) else Origins(np.maximum(first, stops - tenth), stops)
-        if not len(origins):
-            raise DataError(f"no series is longer than the horizon of {config.horizon}; there is nothing to score")
-        chosen = origins.at(spread(len(origins), most))
-        return Windows(series, *chosen, sampled=len(origins) > most, trained_on=not len(unseen))
-
-    def _first_unseen(self, series: SeriesArrays, layout: Layout) -> NDArray[np.int64]:
-        """The first row of each series that came after training; its start for a series that was not there."""
-        known = self.model.document.get("trained_until", {})
-        # A table without ids may be any of the series, so all of them count.
-        other = known.get("") if layout.id_column is not None else max(known.values(), default=None)
-        first = series.starts.copy()
-        for place, name in enumerate(map(str, series.ids.tolist())):
-            last = known.get(name, other)
-            if last is not None:
-                first[place] += int(np.searchsorted(series.times(place), last, side="right"))
-        return first
-
-
-class _Forecasts(NamedTuple):
-    """Forecasts of several series, row by row."""
-
-    ids: NDArray[Any]
-    timestamps: NDArray[np.int64]
-    cutoffs: NDArray[np.int64]
-    columns: dict[str, NDArray[Any]]
-
-
-def _forecast(
-    model: ForecastModel,
-    series: SeriesArrays,
-    origins: NDArray[np.int64],
-    steps: int,
-    level: Sequence[float],
-    *,
-    answers: bool = False,
-) -> _Forecasts:
-    """One forecast for each series; with ``answers``, what came stands beside it as ``y``."""
-    index = np.arange(len(series))
-    columns = model.forecast_columns(model.quantiles(series, index, origins)[:, :steps], level)
-    if answers:
-        columns = {"y": take_answers(model.config, series, index, origins)[:, :steps], **columns}
-    cutoffs = series.timestamps[origins - 1]
-    return _Forecasts(
-        ids=np.repeat(series.ids, steps),
-        timestamps=future_timestamps(cutoffs, series.frequency, steps).ravel(),
-        cutoffs=np.repeat(cutoffs, steps),
-        columns={name: values.ravel() for name, values in columns.items()},
-    )
-
-
-def _joined(folds: list[_Forecasts]) -> _Forecasts:
-    """The forecasts of all cutoffs under each other."""
-    return _Forecasts(
-        ids=np.concatenate([fold.ids for fold in folds]),
-        timestamps=np.concatenate([fold.timestamps for fold in folds]),
-        cutoffs=np.concatenate([fold.cutoffs for fold in folds]),
-        columns={name: np.concatenate([fold.columns[name] for fold in folds]) for name in folds[0].columns},
-    )
-
-
-def _frame(layout: Layout, forecasts: _Forecasts, *, cutoffs: bool = False) -> Any:
-    ids, timestamps, last, columns = forecasts
-    return result_frame(ids, timestamps, columns, layout, cutoffs=last if cutoffs else None)
-
-
-def _check_trained_until(known: Any) -> None:
-    if not isinstance(known, dict) or not all(isinstance(last, int) for last in known.values()):
-        raise ModelFileError("the model file is damaged: it does not say until when it was trained")
 
 
 def _check_lengths(past: SeriesArrays, n_windows: int, horizon: int) -> None:
