@@ -5,6 +5,7 @@ A size that the model does not fix is negative: ``BATCH`` windows and ``STEPS`` 
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from numbers import Integral
 from typing import Any
 
 from lstmkit.spec import CellSpec
@@ -26,9 +27,9 @@ def count(options: Options, name: str) -> int:
         ValueError: it is not one.
     """
     value = options.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_OPTION:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) <= _LARGEST_OPTION:
         raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_OPTION}")
-    return value
+    return int(value)
 
 
 def elements(shape: Shape) -> int:
