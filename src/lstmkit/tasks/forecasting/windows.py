@@ -24,8 +24,8 @@ _SHORTEST_PATCH, _LONGEST_PATCH = 6, 48
 # The part of each series that judges while training, and the most windows it is judged on.
 _VALIDATION_PART = 0.1
 _VALIDATION_WINDOWS = 2048
-# A calendar cycle is learned only from data that shows it so many times.
-_CYCLES_SEEN = 3
+# A calendar cycle is learned from data that shows it so many times, where a window holds fewer than so many.
+_CYCLES_SEEN, _CYCLES_IN_WINDOW = 3, 2
 _CYCLE_LENGTH = {
     "minute": DAY // 1440,
     "hour": DAY // 24,
@@ -61,14 +61,15 @@ def plan_windows(series: SeriesArrays, horizon: int, season: int | None, history
         wanted = max(_SEASONS_SEEN * max(season, patch), 2 * horizon if season == 1 else horizon)
         history = min(wanted, max(_LONGEST_HISTORY, 2 * season), max(longest - horizon, 1))
     _check_count("history", history)
+    history = -(-history // unit) * unit
     config = ForecastConfig(
         horizon=horizon,
-        history=-(-history // unit) * unit,
+        history=history,
         season=season,
         patch=patch,
         quantiles=QUANTILES,
         frequency=series.frequency.count if series.frequency.is_integer else str(series.frequency),
-        calendar=_calendar(series),
+        calendar=_calendar(series, history),
         known=series.known_names,
         observed=series.observed_names,
         static=series.static_names,
@@ -95,14 +96,23 @@ def _patch_length(season: int) -> int:
     return max(divisors, default=season)
 
 
-def _calendar(series: SeriesArrays) -> tuple[str, ...]:
-    """The calendar columns whose cycle the data shows often enough to learn from."""
+def _calendar(series: SeriesArrays, history: int) -> tuple[str, ...]:
+    """The calendar columns that tell what the window itself cannot show, and that the data show often enough.
+
+    A window that holds two full cycles shows the phase by itself; the columns would only invite the
+    network to learn single days by heart.
+    """
     if series.frequency.is_integer or not len(series):
         return ()
-    present = series.lengths > 0
-    first, last = series.timestamps[series.starts[present]], series.timestamps[series.stops[present] - 1]
-    span = int(last.max() - first.min())
-    cycles = [name for name in calendar_cycles(series.frequency) if span >= _CYCLES_SEEN * _CYCLE_LENGTH[name]]
+    longest = int(np.argmax(series.lengths))
+    times = series.times(longest)
+    span = int(times[-1] - times[0])
+    window = history * span / max(len(times) - 1, 1)
+    cycles = [
+        name
+        for name in calendar_cycles(series.frequency)
+        if span >= _CYCLES_SEEN * _CYCLE_LENGTH[name] and window < _CYCLES_IN_WINDOW * _CYCLE_LENGTH[name]
+    ]
     return tuple(name for name in calendar_names(series.frequency) if name.rpartition("_")[0] in cycles)
 
 
