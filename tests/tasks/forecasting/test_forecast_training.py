@@ -74,7 +74,7 @@ def test_cross_validation__refits_as_often_as_asked(hourly, monkeypatch):
     counted = []
     fit_model = fitting.fit_model
     monkeypatch.setattr(fitting, "fit_model", lambda *given: counted.append(1) or fit_model(*given))
-    for refit, fits in ((False, 1), (True, 4), (3, 2), (4, 1)):
+    for refit, fits in ((False, 1), (0, 1), (True, 4), (3, 2), (4, 1)):
         counted.clear()
         folds(hourly, n_windows=4, step_size=3, refit=refit)
         assert len(counted) == fits, refit
@@ -163,6 +163,15 @@ def test_crossed_coverage__never_flatters():
     answer = np.where(np.arange(8) < 4, 1.0, 100.0)[:, None]
     assert crossed_coverage(quantiles, answer, (0.1, 0.5, 0.9))["80"] == 50
     assert np.isnan(crossed_coverage(quantiles[:1], answer[:1], (0.1, 0.5, 0.9))["80"])
+
+
+def test_scores__tell_the_crossed_coverage(hourly, monkeypatch):
+    from lstmkit.tasks.forecasting import fitting
+
+    told = {"80": 12.5, "95": 34.0, "20": 1.0}
+    monkeypatch.setattr(fitting, "crossed_coverage", lambda quantiles, answers, levels: told)
+    scores = Forecaster(horizon=7, **TINY).fit(hourly).scores
+    assert (scores["coverage_80"], scores["coverage_95"]) == (12.5, 34.0)
 
 
 def test_calibration__is_kept_in_the_file(forecaster, model_path):
