@@ -27,7 +27,7 @@ def make_windows(config: ForecastConfig, series: SeriesArrays, index: Integers, 
           calendar: ``(B, tokens, C)``; those that the model does not use are left out
     """
     low, high, first = series.starts[index], series.stops[index], origins - config.history
-    windows = {"target": take_rows(series.values, first, config.history, low, np.minimum(high, origins))}
+    windows = {"target": take_rows(series.values, first, config.history, low, high)}
     past: list[Array] = []
     if config.known:
         known = take_rows(series.known, first, config.history + config.horizon, low, high)
@@ -35,7 +35,7 @@ def make_windows(config: ForecastConfig, series: SeriesArrays, index: Integers, 
         past.append(known[:, : config.history])
         windows["future"] = known[:, config.history :]
     if config.observed:
-        observed = take_rows(series.observed, first, config.history, low, np.minimum(high, origins))
+        observed = take_rows(series.observed, first, config.history, low, high)
         past.append(_standardise(config, config.observed, observed))
     if past:
         windows["history"] = np.concatenate(past, axis=-1)
