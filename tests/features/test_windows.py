@@ -33,18 +33,29 @@ def test_take_rows__equals_nan__where_there_are_no_rows():
     assert np.isnan(take_rows(np.empty((0, 2)), none, 3, none, none)).all()
 
 
-@given(pairs=bounds, every=st.integers(1, 4))
-def test_origins__match_naive_list(pairs, every):
+@given(pairs=bounds)
+def test_origins__match_naive_list(pairs):
     first, stops = (np.array(side) for side in zip(*pairs, strict=True))
-    origins = Origins(first, stops, every)
-    expected = [
-        (series, row) for series, (low, high) in enumerate(pairs) for row in sorted(range(high - 1, low - 1, -every))
-    ]
+    origins = Origins(first, stops)
+    expected = [(series, row) for series, (low, high) in enumerate(pairs) for row in range(low, high)]
     assert len(origins) == len(expected)
     index, rows = origins.all()
     assert list(zip(index.tolist(), rows.tolist(), strict=True)) == expected
     for number, pair in enumerate(expected):
         assert tuple(int(part[0]) for part in origins.at(np.array([number]))) == pair
+
+
+@given(pairs=bounds, count=st.integers(1, 9))
+def test_origins_sample__is_spread_over_all(pairs, count):
+    first, stops = (np.array(side) for side in zip(*pairs, strict=True))
+    origins = Origins(first, stops)
+    if not len(origins):
+        return
+    index, rows = origins.sample(count)
+    everything = list(zip(*(part.tolist() for part in origins.all()), strict=True))
+    places = [everything.index(pair) for pair in zip(index.tolist(), rows.tolist(), strict=True)]
+    assert len(places) == min(count, len(everything))
+    assert np.diff(places, prepend=places[0]).max(initial=0) <= -(-len(everything) // max(count - 1, 1))
 
 
 def test_origins__equal_nothing__without_series():

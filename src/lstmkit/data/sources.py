@@ -45,9 +45,7 @@ class Source:
             hint += " A table of one series needs none: id_column=None."
         if self.index is not None and option == "time_column":
             hint += " The frame's index looks like the times: use reset_index()."
-        raise DataError(
-            f"{self.title} has no column {name!r}{hint} Its columns are: {listed}. Name one with {option}="
-        )
+        raise DataError(f"{self.title} has no column {name!r}{hint} Its columns are: {listed}. Name one with {option}=")
 
     def nearest(self, name: str, likeness: float = 0.6) -> str | None:
         """The column whose name is most like ``name``, if any is as like as that."""

@@ -6,7 +6,7 @@ from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_f
 from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
 from lstmkit.features.series import SeriesArrays
-from lstmkit.features.windows import Origins, take_rows
+from lstmkit.features.windows import Origins, spread, take_rows
 
 __all__ = [
     "Frequency",
@@ -22,5 +22,6 @@ __all__ = [
     "join",
     "parse_frequency",
     "split",
+    "spread",
     "take_rows",
 ]

@@ -40,25 +40,23 @@ class Origins:
     Args:
         first: First origin of each series.
         stops: One past the last origin of each series.
-        every: Distance between origins, counted back from the last one.
 
     Shape:
         - first, stops: ``(S,)`` rows of the flat arrays
 
     Example:
-        >>> origins = Origins(np.array([2, 10]), np.array([5, 10]), every=2)
-        >>> len(origins), origins.at(np.arange(2))[1].tolist()
-        (2, [2, 4])
+        >>> origins = Origins(np.array([2, 10]), np.array([5, 10]))
+        >>> len(origins), origins.at(np.arange(3))[1].tolist()
+        (3, [2, 3, 4])
     """
 
     first: Integers
     stops: Integers
-    every: int = 1
 
     @cached_property
     def counts(self) -> Integers:
         """Origins of each series."""
-        return np.maximum(-(-(self.stops - self.first) // self.every), 0)
+        return np.maximum(self.stops - self.first, 0)
 
     @cached_property
     def _ends(self) -> Integers:
@@ -75,9 +73,22 @@ class Origins:
             - numbers: ``(B,)`` in ``0..len - 1``; both results ``(B,)``
         """
         series = np.searchsorted(self._ends, numbers, side="right")
-        from_end = self._ends[series] - 1 - numbers
-        return series, self.stops[series] - 1 - from_end * self.every
+        return series, self.stops[series] + numbers - self._ends[series]
 
     def all(self) -> tuple[Integers, Integers]:
         """Series and row of every origin."""
         return self.at(np.arange(len(self)))
+
+    def sample(self, count: int) -> tuple[Integers, Integers]:
+        """Series and row of at most so many origins, evenly spread over all."""
+        return self.at(spread(len(self), count))
+
+
+def spread(total: int, count: int) -> Integers:
+    """At most so many places, evenly spread over all.
+
+    Example:
+        >>> spread(10, 4).tolist()
+        [0, 3, 6, 9]
+    """
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmkit.features import SeriesArrays
+from lstmkit.features import SeriesArrays, spread
 from lstmkit.runtime.forecast import ForecastConfig, ForecastModel, take_answers
 from lstmkit.spec import DataError
 from lstmkit.tasks.forecasting import baselines, metrics
@@ -139,16 +139,6 @@ class Windows:
             past = self.series.values[int(self.series.starts[number]) : first]
             result[number] = metrics.seasonal_scale(past, season)
         return result[self.index]
-
-
-def spread(total: int, count: int) -> Integers:
-    """So many places, evenly spread over all.
-
-    Example:
-        >>> spread(10, 4).tolist()
-        [0, 3, 6, 9]
-    """
-    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
 
 
 def evaluate_windows(model: ForecastModel, windows: Windows, *, classical: int = CLASSICAL_WINDOWS) -> Evaluation:

@@ -26,7 +26,7 @@ from lstmkit.training import TrainingConfig, TrainingResult, fit
 # The last part of the steps takes in, at a lower rate, the rows that were held back.
 _FINAL_PART, _FINAL_RATE = 0.2, 0.3
 _VALIDATIONS = 10
-_JUDGED_TOGETHER = 512
+_MOST_JUDGED, _JUDGED_TOGETHER = 2048, 512
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def _train_and_judge(
         offsets = conformal_offsets(quantiles, answers, recipe.config.quantiles)
         module.get_buffer("parts.calibrated.offset").copy_(torch.from_numpy(offsets))
     model = _told(_as_model(module, recipe.document), result)
-    windows = Windows(split.whole, *split.judged.all(), sampled=split.judged.every > 1)
+    sampled = len(split.judged) > _MOST_JUDGED
+    windows = Windows(split.whole, *split.judged.sample(_MOST_JUDGED), sampled=sampled)
     # Whoever has pressed Ctrl-C does not wait for comparisons.
     evaluation = evaluate_windows(model, windows, classical=0 if result.interrupted else recipe.classical_windows)
     coverage = crossed_coverage(quantiles, answers, recipe.config.quantiles)
@@ -159,7 +160,7 @@ class _Judge:
 
     def __init__(self, recipe: Recipe, split: Split) -> None:
         batches = Batches(recipe.config, split.whole, size=1, steps=1, seed=0, returns=recipe.returns)
-        index, origins = split.judged.all()
+        index, origins = split.judged.sample(_MOST_JUDGED)
         self._levels = torch.tensor(recipe.config.quantiles)
         self._batches = [
             {name: torch.from_numpy(array) for name, array in window_batch(batches, index[part], origins[part]).items()}

@@ -9,7 +9,7 @@ from lstmkit.data import Layout, Table
 from lstmkit.features import Origins, SeriesArrays
 from lstmkit.runtime import ForecastModel
 from lstmkit.spec import DataError, ModelFileError
-from lstmkit.tasks.forecasting.evaluation import Windows, spread
+from lstmkit.tasks.forecasting.evaluation import Windows
 from lstmkit.tasks.forecasting.windows import least_history
 
 # A file names the last row of so many series; beyond that the last row of all stands for each.
@@ -54,8 +54,7 @@ def unseen_windows(model: ForecastModel, table: Table, most: int) -> Windows:
     origins = unseen if len(unseen) else Origins(np.maximum(first, stops - tenth), stops)
     if not len(origins):
         raise DataError(f"no series is longer than the horizon of {config.horizon}; there is nothing to score")
-    chosen = origins.at(spread(len(origins), most))
-    return Windows(series, *chosen, sampled=len(origins) > most, trained_on=not len(unseen))
+    return Windows(series, *origins.sample(most), sampled=len(origins) > most, trained_on=not len(unseen))
 
 
 def _first_unseen(model: ForecastModel, series: SeriesArrays, layout: Layout) -> NDArray[np.int64]:

@@ -21,9 +21,8 @@ _SEASONS_SEEN = 14
 _LONGEST_HISTORY = 2048
 # A patch is one season where that is neither tiny nor huge.
 _SHORTEST_PATCH, _LONGEST_PATCH = 6, 48
-# The part of each series that judges while training, and the most windows it is judged on.
+# The part of each series that judges while training.
 _VALIDATION_PART = 0.1
-_VALIDATION_WINDOWS = 2048
 # A calendar cycle is learned from data that shows it so many times, where a window holds fewer than so many.
 _CYCLES_SEEN, _CYCLES_IN_WINDOW = 3, 2
 _CYCLE_LENGTH = {
@@ -195,9 +194,8 @@ def split_after(series: SeriesArrays, training: SeriesArrays, horizon: int) -> S
 def _split_at(series: SeriesArrays, kept: Integers, horizon: int) -> Split:
     training = series.head(kept)
     stops = np.where(kept < series.lengths, series.stops - horizon + 1, training.stops)
-    every = max(1, int(np.maximum(stops - training.stops, 0).sum()) // _VALIDATION_WINDOWS)
     # A series that training has not seen is judged from its second row on.
-    return Split(training, series, Origins(np.maximum(training.stops, series.starts + 1), stops, every))
+    return Split(training, series, Origins(np.maximum(training.stops, series.starts + 1), stops))
 
 
 class Batches:
