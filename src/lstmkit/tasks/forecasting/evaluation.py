@@ -239,15 +239,20 @@ def describe_skill(answer: Array, forecasts: dict[str, Array], blocks: Integers)
         if name not in forecasts:
             continue
         skill, sure = _skill(answer, forecast, forecasts[name], blocks)
-        title = name.replace("_", " ")
-        if sure and skill >= _NO_SKILL:
-            sentences.append(f"Skill over {title}: {skill:+.1%}.")
-        else:
-            sentences.append(f"No skill over {title} ({skill:+.1%}): {words} forecasts these data as well.")
+        sentences.append(_sentence(name.replace("_", " "), words, skill, sure=sure))
     moves = float(np.nanmean(np.abs(answer - last)))
     if float(np.nanmean(np.abs(forecast - last))) < _REPEATS_LAST_VALUE * moves:
         sentences.append("The forecast hardly differs from the last value: in a plot it only lags behind.")
     return " ".join(sentences)
+
+
+def _sentence(title: str, words: str, skill: float, *, sure: bool) -> str:
+    if skill < _NO_SKILL:
+        how = "better" if skill < -_NO_SKILL else "as well"
+        return f"No skill over {title} ({skill:+.1%}): {words} forecasts these data {how}."
+    if not sure:
+        return f"No skill over {title} beyond chance ({skill:+.1%}, which so few windows that do not overlap can show)."
+    return f"Skill over {title}: {skill:+.1%}."
 
 
 def _skill(answer: Array, forecast: Array, baseline: Array, blocks: Integers) -> tuple[float, bool]:
