@@ -31,7 +31,12 @@ _PLOTS = (".png", ".svg", ".pdf")
 _TABLES = (".csv", ".tsv", ".json", ".parquet", ".pq")
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that fit saved.")]
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A CSV or Parquet table.")]
+Data = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA...", help="CSV or Parquet tables; later ones continue the series of earlier ones by id."
+    ),
+]
 Level = Annotated[list[float], typer.Option("--level", help="Coverage of an interval in per cent; may be repeated.")]
 Several = list[str] | None
 
@@ -72,9 +77,7 @@ def _command(body: Callable[..., None]) -> Callable[..., None]:
 
 @_command
 def fit(
-    data: Annotated[
-        list[Path], typer.Argument(metavar="DATA...", help="CSV or Parquet tables; later ones continue earlier ones.")
-    ],
+    data: Data,
     horizon: Annotated[int, _option("--horizon", "-h", help="Steps ahead.")],
     output: Annotated[Path, _option("--output", "-o", help="Where the model goes (.safetensors).")],
     valid: Annotated[
