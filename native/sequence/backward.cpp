@@ -77,14 +77,15 @@ const float* at_or_null(const Sequence<const float>& values, Index t, Index b) n
 
 void step_cell(const Run& run, const Walk& walk, Index t, Index r, const Carried& carried, const Gathered& gathered) noexcept {
     const Blocks& s = run.sizes;
-    const Index b = walk.row(r), slot = gathered.rows + r;
+    const Index b = walk.row(r), slot = gathered.rows + r, ahead = run.layer.backwards ? 1 : -1;
     run.kernels.cell_backward({run.trace.activations.at(t, b), run.trace.cells.at(t, b),
                                walk.before(t, r, run.trace.cells, run.layer.c, run.zeros),
                                at_or_null(run.upstream.y, t, b), at_or_null(run.upstream.trace.cells, t, b),
                                at_or_null(run.upstream.trace.activations, t, b), &carried.dh[r * s.padded()],
                                &carried.dc[r * s.padded()], &gathered.dz[slot * s.gate_vectors()], s.units,
                                run.trace.gate_stride, run.upstream.trace.gate_stride,
-                               gathered.capacity * s.gate_vectors()});
+                               gathered.capacity * s.gate_vectors(), ahead * run.upstream.y.step,
+                               ahead * run.trace.cells.step, ahead * run.trace.activations.step});
     gathered.x[slot] = run.layer.x.at(t, b);
     gathered.h[slot] = walk.before(t, r, run.y, run.layer.h, run.zeros);
     if (run.gradients.x) gathered.dx[slot] = run.gradients.x.at(t, b);

@@ -47,13 +47,15 @@ void step(const Run& run, const Walk& walk, Index t, const Pointers& rows, float
     aim(run, walk, t, active, rows);
     for (Index r = 0; r < active; ++r)
         if (walk.is_reset(t, r)) std::fill_n(c + r * s.padded(), s.padded(), 0.0f);
+    const ForwardResult& out = run.result;
+    const Index ahead = run.layer.backwards ? -1 : 1;
     for (Index block = 0; block < s.blocks; ++block)
         run.kernels.forward({active, rows.x.data(), s.inputs, rows.h.data(), s.units,
                              run.weights + block * s.weight_floats(), run.bias + block * s.gate_vectors(),
                              c + s.first(block), s.padded(), s.first(block), s.count(block), rows.y.data(),
-                             run.result.trace.cells ? rows.cells.data() : nullptr,
-                             run.result.trace.activations ? rows.activations.data() : nullptr,
-                             run.result.trace.gate_stride});
+                             out.trace.cells ? rows.cells.data() : nullptr,
+                             out.trace.activations ? rows.activations.data() : nullptr, out.trace.gate_stride,
+                             ahead * out.y.step, ahead * out.trace.cells.step, ahead * out.trace.activations.step});
 }
 
 void run_block(const Run& run, const Walk& walk, const Pointers& rows, float* c) noexcept {

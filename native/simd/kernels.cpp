@@ -51,14 +51,19 @@ struct Forward {
         float* c = t.c + row * t.c_row;
         const CellStep step = lstm_step(z[0], z[1], z[2], z[3], load(c));
         store(c, step.c);
-        store_up_to(t.y[row] + t.first, step.h, t.count);
-        if (t.cells) store_up_to(t.cells[row] + t.first, step.c, t.count);
+        write(t.y[row] + t.first, step.h, t.count, t.y_ahead);
+        if (t.cells) write(t.cells[row] + t.first, step.c, t.count, t.cells_ahead);
         if (!t.activations) return;
         float* at = t.activations[row] + t.first;
-        store_up_to(at, step.i, t.count);
-        store_up_to(at + t.gate_stride, step.f, t.count);
-        store_up_to(at + 2 * t.gate_stride, step.g, t.count);
-        store_up_to(at + 3 * t.gate_stride, step.o, t.count);
+        write(at, step.i, t.count, t.activations_ahead);
+        write(at + t.gate_stride, step.f, t.count, t.activations_ahead);
+        write(at + 2 * t.gate_stride, step.g, t.count, t.activations_ahead);
+        write(at + 3 * t.gate_stride, step.o, t.count, t.activations_ahead);
+    }
+
+    static LSTMKIT_INLINE void write(float* to, Vector value, Index count, Index ahead) noexcept {
+        store_up_to(to, value, count);
+        prefetch_to_write(to + ahead);
     }
 };
 
@@ -70,7 +75,12 @@ static LSTMKIT_INLINE void cell_backward_block(const CellRow& row, Index block, 
     const Index u = block * lanes, s = row.gate_stride;
     const float* a = row.activations + u;
     Vector dh = load(row.dh + u), dc = load(row.dc + u);
-    if (row.grad_y) dh += load_up_to(row.grad_y + u, count);
+    prefetch(row.cells + u + row.cells_ahead);
+    for (Index gate = 0; gate < gates; ++gate) prefetch(a + gate * s + row.activations_ahead);
+    if (row.grad_y) {
+        dh += load_up_to(row.grad_y + u, count);
+        prefetch(row.grad_y + u + row.grad_y_ahead);
+    }
     if (row.grad_cells) dc += load_up_to(row.grad_cells + u, count);
     Vector dgates[gates];
     if (row.grad_activations)

@@ -51,15 +51,19 @@ LSTMKIT_INLINE void store_first(float* to, Vector value, Index count) noexcept {
 }
 
 LSTMKIT_INLINE Vector load_up_to(const float* from, Index count) noexcept {
-    return count == lanes ? load(from) : load_first(from, count);
+    return __builtin_expect(count == lanes, 1) ? load(from) : load_first(from, count);
 }
 
 LSTMKIT_INLINE void store_up_to(float* to, Vector value, Index count) noexcept {
-    if (count == lanes)
+    if (__builtin_expect(count == lanes, 1))
         store(to, value);
     else
         store_first(to, value, count);
 }
+
+/// Bring the line at an address, which need not exist, into the second-level cache.
+LSTMKIT_INLINE void prefetch(const float* at) noexcept { __builtin_prefetch(at, 0, 2); }
+LSTMKIT_INLINE void prefetch_to_write(const float* at) noexcept { __builtin_prefetch(at, 1, 2); }
 
 /// One float in every lane. By way of integers, because Vector{} + x is not x for x = -0.
 LSTMKIT_INLINE Vector broadcast(const float* from) noexcept {

@@ -28,6 +28,7 @@ struct ForwardTile {
     float* const* cells;       ///< the same, or null
     float* const* activations; ///< [rows] -> [G] of [units] at distance gate_stride, or null
     Index gate_stride;
+    Index y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step: where memory is fetched ahead
 };
 
 /// What one row's backward step through the cell needs; null gradients are zero.
@@ -42,6 +43,7 @@ struct CellRow {
     float* dc;                       ///< [units rounded up to L], updated
     float* dz;                       ///< block j at dz + j * dz_block: [G][L], written
     Index units, gate_stride, grad_gate_stride, dz_block;
+    Index grad_y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step
 };
 
 /// out[r][first..first + count] = sum over blocks j and k < G*L of dz[j][r][k] * weights[j][k][...].
