@@ -49,7 +49,7 @@ ACCURACY = {"output": 1e-6, "gradient": 1e-5}
 
 
 def make_run(case: Case, engine: str, dtype: torch.dtype = torch.float32) -> Callable[[], list[Tensor]]:
-    T, B, I, H = case.sizes
+    T, B, I, H = case.sizes  # noqa: E741
     torch.manual_seed(0)
     layer = nn.LSTM(I, H, bidirectional=case.bidirectional, engine=engine).to(dtype)
     x, dy = torch.randn(T, B, I), torch.randn(T, B, H * (1 + case.bidirectional))
@@ -69,7 +69,10 @@ def make_run(case: Case, engine: str, dtype: torch.dtype = torch.float32) -> Cal
 def check(case: Case, engine: str) -> dict[str, float]:
     """Largest difference from the float64 reference relative to the largest number, of output and gradients."""
     small = Case((min(case.sizes[0], 12), min(case.sizes[1], 40), *case.sizes[2:]), *list(vars(case).values())[1:])
-    actual, expected = make_run(small, engine)(), make_run(small, "reference", torch.float64)()
+    actual, expected = (
+        [value.detach() for value in make_run(small, *options)()]
+        for options in ((engine,), ("reference", torch.float64))
+    )
     errors = [float((a - e).abs().max() / e.abs().max()) for a, e in zip(actual, expected, strict=True)]
     found = {"output": errors[0], "gradient": max(errors[1:], default=0.0)}
     for name, error in found.items():
@@ -98,7 +101,7 @@ def measure(name: str, case: Case, engines: tuple[str, str], rounds: int) -> dic
     found = [{engine: seconds(run) for engine, run in runs.items()} for _ in range(rounds)]
     ours, theirs = engines
     ratios = sorted(each[theirs][0] / each[ours][0] for each in found)
-    T, B, I, H = case.sizes
+    T, B, I, H = case.sizes  # noqa: E741
     work = (3 if case.train else 1) * 8 * T * B * H * (I + H) * (1 + case.bidirectional)
     median = {engine: statistics.median(each[engine][0] for each in found) for engine in engines}
     return {
@@ -119,7 +122,8 @@ def main() -> None:
     parser.add_argument("--case", default="", help="only cases whose name holds this")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {native_status().active}, torch {torch.__version__}")
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {torch.get_num_threads()} threads, {native_status().active}, torch {torch.__version__}")
     print(f"{'case':36} {given.engine:>9} {'torch':>9}   ratio (spread)        GF/s  faults ours/torch")
     rows = []
     for name, case in CASES.items():

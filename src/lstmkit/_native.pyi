@@ -20,7 +20,6 @@ def available_threads() -> int:
 def dot(a: NDArray[np.float32], b: NDArray[np.float32], instruction_set: str = "") -> float:
     """Sum of a * b, (N,) each; the probe that shows every compiled path to work."""
 
-
 def sigmoid(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: str = "") -> None:
     """The cells' logistic function of x (N,) into out (N,)."""
 

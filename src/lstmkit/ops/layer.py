@@ -119,9 +119,7 @@ def lstm_layer_backward(
     if engine == "native":
         given = dict(zip(present, upstream, strict=True))
         every = [given.get(k) for k in range(5)]
-        return cast(
-            list[Tensor], differentiate_native(every, x, h, c, weights, lengths, resets, saved)
-        )
+        return cast(list[Tensor], differentiate_native(every, x, h, c, weights, lengths, resets, saved))
     D = h.shape[0]
     steps = mark_steps(torch, x, lengths, resets)
     kept = [value.chunk(D, -1) for value in saved]

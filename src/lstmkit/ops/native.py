@@ -5,7 +5,6 @@ goes in without a copy.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -24,10 +23,13 @@ instruction_set = ""
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-@cache
+# Asked once: torch.compile traces the choice of an engine and could not look for a module.
+_available = native_status().available
+
+
 def native_available() -> bool:
     """Whether the C++ core was built and runs here."""
-    return native_status().available
+    return _available
 
 
 def run_native(
@@ -48,7 +50,7 @@ def run_native(
     (T, B, _), (D, _, H) = x.shape, c.shape
     layer = _Layer(x, h, c, weights, lengths, resets)
     y = _empty(T, B, D * H)
-    h_last, c_last = torch.empty(2, D, B, H).unbind()
+    h_last, c_last = torch.empty(D, B, H), torch.empty(D, B, H)
     cells = _empty(T, B, D * H) if trace else torch.empty(0)
     gates = _empty(T, B, 4, D * H).permute(2, 0, 1, 3) if trace else torch.empty(0)
     for d in range(D):
@@ -87,7 +89,7 @@ def differentiate_native(
     layer = _Layer(x, h, c, weights, lengths, resets)
     y, cells, gates = map(_dense, saved)
     dy, dh_last, dc_last, dcells, dgates = (None if grad is None else _dense(grad) for grad in upstream)
-    dh, dc = torch.empty(2, D, *c.shape[1:]).unbind()
+    dh, dc = torch.empty(c.shape), torch.empty(c.shape)
     dx: Tensor | None = None
     dweights: list[Tensor | None] = []
     for d in range(D):
