@@ -37,15 +37,25 @@ LSTMKIT_INLINE Vector clamp(Vector x, float bound) noexcept {
     return x < low ? low : x;
 }
 
+// The order of the sum 1 + e^-x keeps the 1 while 2^n is large.
 LSTMKIT_INLINE Vector sigmoid(Vector x) noexcept {
     const Exponential e = exponential(clamp(-x, 88.0f));
-    return 1.0f / ((e.m * e.scale + e.scale) + 1.0f);
+    return 1.0f / ((e.m * e.scale + 1.0f) + e.scale);
 }
 
+// With m = e^2|x| - 1 and q = m / (m + 2): tanh is q, written as m/2 - m/2 q where m is small and as 1 - 2 / (m + 2)
+// where it is large, because there the rounding of the division hardly counts; then the sign of x.
 LSTMKIT_INLINE Vector tanh(Vector x) noexcept {
-    const Exponential e = exponential(clamp(x + x, 20.0f));
-    const Vector minus_one = e.m * e.scale + (e.scale - 1.0f);
-    return minus_one / (minus_one + 2.0f);
+    const Integers sign = (Integers)x & INT32_MIN;
+    const Vector size = (Vector)((Integers)x & INT32_MAX), zero = {};
+    const Vector limit = zero + 10.0f;
+    const Vector clamped = size > limit ? limit : size;
+    const Exponential e = exponential(clamped + clamped);
+    const Vector m = e.m * e.scale + (e.scale - 1.0f);
+    const Integers is_small = m < zero + 0.9f, is_large = m > zero + 2.0f;
+    const Vector q = (is_large ? zero - 2.0f : m) / (m + 2.0f), half = 0.5f * m;
+    const Vector rest = is_small ? half - half * q : q;
+    return (Vector)((Integers)(is_large ? 1.0f + q : rest) | sign);
 }
 
 }  // namespace LSTMKIT_SET
