@@ -41,15 +41,16 @@ class _NativeLayer(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
         y, cells, gates, x, h, c, *weights = ctx.saved_tensors
+        lengths, resets = ctx.masks
         upstream = (*upstream, None, None)[:5]
         saved = [y, cells, gates]
         if torch.is_grad_enabled():
             # Somebody wants the gradient of the gradient, which the op knows.
             present = [k for k, grad in enumerate(upstream) if grad is not None]
             given = [grad for grad in upstream if grad is not None]
-            grads = lstm_layer_backward(given, present, x, h, c, weights, *ctx.masks, saved, "native")
+            grads = lstm_layer_backward(given, present, x, h, c, weights, lengths, resets, saved, "native")
         else:
             wanted = ctx.needs_input_grad[3:]
             wants = {"wants_x": wanted[0], "wants_weights": any(wanted[3:])}
-            grads = differentiate_native(upstream, x, h, c, weights, *ctx.masks, saved, **wants)
+            grads = differentiate_native(upstream, x, h, c, weights, lengths, resets, saved, **wants)
         return None, None, None, *grads
