@@ -39,16 +39,20 @@ struct WeightSums {
     }
 };
 
+// Rows of dz between the last of one block and the first of the next: without them blocks lie a multiple of 4 KiB apart
+// and fight for the same few lines of the caches.
+constexpr Index spare_rows = 7;
+
 /// The gradients of the pre-activations of several steps, and where their rows come from and go to.
 struct Gathered {
-    Index capacity, rows = 0;
-    Array<float> dz;  // [blocks][capacity][4][L]
+    Index capacity, rows = 0, dz_block;
+    Array<float> dz;  // [blocks][capacity + spare_rows][4][L]
     Array<const float*> x, h, ones;
     Array<float*> dx;
     float one = 1.0f;
 
     Gathered(const Blocks& s, Index capacity)
-        : capacity(capacity), dz(s.blocks * capacity * s.gate_vectors()), x(capacity), h(capacity), ones(capacity), dx(capacity) {
+        : capacity(capacity), dz_block((capacity + spare_rows) * s.gate_vectors()), dz(s.blocks * dz_block), x(capacity), h(capacity), ones(capacity), dx(capacity) {
         std::fill_n(ones.data(), capacity, &one);
     }
 };
@@ -84,7 +88,7 @@ void step_cell(const Run& run, const Walk& walk, Index t, Index r, const Carried
                                at_or_null(run.upstream.trace.activations, t, b), &carried.dh[r * s.padded()],
                                &carried.dc[r * s.padded()], &gathered.dz[slot * s.gate_vectors()], s.units,
                                run.trace.gate_stride, run.upstream.trace.gate_stride,
-                               gathered.capacity * s.gate_vectors(), ahead * run.upstream.y.step,
+                               gathered.dz_block, ahead * run.upstream.y.step,
                                ahead * run.trace.cells.step, ahead * run.trace.activations.step});
     gathered.x[slot] = run.layer.x.at(t, b);
     gathered.h[slot] = walk.before(t, r, run.y, run.layer.h, run.zeros);
@@ -96,7 +100,7 @@ void step(const Run& run, const Walk& walk, Index t, const Carried& carried, Gat
     const Index active = walk.active(t);
     for (Index r = 0; r < active; ++r) step_cell(run, walk, t, r, carried, gathered);
     run.recurrent.multiply(run.kernels, &gathered.dz[gathered.rows * s.gate_vectors()],
-                           gathered.capacity * s.gate_vectors(), active, run.recurrent_pack, carried.dh_rows.data());
+                           gathered.dz_block, active, run.recurrent_pack, carried.dh_rows.data());
     for (Index r = 0; r < active; ++r) {
         if (!walk.is_reset(t, r)) continue;
         std::fill_n(&carried.dh[r * s.padded()], s.padded(), 0.0f);
@@ -108,11 +112,10 @@ void step(const Run& run, const Walk& walk, Index t, const Carried& carried, Gat
 /// Spends the gathered rows on the gradients of input and weights.
 void spend(const Run& run, Gathered& gathered, const WeightSums& sums) noexcept {
     const Blocks& s = run.sizes;
-    const Index dz_block = gathered.capacity * s.gate_vectors();
     if (run.gradients.x)
-        run.input.multiply(run.kernels, gathered.dz.data(), dz_block, gathered.rows, run.input_pack, gathered.dx.data());
+        run.input.multiply(run.kernels, gathered.dz.data(), gathered.dz_block, gathered.rows, run.input_pack, gathered.dx.data());
     for (Index block = 0; block < s.blocks && run.wants_weights(); ++block) {
-        const float* dz = &gathered.dz[block * dz_block];
+        const float* dz = &gathered.dz[block * gathered.dz_block];
         float* sum = &sums.weights[block * s.weight_floats()];
         run.kernels.outer({gathered.rows, s.inputs, gathered.x.data(), dz, sum});
         run.kernels.outer({gathered.rows, s.units, gathered.h.data(), dz, sum + s.inputs * s.gate_vectors()});

@@ -109,7 +109,14 @@ struct Product {
     template <Index R>
     struct Rows {
         static void run(const ProductTile& t, Index first) noexcept {
+            const Index last = t.count - (V - 1) * lanes;
             Vector sums[R][V] = {};
+            if (t.add)
+#pragma GCC unroll 6
+                for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+                    for (Index v = 0; v < V; ++v)
+                        sums[r][v] = load_up_to(t.out[first + r] + t.first + v * lanes, v + 1 < V ? lanes : last);
             const float* weights = t.weights;
             const float* row[R];
             for (Index block = 0; block < t.blocks; ++block) {
@@ -117,7 +124,6 @@ struct Product {
                 for (Index r = 0; r < R; ++r) row[r] = t.dz + block * t.dz_block + (first + r) * gates * lanes;
                 weights = accumulate(sums, row, gates * lanes, weights);
             }
-            const Index last = t.count - (V - 1) * lanes;
 #pragma GCC unroll 6
             for (Index r = 0; r < R; ++r) {
                 float* out = t.out[first + r] + t.first;

@@ -46,7 +46,7 @@ struct CellRow {
     Index grad_y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step
 };
 
-/// out[r][first..first + count] = sum over blocks j and k < G*L of dz[j][r][k] * weights[j][k][...].
+/// out[r][first..first + count] (+)= sum over blocks j and k < G*L of dz[j][r][k] * weights[j][k][...].
 struct ProductTile {
     Index rows;
     const float* dz;  ///< block j at dz + j * dz_block: [rows][G][L]
@@ -55,6 +55,7 @@ struct ProductTile {
     Index vectors;         ///< 1..4, the vectors that hold `count` columns
     float* const* out;
     Index first, count;
+    bool add;  ///< to what is there, instead of replacing it
 };
 
 /// sum[k][G][L] += sum over rows of in[r][k] * dz[r][G][L], for k < columns.
