@@ -145,7 +145,7 @@ _OBSTACLES: dict[str, Callable[[EngineRequest], str | None]] = {
 }
 
 _REASONS = {
-    "native": "the fastest on CPUs",
+    "native": "the C++ core runs a layer in one call, with its activations in registers",
     "torch": "ATen, on GPUs with cuDNN, runs the whole stack in one call",
     "reference": "the equations as torch operations; they do every case",
 }
