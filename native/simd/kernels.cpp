@@ -1,5 +1,7 @@
 // Compiled once per instruction set with LSTMKIT_SET (a namespace) and LSTMKIT_LANES (floats in a register).
 #include "lstmkit/dispatch.h"
+#include "lstm.h"
+#include "tile.h"
 #include "vector.h"
 
 namespace lstmkit {
@@ -19,7 +21,166 @@ static float dot(const float* a, const float* b, std::size_t count) noexcept {
     return total;
 }
 
-extern const Kernels kernels = {dot};
+template <Vector (*function)(Vector)>
+static void apply(const float* in, float* out, std::size_t count) noexcept {
+    std::size_t k = 0;
+    for (; k + lanes <= count; k += lanes) store(out + k, function(load(in + k)));
+    if (k < count) store_first(out + k, function(load_first(in + k, count - k)), count - k);
+}
+
+static void sigmoid_all(const float* in, float* out, std::size_t count) noexcept { apply<sigmoid>(in, out, count); }
+static void tanh_all(const float* in, float* out, std::size_t count) noexcept { apply<tanh>(in, out, count); }
+
+template <Index R>
+struct Forward {
+    static void run(const ForwardTile& t, Index first) noexcept {
+        Vector z[R][gates];
+#pragma GCC unroll 4
+        for (Index gate = 0; gate < gates; ++gate) {
+            const Vector bias = load(t.bias + gate * lanes);
+#pragma GCC unroll 6
+            for (Index r = 0; r < R; ++r) z[r][gate] = bias;
+        }
+        const float* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
+        accumulate(z, t.h + first, t.units, recurrent);
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r) finish(t, first + r, z[r]);
+    }
+
+    static LSTMKIT_INLINE void finish(const ForwardTile& t, Index row, const Vector* z) noexcept {
+        float* c = t.c + row * t.c_row;
+        const CellStep step = lstm_step(z[0], z[1], z[2], z[3], load(c));
+        store(c, step.c);
+        write(t.y[row] + t.first, step.h, t.count, t.y_ahead);
+        if (t.cells) write(t.cells[row] + t.first, step.c, t.count, t.cells_ahead);
+        if (!t.activations) return;
+        float* at = t.activations[row] + t.first;
+        write(at, step.i, t.count, t.activations_ahead);
+        write(at + t.gate_stride, step.f, t.count, t.activations_ahead);
+        write(at + 2 * t.gate_stride, step.g, t.count, t.activations_ahead);
+        write(at + 3 * t.gate_stride, step.o, t.count, t.activations_ahead);
+    }
+
+    static LSTMKIT_INLINE void write(float* to, Vector value, Index count, Index ahead) noexcept {
+        store_up_to(to, value, count);
+        prefetch_to_write(to + ahead);
+    }
+};
+
+static void forward(const ForwardTile& tile) noexcept {
+    for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Forward>(rows)(tile, first); });
+}
+
+static LSTMKIT_INLINE void cell_backward_block(const CellRow& row, Index block, Index count) noexcept {
+    const Index u = block * lanes, s = row.gate_stride;
+    const float* a = row.activations + u;
+    Vector dh = load(row.dh + u), dc = load(row.dc + u);
+    prefetch(row.cells + u + row.cells_ahead);
+    for (Index gate = 0; gate < gates; ++gate) prefetch(a + gate * s + row.activations_ahead);
+    if (row.grad_y) {
+        dh += load_up_to(row.grad_y + u, count);
+        prefetch(row.grad_y + u + row.grad_y_ahead);
+    }
+    if (row.grad_cells) dc += load_up_to(row.grad_cells + u, count);
+    Vector dgates[gates];
+    if (row.grad_activations)
+        for (Index gate = 0; gate < gates; ++gate)
+            dgates[gate] = load_up_to(row.grad_activations + u + gate * row.grad_gate_stride, count);
+    const CellGradient grad = lstm_step_backward(
+        load_up_to(a, count), load_up_to(a + s, count), load_up_to(a + 2 * s, count), load_up_to(a + 3 * s, count),
+        load_up_to(row.cells + u, count), load_up_to(row.cells_before + u, count), dh, dc,
+        row.grad_activations ? dgates : nullptr);
+    store(row.dc + u, grad.c_before);
+    float* dz = row.dz + block * row.dz_block;
+    store(dz, grad.zi);
+    store(dz + lanes, grad.zf);
+    store(dz + 2 * lanes, grad.zg);
+    store(dz + 3 * lanes, grad.zo);
+}
+
+static void cell_backward(const CellRow& row) noexcept {
+    const Index whole = row.units / lanes;
+    for (Index block = 0; block < whole; ++block) cell_backward_block(row, block, lanes);
+    if (row.units % lanes) cell_backward_block(row, whole, row.units % lanes);
+}
+
+template <Index V>
+struct Product {
+    template <Index R>
+    struct Rows {
+        static void run(const ProductTile& t, Index first) noexcept {
+            const Index last = t.count - (V - 1) * lanes;
+            Vector sums[R][V] = {};
+            if (t.add)
+#pragma GCC unroll 6
+                for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+                    for (Index v = 0; v < V; ++v)
+                        sums[r][v] = load_up_to(t.out[first + r] + t.first + v * lanes, v + 1 < V ? lanes : last);
+            const float* weights = t.weights;
+            const float* row[R];
+            for (Index block = 0; block < t.blocks; ++block) {
+#pragma GCC unroll 6
+                for (Index r = 0; r < R; ++r) row[r] = t.dz + block * t.dz_block + (first + r) * gates * lanes;
+                weights = accumulate(sums, row, gates * lanes, weights);
+            }
+#pragma GCC unroll 6
+            for (Index r = 0; r < R; ++r) {
+                float* out = t.out[first + r] + t.first;
+#pragma GCC unroll 4
+                for (Index v = 0; v < V; ++v) store_up_to(out + v * lanes, sums[r][v], v + 1 < V ? lanes : last);
+            }
+        }
+    };
+
+    static void run(const ProductTile& tile) noexcept {
+        for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Rows>(rows)(tile, first); });
+    }
+};
+
+static void product(const ProductTile& tile) noexcept {
+    switch (tile.vectors) {
+        case 4: return Product<4>::run(tile);
+        case 3: return Product<3>::run(tile);
+        case 2: return Product<2>::run(tile);
+        default: return Product<1>::run(tile);
+    }
+}
+
+template <Index R>
+struct Outer {
+    static void run(const OuterTile& t, Index first) noexcept {
+        float* sum = t.sum + first * gates * lanes;
+        Vector sums[R][gates];
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (Index gate = 0; gate < gates; ++gate) sums[r][gate] = load(sum + (r * gates + gate) * lanes);
+        const float* dz = t.dz;
+        for (Index row = 0; row < t.rows; ++row, dz += gates * lanes) {
+            const float* in = t.in[row] + first;
+            Vector w[gates];
+#pragma GCC unroll 4
+            for (Index gate = 0; gate < gates; ++gate) w[gate] = load(dz + gate * lanes);
+#pragma GCC unroll 6
+            for (Index r = 0; r < R; ++r) {
+                const Vector value = broadcast(in + r);
+#pragma GCC unroll 4
+                for (Index gate = 0; gate < gates; ++gate) sums[r][gate] += value * w[gate];
+            }
+        }
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (Index gate = 0; gate < gates; ++gate) store(sum + (r * gates + gate) * lanes, sums[r][gate]);
+    }
+};
+
+static void outer(const OuterTile& tile) noexcept {
+    for_each_tile(tile.columns, [&](Index first, Index rows) noexcept { tile_of<Outer>(rows)(tile, first); });
+}
+
+extern const Kernels kernels = {lanes, tile_rows, dot, sigmoid_all, tanh_all, forward, cell_backward, product, outer};
 
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

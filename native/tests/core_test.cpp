@@ -1,23 +1,16 @@
 // Checks every kernel on every instruction set that this machine can run. Exit code 0 means all passed.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "check.h"
 #include "lstmkit/dispatch.h"
 
 namespace {
-
-int failures = 0;
-
-void check(bool passed, const std::string& what) {
-    if (passed) return;
-    ++failures;
-    std::fprintf(stderr, "failed: %s\n", what.c_str());
-}
 
 // The allocation ends exactly at the last element, so that a sanitizer sees a read beyond it.
 void dot_matches_double(lstmkit::InstructionSet set, std::size_t count, std::size_t offset) {
@@ -37,14 +30,32 @@ void dot_matches_double(lstmkit::InstructionSet set, std::size_t count, std::siz
           "dot " + std::string(lstmkit::name_of(set)) + " count " + std::to_string(count) + " offset " + std::to_string(offset));
 }
 
-template <typename Call>
-bool rejects(Call call) {
-    try {
-        call();
-    } catch (const std::invalid_argument&) {
-        return true;
+// Distance in units of the last place of the expected number; below the smallest normal number zero is right too.
+double ulps(float actual, double expected) {
+    const float nearest = static_cast<float>(expected);
+    if (std::isnan(expected)) return std::isnan(actual) ? 0 : HUGE_VAL;
+    const double unit = std::max(std::fabs(double(std::nextafter(nearest, HUGE_VALF)) - nearest), std::ldexp(1.0, -126));
+    return std::fabs(actual - expected) / unit;
+}
+
+void activations_match_double(lstmkit::InstructionSet set) {
+    const lstmkit::Kernels& kernels = lstmkit::kernels_of(set);
+    std::vector<float> x = {0.0f, -0.0f, 1e-40f, 88.7f, -88.7f, 104.0f, -104.0f, 1e30f, -1e30f, HUGE_VALF, -HUGE_VALF, NAN};
+    std::mt19937 random(1);
+    std::uniform_real_distribution<float> exponent(-30, 7);
+    while (x.size() < 20'003) x.push_back(std::exp2(exponent(random)) * (x.size() % 2 ? -1.0f : 1.0f));
+    std::vector<float> sigmoid(x.size()), tanh(x.size());
+    kernels.sigmoid(x.data(), sigmoid.data(), x.size());
+    kernels.tanh(x.data(), tanh.data(), x.size());
+    double worst_sigmoid = 0, worst_tanh = 0;
+    for (std::size_t k = 0; k < x.size(); ++k) {
+        worst_sigmoid = std::max(worst_sigmoid, ulps(sigmoid[k], 1 / (1 + std::exp(-double(x[k])))));
+        worst_tanh = std::max(worst_tanh, ulps(tanh[k], std::tanh(double(x[k]))));
     }
-    return false;
+    const std::string name(lstmkit::name_of(set));
+    check(worst_sigmoid <= 2, "sigmoid " + name + " ulp " + std::to_string(worst_sigmoid));
+    check(worst_tanh <= 2, "tanh " + name + " ulp " + std::to_string(worst_tanh));
+    std::printf("%s: sigmoid %.2f ulp, tanh %.2f ulp\n", name.c_str(), worst_sigmoid, worst_tanh);
 }
 
 }  // namespace
@@ -53,6 +64,7 @@ int main() {
     for (lstmkit::InstructionSet set : lstmkit::usable_sets()) {
         for (std::size_t count : {0, 1, 3, 4, 15, 16, 17, 63, 64, 65, 127, 1001})
             for (std::size_t offset : {0, 1, 3}) dot_matches_double(set, count, offset);
+        activations_match_double(set);
         check(lstmkit::choose_set(lstmkit::name_of(set)) == set, "choose_set by name");
     }
     check(lstmkit::choose_set("") == lstmkit::usable_sets().back(), "choose_set prefers the best");

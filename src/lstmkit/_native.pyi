@@ -1,4 +1,4 @@
-"""The C++ core. Absent where it could not be compiled: go through lstmkit.runtime.native."""
+"""The C++ core. Absent where it could not be compiled: go through lstmkit.core."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,3 +19,9 @@ def available_threads() -> int:
 
 def dot(a: NDArray[np.float32], b: NDArray[np.float32], instruction_set: str = "") -> float:
     """Sum of a * b, (N,) each; the probe that shows every compiled path to work."""
+
+def sigmoid(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: str = "") -> None:
+    """The cells' logistic function of x (N,) into out (N,)."""
+
+def tanh(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: str = "") -> None:
+    """The cells' tanh of x (N,) into out (N,)."""

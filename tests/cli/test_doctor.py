@@ -13,7 +13,7 @@ import pytest
 
 from lstmkit import cli
 from lstmkit.cli import doctor
-from lstmkit.runtime.native import NativeStatus
+from lstmkit.core import NativeStatus
 from lstmkit.spec import EXTRAS, DataError
 
 ABSENT = NativeStatus(False, "it was not built", None, (), (), None, 2)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstmkit import nn, reference
-from lstmkit.ops import lstm_layer
+from lstmkit.ops import lstm_layer, native_available
 from lstmkit.spec import CATALOG, CellSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -28,6 +28,7 @@ CONFIGURATIONS = {
     "projection": {"input_size": 3, "hidden_size": 5, "proj_size": 2},
     "L3": {"input_size": 3, "hidden_size": 4, "num_layers": 3},
     "bi": {"input_size": 4, "hidden_size": 17, "bidirectional": True},
+    "L2-bi": {"input_size": 3, "hidden_size": 5, "num_layers": 2, "bidirectional": True},
     "L2-bi-projection": {"input_size": 3, "hidden_size": 5, "num_layers": 2, "bidirectional": True, "proj_size": 3},
 }
 SPECS = {
@@ -35,8 +36,34 @@ SPECS = {
 }
 EVERY = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 RICHEST = pytest.mark.parametrize("spec", [SPECS[f"{cell}-L2-bi-projection"] for cell in CATALOG], ids=list(CATALOG))
-ENGINES = pytest.mark.parametrize("engine", ["torch", "reference", "compiled-torch", "compiled-reference"])
-EAGER = pytest.mark.parametrize("engine", ["torch", "reference"])
+NEEDS_CORE = pytest.mark.skipif(not native_available(), reason="the native core was not built")
+
+
+def each(specs: dict[str, CellSpec], *engines: str) -> pytest.MarkDecorator:
+    """Every specification with every engine that has it: the core computes in float32 and has no projections yet."""
+    return pytest.mark.parametrize(
+        ("spec", "engine"),
+        [
+            pytest.param(spec, engine, id=f"{name}-{engine}", marks=[NEEDS_CORE] if "native" in engine else [])
+            for name, spec in specs.items()
+            for engine in engines
+            if not ("native" in engine and spec.proj_size)
+        ],
+    )
+
+
+RICH = {name: spec for name, spec in SPECS.items() if name.endswith(("-L2-bi", "-L2-bi-projection"))}
+EAGER = ("torch", "reference", "native")
+COMPILED = ("compiled-torch", "compiled-reference", "compiled-native")
+EVERY_EAGER = each(SPECS, *EAGER)
+EVERY_ENGINE = each(SPECS, *EAGER, *COMPILED)
+RICHEST_EAGER = each(RICH, *EAGER)
+RICHEST_ENGINE = each(RICH, *EAGER, *COMPILED)
+
+
+def draw(spec: CellSpec, engine: str, **options: Any) -> Hostile:
+    """A hostile case in the precision that an engine is judged in."""
+    return hostile(spec, dtype=torch.float32 if "native" in engine else torch.float64, **options)
 
 
 def make_layer(case: Hostile, engine: str | None = None, **options: Any) -> Any:
@@ -97,10 +124,9 @@ def test_numpy_reference__matches_torch(spec: CellSpec, dtype: torch.dtype) -> N
         close(torch.from_numpy(actual), oracle.detach())
 
 
-@EVERY
-@ENGINES
+@EVERY_ENGINE
 def test_layer__matches_torch__values_and_all_gradients(spec: CellSpec, engine: str) -> None:
-    case = hostile(spec)
+    case = draw(spec, engine)
     layer, oracle = make_layer(case, engine), torch_layer(case)
     call = caller(layer, engine)
 
@@ -115,11 +141,10 @@ def test_layer__matches_torch__values_and_all_gradients(spec: CellSpec, engine: 
         close(ours, theirs, name)
 
 
-@EVERY
-@pytest.mark.parametrize("engine", ["reference", "compiled-reference"])
+@each(SPECS, "reference", "compiled-reference", "native", "compiled-native")
 def test_layer__matches_autograd_of_reference__resets_and_trace(spec: CellSpec, engine: str) -> None:
-    case = hostile(spec)
-    layer = make_layer(case, "reference")
+    case = draw(spec, engine)
+    layer = make_layer(case, engine)
     call = caller(layer, engine)
     extras = {"lengths": case.lengths, "resets": case.resets, "return_cells": True, "return_gates": True}
 
@@ -143,7 +168,7 @@ def test_layer__matches_autograd_of_reference__resets_and_trace(spec: CellSpec, 
 
 
 @RICHEST
-@EAGER
+@pytest.mark.parametrize("engine", ["torch", "reference"])
 def test_layer__matches_finite_differences__twice(spec: CellSpec, engine: str) -> None:
     case = hostile(CellSpec(1, 2, 2, bidirectional=True, proj_size=1, cell=spec.cell), steps=3, batch=2)
     layer = make_layer(case, engine)
@@ -159,10 +184,9 @@ def test_layer__matches_finite_differences__twice(spec: CellSpec, engine: str) -
     assert torch.autograd.gradgradcheck(run, (x, *hx, *values), fast_mode=True)
 
 
-@EVERY
-@EAGER
+@EVERY_EAGER
 def test_layer__preserves_meaning__no_state_is_zero_state(spec: CellSpec, engine: str) -> None:
-    case = hostile(spec)
+    case = draw(spec, engine)
     layer = make_layer(case, engine)
     zeros = tuple(torch.zeros_like(value) for value in case.hx)
     for left, right in zip(
@@ -171,10 +195,9 @@ def test_layer__preserves_meaning__no_state_is_zero_state(spec: CellSpec, engine
         assert torch.equal(left, right)
 
 
-@EVERY
-@EAGER
+@EVERY_EAGER
 def test_layer__preserves_rows__padded_packed_and_alone(spec: CellSpec, engine: str) -> None:
-    case = hostile(spec)
+    case = draw(spec, engine)
     layer = make_layer(case, engine)
     output, (h, c) = layer(case.x, case.hx, lengths=case.lengths)
     packed, (h_packed, c_packed) = layer(pack_padded_sequence(case.x, case.lengths, enforce_sorted=False), case.hx)
@@ -191,10 +214,9 @@ def test_layer__preserves_rows__padded_packed_and_alone(spec: CellSpec, engine: 
         close(c[:, b], c_alone)
 
 
-@EVERY
-@EAGER
+@EVERY_EAGER
 def test_layer__never_reads_padding__in_values_or_gradients(spec: CellSpec, engine: str) -> None:
-    case = hostile(spec)
+    case = draw(spec, engine)
     layer = make_layer(case, engine)
 
     def run(x: Tensor, hx: Any) -> tuple[Tensor, ...]:
@@ -207,10 +229,9 @@ def test_layer__never_reads_padding__in_values_or_gradients(spec: CellSpec, engi
     assert (dirty[3][case.x.isnan()] == 0).all()
 
 
-@RICHEST
-@EAGER
+@RICHEST_EAGER
 def test_layer__preserves_meaning__reverse_is_flip(spec: CellSpec, engine: str) -> None:
-    case = hostile(CellSpec(3, 5, bidirectional=True, cell=spec.cell))
+    case = draw(CellSpec(3, 5, bidirectional=True, cell=spec.cell), engine)
     layer = make_layer(case, engine)
     output, (h, c) = layer(case.clean, case.hx)
     for name in case.parameters:
@@ -253,10 +274,9 @@ def test_resets__equals_separate_sequences(spec: CellSpec) -> None:
             close(c[leaves_here, b], c_alone[leaves_here])
 
 
-@RICHEST
-@ENGINES
+@RICHEST_ENGINE
 def test_layer__writes_every_output__memory_filled_with_nan(spec: CellSpec, engine: str) -> None:
-    case = hostile(spec)
+    case = draw(spec, engine)
     call = caller(make_layer(case, engine), engine)
     try:
         torch.use_deterministic_algorithms(True)
@@ -267,20 +287,18 @@ def test_layer__writes_every_output__memory_filled_with_nan(spec: CellSpec, engi
         torch.use_deterministic_algorithms(False)
 
 
-@RICHEST
-@ENGINES
+@RICHEST_ENGINE
 @pytest.mark.parametrize(("steps", "batch"), [(1, 1), (1, 4), (6, 1)])
 def test_layer__matches_torch__smallest_sizes(spec: CellSpec, engine: str, steps: int, batch: int) -> None:
-    case = hostile(spec, steps=steps, batch=batch)
+    case = draw(spec, engine, steps=steps, batch=batch)
     call = caller(make_layer(case, engine), engine)
     for ours, theirs in zip(flat(call(case.clean, case.hx)), flat(torch_layer(case)(case.clean, case.hx)), strict=True):
         close(ours, theirs)
 
 
-@RICHEST
-@EAGER
+@RICHEST_EAGER
 def test_layer__equals_itself__called_twice(spec: CellSpec, engine: str) -> None:
-    case = hostile(spec)
+    case = draw(spec, engine)
     layer = make_layer(case, engine)
 
     def run() -> tuple[Tensor, ...]:
@@ -311,28 +329,27 @@ def test_state_dict__roundtrips__and_loads_torch(spec: CellSpec) -> None:
     assert all(torch.equal(value, case.parameters[name]) for name, value in layer.state_dict().items())
 
 
-@RICHEST
-@EAGER
+@RICHEST_EAGER
 def test_export__equals_module__other_batch_and_time(spec: CellSpec, engine: str) -> None:
-    case = hostile(spec)
+    case = draw(spec, engine)
     layer = make_layer(case, engine).eval()
     time, batch = torch.export.Dim("time", min=1), torch.export.Dim("batch", min=1)
     shapes = {"input": {0: time, 1: batch}, "lengths": {0: batch}}
     program = torch.export.export(layer, (case.clean,), {"lengths": case.lengths}, dynamic_shapes=shapes)
     calls = [node for node in program.graph.nodes if node.target is torch.ops.lstmkit.lstm_layer.default]
     assert len(calls) == spec.num_layers
-    other = hostile(spec, steps=8, batch=4, seed=2)
+    other = draw(spec, engine, steps=8, batch=4, seed=2)
     exported = program.module()(other.x, lengths=other.lengths)
     for left, right in zip(flat(exported), flat(layer(other.x, lengths=other.lengths)), strict=True):
         close(left, right)
 
 
-@RICHEST
-@pytest.mark.parametrize("engine", ["torch", "reference"])
+@RICHEST_EAGER
 def test_op__matches_its_declaration(spec: CellSpec, engine: str) -> None:
-    case = hostile(CellSpec(2, 3, bidirectional=True, proj_size=2, cell=spec.cell), steps=3)
+    one_layer = CellSpec(2, 3, bidirectional=True, proj_size=2 if spec.proj_size else 0, cell=spec.cell)
+    case = draw(one_layer, engine, steps=3)
     weights = [value.requires_grad_() for value in case.parameters.values()]
-    resets = case.resets if engine == "reference" else None
+    resets = None if engine == "torch" else case.resets
     x, (h, c) = leaves(case.x, case.hx)
     results = torch.library.opcheck(lstm_layer, (x, h, c, weights, case.lengths, resets, engine, True))
     assert set(results.values()) == {"SUCCESS"}

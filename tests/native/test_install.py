@@ -31,6 +31,6 @@ def test_wheel__preserves_package__without_a_compiler(tmp_path: Path) -> None:
     (wheel,) = (tree / "dist").glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert "lstmkit/runtime/native.py" in names
+    assert "lstmkit/core/status.py" in names
     assert "lstmkit/py.typed" in names
     assert not any(name.endswith((".so", ".pyd")) for name in names)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstmkit.runtime.native import native_module, native_status
+from lstmkit.core import native_module, native_status
 
 ROOT = Path(__file__).parents[2]
 COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
@@ -63,7 +63,7 @@ def test_dot__rejects_what_it_cannot_read() -> None:
 
 
 def active_set(wanted: str) -> str:
-    code = "from lstmkit.runtime.native import native_status as s; print(s().active, s().reason)"
+    code = "from lstmkit.core import native_status as s; print(s().active, s().reason)"
     env = {**os.environ, "LSTMKIT_ISA": wanted}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -36,9 +37,50 @@ def test_choice__equals_what_was_asked_for() -> None:
     assert choice.rejected["torch"] == "engine='reference' was asked for"
 
 
-def test_choice__rejects_native__not_built_yet() -> None:
-    with pytest.raises(EngineError, match="'native' cannot run this: the native kernels are not part of this version"):
-        choose_engine(EngineRequest(native_available=True), "native")
+NATIVE = EngineRequest(native_available=True)
+
+
+@pytest.mark.parametrize("wanted", list(product([False, True], repeat=4)))
+def test_choice__equals_native__whatever_it_can_do(wanted: tuple[bool, ...]) -> None:
+    request = replace(NATIVE, **dict(zip(("lengths", "resets", "cells", "gates"), wanted, strict=True)))
+    assert choose_engine(request).engine == choose_engine(request, "native").engine == "native"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"native_available": False}, "not built"),
+        ({"device": "cuda"}, "on CPUs, not on cuda"),
+        ({"dtype": "float64"}, "float32, not float64"),
+        ({"dtype": "bfloat16"}, "float32, not bfloat16"),
+        ({"projection": True}, "no projections"),
+        ({"transforms": True}, "torch.func"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_choice__rejects_native__with_its_reason(change: dict[str, Any], reason: str) -> None:
+    request = replace(NATIVE, **change)
+    assert reason in choose_engine(request).rejected["native"]
+    with pytest.raises(EngineError, match=f"'native' cannot run this: .*{reason}"):
+        choose_engine(request, "native")
+
+
+@pytest.mark.parametrize(
+    ("change", "chosen"),
+    [
+        ({"compiling": True}, "torch"),
+        ({"compiling": True, "resets": True}, "reference"),
+        ({"sizes": (96, 1, 512, 512)}, "torch"),
+        ({"sizes": (96, 1, 512, 512), "resets": True}, "native"),
+        ({"sizes": (96, 1, 64, 64)}, "native"),
+        ({"sizes": (96, 32, 512, 512)}, "native"),
+    ],
+    ids=str,
+)
+def test_choice__matches_measurements__unless_asked_for(change: dict[str, Any], chosen: str) -> None:
+    request = replace(NATIVE, **change)
+    assert choose_engine(request).engine == chosen
+    assert choose_engine(request, "native").engine == "native"
 
 
 def test_choice__rejects_unknown_engine() -> None:

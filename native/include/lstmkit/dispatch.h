@@ -6,13 +6,23 @@
 #include <vector>
 
 #include "lstmkit/machine.h"
+#include "lstmkit/tiles.h"
 
 namespace lstmkit {
 
-/// The functions that exist once per instruction set.
+/// The functions that exist once per instruction set. All are thread-safe and allocate nothing.
 struct Kernels {
-    /// Sum of a[k] * b[k] for k < count; a, b: [count], any alignment, read only. Thread-safe, allocates nothing.
+    /// Floats in a vector, L, and rows in a register tile.
+    Index lanes, tile_rows;
+    /// Sum of a[k] * b[k] for k < count; a, b: [count], any alignment, read only.
     float (*dot)(const float* a, const float* b, std::size_t count) noexcept;
+    /// out[k] = f(in[k]) for k < count; the functions that the cells use.
+    void (*sigmoid)(const float* in, float* out, std::size_t count) noexcept;
+    void (*tanh)(const float* in, float* out, std::size_t count) noexcept;
+    void (*forward)(const ForwardTile& tile) noexcept;
+    void (*cell_backward)(const CellRow& row) noexcept;
+    void (*product)(const ProductTile& tile) noexcept;
+    void (*outer)(const OuterTile& tile) noexcept;
 };
 
 /// The name that users write: "baseline", "avx2", ...

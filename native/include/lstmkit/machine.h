@@ -1,5 +1,8 @@
-// What this machine is: its instruction sets and its threads.
+// What this machine is: its instruction sets, its threads, its memory.
 #pragma once
+
+#include <cstddef>
+#include <cstdint>
 
 namespace lstmkit {
 
@@ -18,5 +21,29 @@ bool machine_has(InstructionSet set) noexcept;
 
 /// Threads that this process may use: the processors in its affinity mask, at least 1.
 int available_threads() noexcept;
+
+/// Whether this process was forked after this library was loaded: threads of before are gone.
+bool is_forked_child() noexcept;
+
+/// GOMP_parallel of the OpenMP runtime that is already in this process, or null; nothing is loaded for it.
+using OpenmpParallel = void (*)(void (*work)(void*), void* data, unsigned threads, unsigned flags);
+OpenmpParallel openmp_parallel() noexcept;
+
+/// Fresh memory at a multiple of 64 bytes, in large pages where the system has them. Throws std::bad_alloc.
+void* allocate_pages(std::size_t bytes);
+
+void free_pages(void* memory) noexcept;
+
+/// While it lives, denormal numbers are zero in this thread: they would cost a hundred times the time of others.
+class FlushDenormals {
+public:
+    FlushDenormals() noexcept;
+    ~FlushDenormals();
+    FlushDenormals(const FlushDenormals&) = delete;
+    FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+private:
+    std::uint64_t before_;
+};
 
 }  // namespace lstmkit

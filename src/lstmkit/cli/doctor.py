@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from lstmkit import __version__
-from lstmkit.runtime.native import NativeStatus, native_status
+from lstmkit.core import NativeStatus, native_status
 from lstmkit.spec import EXTRAS, install_command
 
 _BASE = ("numpy", "safetensors")

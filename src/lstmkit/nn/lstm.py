@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
-from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, check_numbers
+from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.options import check_initialisation, check_options
 from lstmkit.nn.run import Stack, State, pack_like, run_layers, run_torch, run_torch_packed, transforming, unpack
-from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine
+from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
@@ -60,7 +60,7 @@ class LSTM(RecurrentLayer):
         t_max: The longest dependence in time steps, for ``init="chrono"``.
         learn_initial_state: Add the parameters ``h_0 (L*D, R)`` and ``c_0 (L*D, H)``, used where no
             ``hx`` is given. They start at zero.
-        engine: Insist on ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
+        engine: Insist on ``"native"``, ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
 
     Shape:
         - input: ``(T, B, I)``, ``(B, T, I)`` if ``batch_first``, ``(T, I)`` unbatched, or a PackedSequence
@@ -218,14 +218,19 @@ class LSTM(RecurrentLayer):
     def _choose(
         self, x: Tensor, *, lengths: bool, resets: bool = False, return_cells: bool = False, return_gates: bool = False
     ) -> EngineChoice:
+        compiling = torch.compiler.is_compiling()
         request = EngineRequest(
             device=x.device.type,
-            dtype=str(x.dtype).removeprefix("torch."),
+            dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
             lengths=lengths,
             resets=resets,
             cells=return_cells,
             gates=return_gates,
+            projection=self.proj_size > 0,
             transforms=transforming(),
+            compiling=compiling,
+            native_available=native_available(),
+            sizes=(x.shape[0], x.shape[1], x.shape[2], self.hidden_size) if x.dim() == 3 and not compiling else None,
         )
         return choose_engine(request, self.engine)
 
@@ -257,9 +262,9 @@ class LSTM(RecurrentLayer):
             EngineError: the engine that was insisted on cannot do this.
 
         Example:
-            >>> print(LSTM(2, 3).explain_engine(return_gates=True))
+            >>> print(LSTM(2, 3, dtype=torch.float64).explain_engine(return_gates=True))
             reference: the equations as torch operations; they do every case
-            not native: the native kernels are not part of this version
+            not native: the native core computes in float32, not float64
             not torch: ATen does not return the gates
         """
         return self._choose(

@@ -8,7 +8,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstmkit.nn.arrange import Case, autocast_dtype
-from lstmkit.ops import AtenOptions, lstm_layer, run_aten, run_aten_lengths, run_aten_packed, split_weights
+from lstmkit.ops import (
+    AtenOptions,
+    lstm_layer,
+    run_aten,
+    run_aten_lengths,
+    run_aten_packed,
+    run_native_layer,
+    split_weights,
+)
 from lstmkit.reference import LayerResult, mark_steps, run_layer
 from lstmkit.spec import CellSpec
 
@@ -97,6 +105,9 @@ def _run_op(
     cells: bool,
     gates: bool,
 ) -> LayerResult:
+    if engine == "native" and not torch.compiler.is_compiling():
+        results = run_native_layer(x, h, c, weights, lengths, resets, trace=cells or gates)
+        return LayerResult(*results[:3], results[3] if cells else None, results[4] if gates else None)
     trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
     output, h, c, all_cells, all_gates = lstm_layer(x, h, c, weights, lengths, resets, engine, trace)
     return LayerResult(output, h, c, all_cells if cells else None, all_gates if gates else None)

@@ -2,7 +2,9 @@
 
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths, run_aten_packed
 from lstmkit.ops.choice import ENGINES, EngineChoice, EngineRequest, check_engine, choose_engine
+from lstmkit.ops.eager import run_native_layer
 from lstmkit.ops.layer import lstm_layer, lstm_layer_backward, split_weights
+from lstmkit.ops.native import native_available
 
 __all__ = [
     "ENGINES",
@@ -13,8 +15,10 @@ __all__ = [
     "choose_engine",
     "lstm_layer",
     "lstm_layer_backward",
+    "native_available",
     "run_aten",
     "run_aten_lengths",
     "run_aten_packed",
+    "run_native_layer",
     "split_weights",
 ]

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths
+from lstmkit.ops.native import differentiate_native, run_native
 from lstmkit.reference import (
     Saved,
     Upstream,
@@ -40,13 +41,15 @@ def lstm_layer(
     """Run all directions of one layer: ``x (T, B, I)``, ``h (D, B, R)``, ``c (D, B, H)``.
 
     With ``trace`` the cell states ``(T, B, D*H)`` and gates ``(4, T, B, D*H)`` of every step come
-    back too, otherwise two empty tensors. The gradient needs the trace from the engine
-    ``reference``; ``torch`` runs the layer again instead.
+    back too, otherwise two empty tensors. The gradient needs the trace from the engines ``reference``
+    and ``native``; ``torch`` runs the layer again instead.
     """
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
     if engine == "torch":
         return *_run_aten(x, h, c, list(weights), lengths), x.new_empty(0), x.new_empty(0)
+    if engine == "native":
+        return run_native(x, h, c, weights, lengths, resets, trace=trace)
     result = run_layer(
         torch,
         split_weights(weights, h.shape[0]),
@@ -82,8 +85,15 @@ def _(
         x.new_empty(D, B, R),
         x.new_empty(D, B, H),
         x.new_empty(T, B, D * H) if kept else x.new_empty(0),
-        x.new_empty(4, T, B, D * H) if kept else x.new_empty(0),
+        _fake_gates(x, D * H, engine) if kept else x.new_empty(0),
     )
+
+
+def _fake_gates(x: Tensor, width: int, engine: str) -> Tensor:
+    T, B, _ = x.shape
+    if engine == "native":
+        return x.new_empty(T, B, 4, width).permute(2, 0, 1, 3)
+    return x.new_empty(4, T, B, width)
 
 
 @torch.library.custom_op("lstmkit::lstm_layer_backward", mutates_args=())
@@ -106,6 +116,10 @@ def lstm_layer_backward(
     """
     if engine == "torch":
         return _differentiate_aten(upstream, present, x, h, c, list(weights), lengths)
+    if engine == "native":
+        given = dict(zip(present, upstream, strict=True))
+        every = [given.get(k) for k in range(5)]
+        return cast(list[Tensor], differentiate_native(every, x, h, c, weights, lengths, resets, saved))
     D = h.shape[0]
     steps = mark_steps(torch, x, lengths, resets)
     kept = [value.chunk(D, -1) for value in saved]
@@ -146,7 +160,7 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
     x, h, c, weights, lengths, resets, ctx.engine, trace = inputs
     y, _, _, cells, gates = output
     if ctx.engine != "torch" and not trace:
-        raise EngineError("the gradient of lstm_layer needs trace=True from the engine 'reference'")
+        raise EngineError(f"the gradient of lstm_layer needs trace=True from the engine {ctx.engine!r}")
     saved = [] if ctx.engine == "torch" else [y, cells, gates]
     ctx.num_weights, ctx.has = len(weights), (lengths is not None, resets is not None)
     ctx.save_for_backward(x, h, c, *weights, *saved, *(mask for mask in (lengths, resets) if mask is not None))

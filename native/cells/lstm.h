@@ -1,0 +1,40 @@
+// The pointwise part of the LSTM, forward and backward; the equations are those of docs/explanation/lstm.md.
+#pragma once
+
+#include "activation.h"
+
+namespace lstmkit {
+namespace LSTMKIT_SET {
+
+struct CellStep {
+    Vector i, f, g, o, c, h;
+};
+
+/// z: pre-activations in the order i f g o; c: the cell state before.
+LSTMKIT_INLINE CellStep lstm_step(Vector zi, Vector zf, Vector zg, Vector zo, Vector c) noexcept {
+    CellStep step;
+    step.i = sigmoid(zi);
+    step.f = sigmoid(zf);
+    step.g = tanh(zg);
+    step.o = sigmoid(zo);
+    step.c = step.f * c + step.i * step.g;
+    step.h = step.o * tanh(step.c);
+    return step;
+}
+
+struct CellGradient {
+    Vector zi, zf, zg, zo, c_before;
+};
+
+/// dh, dc: gradients of this step's output and cell state; di..d_o: of the gates themselves, mostly zero.
+LSTMKIT_INLINE CellGradient lstm_step_backward(Vector i, Vector f, Vector g, Vector o, Vector c, Vector c_before,
+                                               Vector dh, Vector dc, const Vector* dgates) noexcept {
+    const Vector tanh_c = tanh(c), dh_o = dh * o;
+    dc = dh_o * (1.0f - tanh_c * tanh_c) + dc;
+    Vector di = dc * g, df = dc * c_before, dg = dc * i, d_o = dh * tanh_c;
+    if (dgates) di += dgates[0], df += dgates[1], dg += dgates[2], d_o += dgates[3];
+    return {di * i * (1.0f - i), df * f * (1.0f - f), dg * (1.0f - g * g), d_o * o * (1.0f - o), dc * f};
+}
+
+}  // namespace LSTMKIT_SET
+}  // namespace lstmkit

@@ -1,0 +1,38 @@
+// Memory that is used again instead of being given back: a first touch of a page costs more than the arithmetic on it.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+namespace lstmkit {
+
+/// At least `bytes` bytes at a multiple of 64, with any content. Thread-safe. Throws std::bad_alloc.
+void* take_memory(std::size_t bytes);
+
+/// Gives back what take_memory(bytes) returned; it is kept for the next taker up to a limit.
+void give_memory(void* memory, std::size_t bytes) noexcept;
+
+/// Frees all that is kept and in nobody's use.
+void release_memory() noexcept;
+
+/// An array in pooled memory; its content is undefined at first.
+template <typename T>
+class Array {
+public:
+    explicit Array(std::ptrdiff_t count)
+        : bytes_(sizeof(T) * static_cast<std::size_t>(count)), data_(static_cast<T*>(take_memory(bytes_))) {}
+    Array(Array&& other) noexcept : bytes_(other.bytes_), data_(std::exchange(other.data_, nullptr)) {}
+    ~Array() {
+        if (data_) give_memory(data_, bytes_);
+    }
+    Array(const Array&) = delete;
+    Array& operator=(const Array&) = delete;
+    T* data() const noexcept { return data_; }
+    T& operator[](std::ptrdiff_t k) const noexcept { return data_[k]; }
+
+private:
+    std::size_t bytes_;
+    T* data_;
+};
+
+}  // namespace lstmkit
