@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstmkit.features import Frequency, SeriesArrays
-from lstmkit.spec import DataError, ShapeError
+from lstmkit.spec import ShapeError
 
 
 def hostile(lengths=(5, 3, 8), seed=0):
@@ -38,17 +38,17 @@ def test_cut__matches_slices__one_length_per_series():
 
 
 @given(length=st.integers(0, 12))
-def test_head_and_tail__match_slices(length):
+def test_cut__matches_slices(length):
     series = hostile()
     for i in range(3):
         whole = series.target(i)
         np.testing.assert_array_equal(series.head(length).target(i), whole[:length])
-        np.testing.assert_array_equal(series.tail(length).target(i), whole[len(whole) - min(length, len(whole)) :])
+        np.testing.assert_array_equal(series.cut(length)[1].target(i), whole[length:])
 
 
 def test_every_cut__never_copies_rows():
     series = hostile()
-    for part in (*series.cut(2), series.tail(1), series.select([2, 0]), series.until_last_value(), series.drop_empty()):
+    for part in (*series.cut(2), series.head(1), series.select([2, 0]), series.until_last_value()):
         assert part.values is series.values
         assert part.known is series.known
         assert part.timestamps is series.timestamps
@@ -71,7 +71,6 @@ def test_until_last_value__matches_a_loop__missing_tails_and_an_all_missing_seri
     series = SeriesArrays(values, bounds[:-1], bounds[1:], np.arange(12), Frequency(), np.arange(3))
     assert series.until_last_value().lengths.tolist() == [3, 0, 2]
     assert series.head([0, 4, 1]).until_last_value().lengths.tolist() == [0, 0, 1]
-    assert series.until_last_value().drop_empty().ids.tolist() == [0, 2]
 
 
 def test_until_last_value__equals_nothing__empty_first_series():
@@ -95,9 +94,3 @@ def test_series_arrays__rejects_lengths_that_differ(change):
 
     with pytest.raises(ShapeError, match="must have shape"):
         replace(hostile(), **change)
-
-
-def test_index_of__rejects_unknown_series():
-    assert hostile().index_of("b") == 1
-    with pytest.raises(DataError, match="no series is called 'z'; there are 3: 'a', 'b', 'c'"):
-        hostile().index_of("z")

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lstmkit.features.frequency import Frequency
 from lstmkit.features.grid import Integers, join
-from lstmkit.spec import DataError, ShapeError
+from lstmkit.spec import ShapeError
 
 Floats = NDArray[np.floating]
 
@@ -130,30 +130,8 @@ class SeriesArrays:
         """The first ``lengths`` rows of each series, or all where it is shorter."""
         return self.cut(lengths)[0]
 
-    def tail(self, lengths: ArrayLike) -> "SeriesArrays":
-        """The last ``lengths`` rows of each series, or all where it is shorter."""
-        return self.cut(self.lengths - np.asarray(lengths, np.int64))[1]
-
-    def drop_empty(self) -> "SeriesArrays":
-        """Only the series that have rows."""
-        return self.select(np.flatnonzero(self.lengths > 0))
-
     def until_last_value(self) -> "SeriesArrays":
         """Each series up to its last value that is not missing; what follows waits for a forecast."""
         last = np.maximum.accumulate(np.where(np.isnan(self.values), -1, np.arange(len(self.values))))
         stops = np.zeros_like(self.stops) if not len(last) else last[np.maximum(self.stops - 1, 0)] + 1
         return replace(self, stops=np.maximum(np.minimum(stops, self.stops), self.starts))
-
-    def index_of(self, name: object) -> int:
-        """The place of the series that the user calls ``name``.
-
-        Raises:
-            DataError: there is no such series.
-        """
-        found = np.flatnonzero(self.ids == name)
-        if not len(found):
-            shown = ", ".join(map(repr, self.ids[:5].tolist()))
-            raise DataError(
-                f"no series is called {name!r}; there are {len(self)}: {shown}{', ...' if len(self) > 5 else ''}"
-            )
-        return int(found[0])
