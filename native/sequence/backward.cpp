@@ -15,27 +15,31 @@ constexpr Index block_rows = 96;
 constexpr Index few_rows = 96, many_rows = 256, large_units = 192;
 
 /// What all threads read.
+template <typename P>
 struct Run {
-    const LayerCase& layer;
-    const Sequence<const float>& y;
-    const Trace<const float>& trace;
-    const Upstream& upstream;
-    const Gradients& gradients;
-    const Kernels& kernels;
+    const LayerCase<P>& layer;
+    const Sequence<const Stored<P>>& y;
+    const TraceIn<P>& trace;
+    const Upstream<P>& upstream;
+    const Gradients<P>& gradients;
+    const Kernels<P>& kernels;
     Blocks sizes;
-    TransposedPack recurrent, input;
-    const float *recurrent_pack, *input_pack, *zeros;
+    TransposedPack<P> recurrent, input;
+    const Real<P> *recurrent_pack, *input_pack;
+    const Stored<P>* zero_h;
+    const Real<P>* zero_c;
 
     bool wants_weights() const noexcept { return gradients.weight_input != nullptr; }
 };
 
 /// The packed gradient of the weights that one share of the rows adds up.
+template <typename P>
 struct WeightSums {
-    Array<float> weights, bias;  // [blocks][I + H][4][L], [blocks][4][L]
+    Array<Real<P>> weights, bias;  // [blocks][I + H][4][L], [blocks][4][L]
 
-    explicit WeightSums(const Blocks& s) : weights(s.blocks * s.weight_floats()), bias(s.blocks * s.gate_vectors()) {
-        std::fill_n(weights.data(), s.blocks * s.weight_floats(), 0.0f);
-        std::fill_n(bias.data(), s.blocks * s.gate_vectors(), 0.0f);
+    explicit WeightSums(const Blocks& s) : weights(s.blocks * s.weight_numbers()), bias(s.blocks * s.gate_vectors()) {
+        std::fill_n(weights.data(), s.blocks * s.weight_numbers(), Real<P>{});
+        std::fill_n(bias.data(), s.blocks * s.gate_vectors(), Real<P>{});
     }
 };
 
@@ -44,12 +48,13 @@ struct WeightSums {
 constexpr Index spare_rows = 7;
 
 /// The gradients of the pre-activations of several steps, and where their rows come from and go to.
+template <typename P>
 struct Gathered {
     Index capacity, rows = 0, dz_block;
-    Array<float> dz;  // [blocks][capacity + spare_rows][4][L]
-    Array<const float*> x, h, ones;
-    Array<float*> dx;
-    float one = 1.0f;
+    Array<Real<P>> dz;  // [blocks][capacity + spare_rows][4][L]
+    Array<const Stored<P>*> x, h, ones;
+    Array<Real<P>*> dx;
+    Stored<P> one{1};
 
     Gathered(const Blocks& s, Index capacity)
         : capacity(capacity), dz_block((capacity + spare_rows) * s.gate_vectors()), dz(s.blocks * dz_block), x(capacity), h(capacity), ones(capacity), dx(capacity) {
@@ -58,15 +63,16 @@ struct Gathered {
 };
 
 /// What flows from step to step: [rows][padded] each.
+template <typename P>
 struct Carried {
-    Array<float> dh, dc;
-    Array<float*> dh_rows;
+    Array<Real<P>> dh, dc;
+    Array<Real<P>*> dh_rows;
 
-    Carried(const Run& run, const Walk& walk)
+    Carried(const Run<P>& run, const Walk& walk)
         : dh(walk.rows() * run.sizes.padded()), dc(walk.rows() * run.sizes.padded()), dh_rows(walk.rows()) {
         const Index padded = run.sizes.padded();
-        std::fill_n(dh.data(), walk.rows() * padded, 0.0f);
-        std::fill_n(dc.data(), walk.rows() * padded, 0.0f);
+        std::fill_n(dh.data(), walk.rows() * padded, Real<P>{});
+        std::fill_n(dc.data(), walk.rows() * padded, Real<P>{});
         for (Index r = 0; r < walk.rows(); ++r) {
             dh_rows[r] = &dh[r * padded];
             if (run.upstream.h) std::copy_n(run.upstream.h.at(walk.row(r)), run.sizes.units, dh_rows[r]);
@@ -75,15 +81,18 @@ struct Carried {
     }
 };
 
-const float* at_or_null(const Sequence<const float>& values, Index t, Index b) noexcept {
+template <typename Number>
+const Number* at_or_null(const Sequence<const Number>& values, Index t, Index b) noexcept {
     return values ? values.at(t, b) : nullptr;
 }
 
-void step_cell(const Run& run, const Walk& walk, Index t, Index r, const Carried& carried, const Gathered& gathered) noexcept {
+template <typename P>
+void step_cell(const Run<P>& run, const Walk& walk, Index t, Index r, const Carried<P>& carried,
+               const Gathered<P>& gathered) noexcept {
     const Blocks& s = run.sizes;
     const Index b = walk.row(r), slot = gathered.rows + r, ahead = run.layer.backwards ? 1 : -1;
     run.kernels.cell_backward({run.trace.activations.at(t, b), run.trace.cells.at(t, b),
-                               walk.before(t, r, run.trace.cells, run.layer.c, run.zeros),
+                               walk.before(t, r, run.trace.cells, run.layer.c, run.zero_c),
                                at_or_null(run.upstream.y, t, b), at_or_null(run.upstream.trace.cells, t, b),
                                at_or_null(run.upstream.trace.activations, t, b), &carried.dh[r * s.padded()],
                                &carried.dc[r * s.padded()], &gathered.dz[slot * s.gate_vectors()], s.units,
@@ -91,11 +100,12 @@ void step_cell(const Run& run, const Walk& walk, Index t, Index r, const Carried
                                gathered.dz_block, ahead * run.upstream.y.step,
                                ahead * run.trace.cells.step, ahead * run.trace.activations.step});
     gathered.x[slot] = run.layer.x.at(t, b);
-    gathered.h[slot] = walk.before(t, r, run.y, run.layer.h, run.zeros);
+    gathered.h[slot] = walk.before(t, r, run.y, run.layer.h, run.zero_h);
     if (run.gradients.x) gathered.dx[slot] = run.gradients.x.at(t, b);
 }
 
-void step(const Run& run, const Walk& walk, Index t, const Carried& carried, Gathered& gathered) noexcept {
+template <typename P>
+void step(const Run<P>& run, const Walk& walk, Index t, const Carried<P>& carried, Gathered<P>& gathered) noexcept {
     const Blocks& s = run.sizes;
     const Index active = walk.active(t);
     for (Index r = 0; r < active; ++r) step_cell(run, walk, t, r, carried, gathered);
@@ -103,20 +113,21 @@ void step(const Run& run, const Walk& walk, Index t, const Carried& carried, Gat
                            gathered.dz_block, active, run.recurrent_pack, carried.dh_rows.data());
     for (Index r = 0; r < active; ++r) {
         if (!walk.is_reset(t, r)) continue;
-        std::fill_n(&carried.dh[r * s.padded()], s.padded(), 0.0f);
-        std::fill_n(&carried.dc[r * s.padded()], s.padded(), 0.0f);
+        std::fill_n(&carried.dh[r * s.padded()], s.padded(), Real<P>{});
+        std::fill_n(&carried.dc[r * s.padded()], s.padded(), Real<P>{});
     }
     gathered.rows += active;
 }
 
 /// Spends the gathered rows on the gradients of input and weights.
-void spend(const Run& run, Gathered& gathered, const WeightSums& sums) noexcept {
+template <typename P>
+void spend(const Run<P>& run, Gathered<P>& gathered, const WeightSums<P>& sums) noexcept {
     const Blocks& s = run.sizes;
     if (run.gradients.x)
         run.input.multiply(run.kernels, gathered.dz.data(), gathered.dz_block, gathered.rows, run.input_pack, gathered.dx.data());
     for (Index block = 0; block < s.blocks && run.wants_weights(); ++block) {
-        const float* dz = &gathered.dz[block * gathered.dz_block];
-        float* sum = &sums.weights[block * s.weight_floats()];
+        const Real<P>* dz = &gathered.dz[block * gathered.dz_block];
+        Real<P>* sum = &sums.weights[block * s.weight_numbers()];
         run.kernels.outer({gathered.rows, s.inputs, gathered.x.data(), dz, sum});
         run.kernels.outer({gathered.rows, s.units, gathered.h.data(), dz, sum + s.inputs * s.gate_vectors()});
         run.kernels.outer({gathered.rows, 1, gathered.ones.data(), dz, &sums.bias[block * s.gate_vectors()]});
@@ -124,8 +135,9 @@ void spend(const Run& run, Gathered& gathered, const WeightSums& sums) noexcept 
     gathered.rows = 0;
 }
 
-void run_block(const Run& run, const Walk& walk, Gathered& gathered, const WeightSums& sums) {
-    const Carried carried(run, walk);
+template <typename P>
+void run_block(const Run<P>& run, const Walk& walk, Gathered<P>& gathered, const WeightSums<P>& sums) {
+    const Carried<P> carried(run, walk);
     for (Index n = walk.steps(); n-- > 0;) {
         const Index t = walk.time(n);
         if (gathered.rows + walk.active(t) > gathered.capacity) spend(run, gathered, sums);
@@ -141,54 +153,59 @@ void run_block(const Run& run, const Walk& walk, Gathered& gathered, const Weigh
 }
 
 /// Adds the shares in their order, so that the result does not depend on which finished first.
-void join(const Blocks& s, Index block, const std::vector<WeightSums>& sums, const Gradients& gradients) noexcept {
-    float* weights = &sums[0].weights[block * s.weight_floats()];
-    float* bias = &sums[0].bias[block * s.gate_vectors()];
+template <typename P>
+void join(const Blocks& s, Index block, const std::vector<WeightSums<P>>& sums, const Gradients<P>& gradients) noexcept {
+    Real<P>* weights = &sums[0].weights[block * s.weight_numbers()];
+    Real<P>* bias = &sums[0].bias[block * s.gate_vectors()];
     for (std::size_t share = 1; share < sums.size(); ++share) {
-        const float* more = &sums[share].weights[block * s.weight_floats()];
-        const float* more_bias = &sums[share].bias[block * s.gate_vectors()];
-        for (Index k = 0; k < s.weight_floats(); ++k) weights[k] += more[k];
+        const Real<P>* more = &sums[share].weights[block * s.weight_numbers()];
+        const Real<P>* more_bias = &sums[share].bias[block * s.gate_vectors()];
+        for (Index k = 0; k < s.weight_numbers(); ++k) weights[k] += more[k];
         for (Index k = 0; k < s.gate_vectors(); ++k) bias[k] += more_bias[k];
     }
     unpack_block(s, block, weights, bias, gradients);
 }
 
-void zero_weights(const LayerCase& layer, const Gradients& gradients) noexcept {
+template <typename P>
+void zero_weights(const Course& layer, const Gradients<P>& gradients) noexcept {
     if (!gradients.weight_input) return;
-    std::fill_n(gradients.weight_input, gates * layer.units * layer.inputs, 0.0f);
-    std::fill_n(gradients.weight_recurrent, gates * layer.units * layer.units, 0.0f);
-    std::fill_n(gradients.bias, gates * layer.units, 0.0f);
+    std::fill_n(gradients.weight_input, gates * layer.units * layer.inputs, Real<P>{});
+    std::fill_n(gradients.weight_recurrent, gates * layer.units * layer.units, Real<P>{});
+    std::fill_n(gradients.bias, gates * layer.units, Real<P>{});
 }
 
 }  // namespace
 
-void run_backward(const LayerCase& layer, const Sequence<const float>& y, const Trace<const float>& trace,
-                  const Upstream& upstream, const Gradients& gradients, int threads, InstructionSet set) {
+template <typename P>
+void run_backward(const LayerCase<P>& layer, const Sequence<const Stored<P>>& y, const TraceIn<P>& trace,
+                  const Upstream<P>& upstream, const Gradients<P>& gradients, int threads, InstructionSet set) {
     check_case(layer);
     if (layer.batch == 0) return zero_weights(layer, gradients);
-    const Kernels& kernels = kernels_of(set);
+    const Kernels<P>& kernels = kernels_of<P>(set);
     const Blocks sizes(layer, kernels.lanes);
     const std::vector<Index> order = order_rows(layer);
     const std::vector<Range> shares = cut_shares(layer, order, threads, kernels.tile_rows);
     const int count = static_cast<int>(shares.size());
-    const TransposedPack recurrent(sizes, layer.units), input(sizes, layer.inputs);
-    const Array<float> recurrent_pack(recurrent.floats()), input_pack(input.floats()), zeros(sizes.padded());
-    std::fill_n(zeros.data(), sizes.padded(), 0.0f);
+    const TransposedPack<P> recurrent(sizes, layer.units), input(sizes, layer.inputs);
+    const Array<Real<P>> recurrent_pack(recurrent.numbers()), input_pack(input.numbers()), zero_c(sizes.padded());
+    const Array<Stored<P>> zero_h(sizes.padded());
+    std::fill_n(zero_c.data(), sizes.padded(), Real<P>{});
+    std::fill_n(zero_h.data(), sizes.padded(), Stored<P>{});
     run_shares(count, [&](int share) noexcept {
         for (Index block = share; block < sizes.blocks; block += count) {
             recurrent.fill(layer.weight_recurrent, block, recurrent_pack.data());
             if (gradients.x) input.fill(layer.weight_input, block, input_pack.data());
         }
     });
-    const Run run{layer, y, trace, upstream, gradients, kernels, sizes, recurrent, input,
-                  recurrent_pack.data(), input_pack.data(), zeros.data()};
-    std::vector<WeightSums> sums;
+    const Run<P> run{layer, y, trace, upstream, gradients, kernels, sizes, recurrent, input,
+                  recurrent_pack.data(), input_pack.data(), zero_h.data(), zero_c.data()};
+    std::vector<WeightSums<P>> sums;
     sums.reserve(shares.size());
     for (int share = 0; share < count; ++share) sums.emplace_back(sizes);
     run_shares(count, [&](int share) noexcept {
         const std::vector<Range> blocks = cut_blocks(shares[static_cast<std::size_t>(share)], block_rows, kernels.tile_rows);
         const Index most = blocks[0].last - blocks[0].first;
-        Gathered gathered(sizes, std::max(most, layer.units < large_units ? few_rows : many_rows));
+        Gathered<P> gathered(sizes, std::max(most, layer.units < large_units ? few_rows : many_rows));
         for (Range rows : blocks) run_block(run, Walk(layer, order, rows), gathered, sums[static_cast<std::size_t>(share)]);
     });
     if (!run.wants_weights()) return;
@@ -196,5 +213,11 @@ void run_backward(const LayerCase& layer, const Sequence<const float>& y, const 
         for (Index block = share; block < sizes.blocks; block += count) join(sizes, block, sums, gradients);
     });
 }
+
+#define LSTMKIT_PRECISION(P)                                                                                      \
+    template void run_backward(const LayerCase<P>&, const Sequence<const Stored<P>>&, const TraceIn<P>&,          \
+                               const Upstream<P>&, const Gradients<P>&, int, InstructionSet);
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

@@ -12,25 +12,31 @@ namespace {
 constexpr Index block_rows = 96;
 
 /// What all threads read.
+template <typename P>
 struct Run {
-    const LayerCase& layer;
-    const ForwardResult& result;
-    const Kernels& kernels;
+    const LayerCase<P>& layer;
+    const ForwardResult<P>& result;
+    const Kernels<P>& kernels;
     Blocks sizes;
-    const float *weights, *bias, *zeros;
+    const Real<P> *weights, *bias;
+    const Stored<P>* zeros;
 };
 
 /// Where each row of one step is read and written.
+template <typename P>
 struct Pointers {
-    Array<const float*> x, h;
-    Array<float*> y, cells, activations;
+    Array<const Stored<P>*> x, h;
+    Array<Stored<P>*> y;
+    Array<Real<P>*> cells;
+    Array<Saved<P>*> activations;
 
     explicit Pointers(Index rows) : x(rows), h(rows), y(rows), cells(rows), activations(rows) {}
 };
 
-void aim(const Run& run, const Walk& walk, Index t, Index rows, const Pointers& to) noexcept {
-    const ForwardResult& out = run.result;
-    const Sequence<const float> y{out.y.data, out.y.step, out.y.row};
+template <typename P>
+void aim(const Run<P>& run, const Walk& walk, Index t, Index rows, const Pointers<P>& to) noexcept {
+    const ForwardResult<P>& out = run.result;
+    const Sequence<const Stored<P>> y{out.y.data, out.y.step, out.y.row};
     for (Index r = 0; r < rows; ++r) {
         const Index b = walk.row(r);
         to.x[r] = run.layer.x.at(t, b);
@@ -41,29 +47,31 @@ void aim(const Run& run, const Walk& walk, Index t, Index rows, const Pointers& 
     }
 }
 
-void step(const Run& run, const Walk& walk, Index t, const Pointers& rows, float* c) noexcept {
+template <typename P>
+void step(const Run<P>& run, const Walk& walk, Index t, const Pointers<P>& rows, Real<P>* c) noexcept {
     const Blocks& s = run.sizes;
     const Index active = walk.active(t);
     aim(run, walk, t, active, rows);
     for (Index r = 0; r < active; ++r)
-        if (walk.is_reset(t, r)) std::fill_n(c + r * s.padded(), s.padded(), 0.0f);
-    const ForwardResult& out = run.result;
+        if (walk.is_reset(t, r)) std::fill_n(c + r * s.padded(), s.padded(), Real<P>{});
+    const ForwardResult<P>& out = run.result;
     const Index ahead = run.layer.backwards ? -1 : 1;
     for (Index block = 0; block < s.blocks; ++block)
         run.kernels.forward({active, rows.x.data(), s.inputs, rows.h.data(), s.units,
-                             run.weights + block * s.weight_floats(), run.bias + block * s.gate_vectors(),
+                             run.weights + block * s.weight_numbers(), run.bias + block * s.gate_vectors(),
                              c + s.first(block), s.padded(), s.first(block), s.count(block), rows.y.data(),
                              out.trace.cells ? rows.cells.data() : nullptr,
                              out.trace.activations ? rows.activations.data() : nullptr, out.trace.gate_stride,
                              ahead * out.y.step, ahead * out.trace.cells.step, ahead * out.trace.activations.step});
 }
 
-void run_block(const Run& run, const Walk& walk, const Pointers& rows, float* c) noexcept {
+template <typename P>
+void run_block(const Run<P>& run, const Walk& walk, const Pointers<P>& rows, Real<P>* c) noexcept {
     const Index H = run.sizes.units, padded = run.sizes.padded();
-    std::fill_n(c, walk.rows() * padded, 0.0f);
+    std::fill_n(c, walk.rows() * padded, Real<P>{});
     for (Index r = 0; r < walk.rows() && run.layer.c; ++r) std::copy_n(run.layer.c.at(walk.row(r)), H, c + r * padded);
     for (Index n = 0; n < walk.steps(); ++n) step(run, walk, walk.time(n), rows, c);
-    const ForwardResult& out = run.result;
+    const ForwardResult<P>& out = run.result;
     for (Index r = 0; r < walk.rows(); ++r) {
         const Index b = walk.row(r);
         if (out.h) std::copy_n(out.y.at(walk.last_time(r), b), H, out.h.at(b));
@@ -72,7 +80,7 @@ void run_block(const Run& run, const Walk& walk, const Pointers& rows, float* c)
     zero_padding(run.layer, walk, out.y, H);
     zero_padding(run.layer, walk, out.trace.cells, H);
     for (Index gate = 0; gate < gates && out.trace.activations; ++gate) {
-        Sequence<float> values = out.trace.activations;
+        Sequence<Saved<P>> values = out.trace.activations;
         values.data += gate * out.trace.gate_stride;
         zero_padding(run.layer, walk, values, H);
     }
@@ -80,30 +88,35 @@ void run_block(const Run& run, const Walk& walk, const Pointers& rows, float* c)
 
 }  // namespace
 
-void run_forward(const LayerCase& layer, const ForwardResult& result, int threads, InstructionSet set) {
+template <typename P>
+void run_forward(const LayerCase<P>& layer, const ForwardResult<P>& result, int threads, InstructionSet set) {
     check_case(layer);
     if (layer.batch == 0) return;
-    const Kernels& kernels = kernels_of(set);
+    const Kernels<P>& kernels = kernels_of<P>(set);
     const Blocks sizes(layer, kernels.lanes);
     const std::vector<Index> order = order_rows(layer);
     const std::vector<Range> shares = cut_shares(layer, order, threads, kernels.tile_rows);
     const int count = static_cast<int>(shares.size());
-    const Array<float> weights(sizes.blocks * sizes.weight_floats()), bias(sizes.blocks * sizes.gate_vectors()),
-        zeros(sizes.padded());
-    std::fill_n(zeros.data(), sizes.padded(), 0.0f);
+    const Array<Real<P>> weights(sizes.blocks * sizes.weight_numbers()), bias(sizes.blocks * sizes.gate_vectors());
+    const Array<Stored<P>> zeros(sizes.padded());
+    std::fill_n(zeros.data(), sizes.padded(), Stored<P>{});
     run_shares(count, [&](int share) noexcept {
         for (Index block = share; block < sizes.blocks; block += count)
-            pack_block(layer, sizes, block, &weights[block * sizes.weight_floats()], &bias[block * sizes.gate_vectors()]);
+            pack_block(layer, sizes, block, &weights[block * sizes.weight_numbers()], &bias[block * sizes.gate_vectors()]);
     });
-    const Run run{layer, result, kernels, sizes, weights.data(), bias.data(), zeros.data()};
+    const Run<P> run{layer, result, kernels, sizes, weights.data(), bias.data(), zeros.data()};
     run_shares(count, [&](int share) noexcept {
         for (Range rows : cut_blocks(shares[static_cast<std::size_t>(share)], block_rows, kernels.tile_rows)) {
             const Walk walk(layer, order, rows);
-            const Pointers pointers(walk.rows());
-            const Array<float> c(walk.rows() * sizes.padded());
+            const Pointers<P> pointers(walk.rows());
+            const Array<Real<P>> c(walk.rows() * sizes.padded());
             run_block(run, walk, pointers, c.data());
         }
     });
 }
+
+#define LSTMKIT_PRECISION(P) template void run_forward(const LayerCase<P>&, const ForwardResult<P>&, int, InstructionSet);
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

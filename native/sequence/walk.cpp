@@ -17,7 +17,8 @@ void expect(bool condition, const std::string& what) {
 
 }  // namespace
 
-void check_case(const LayerCase& layer) {
+template <typename P>
+void check_case(const LayerCase<P>& layer) {
     expect(layer.steps >= 1 && layer.batch >= 0 && layer.inputs >= 0 && layer.units >= 1,
            "expected at least one step and unit and no negative size, got T=" + std::to_string(layer.steps) + " B=" +
                std::to_string(layer.batch) + " I=" + std::to_string(layer.inputs) + " H=" + std::to_string(layer.units));
@@ -28,7 +29,7 @@ void check_case(const LayerCase& layer) {
                "expected lengths in 1.." + std::to_string(layer.steps) + ", got " + std::to_string(layer.lengths[b]));
 }
 
-std::vector<Index> order_rows(const LayerCase& layer) {
+std::vector<Index> order_rows(const Course& layer) {
     std::vector<Index> order(static_cast<std::size_t>(layer.batch));
     std::iota(order.begin(), order.end(), Index{0});
     if (layer.lengths)
@@ -37,7 +38,7 @@ std::vector<Index> order_rows(const LayerCase& layer) {
     return order;
 }
 
-std::vector<Range> cut_shares(const LayerCase& layer, const std::vector<Index>& order, int threads, Index tile_rows) {
+std::vector<Range> cut_shares(const Course& layer, const std::vector<Index>& order, int threads, Index tile_rows) {
     Index total = 0;
     for (Index b : order) total += layer.lengths ? layer.lengths[b] : layer.steps;
     const Index work = total * gates * layer.units * (layer.inputs + layer.units);
@@ -64,10 +65,17 @@ std::vector<Range> cut_blocks(Range share, Index limit, Index tile_rows) {
     return blocks;
 }
 
-void zero_padding(const LayerCase& layer, const Walk& walk, const Sequence<float>& values, Index width) noexcept {
+template <typename Number>
+void zero_padding(const Course& layer, const Walk& walk, const Sequence<Number>& values, Index width) noexcept {
     if (!values || !layer.lengths) return;
     for (Index r = 0; r < walk.rows(); ++r)
-        for (Index t = walk.length(r); t < layer.steps; ++t) std::fill_n(values.at(t, walk.row(r)), width, 0.0f);
+        for (Index t = walk.length(r); t < layer.steps; ++t) std::fill_n(values.at(t, walk.row(r)), width, Number{});
 }
+
+#define LSTMKIT_PRECISION(P)                         \
+    template void check_case(const LayerCase<P>&);   \
+    template void zero_padding(const Course&, const Walk&, const Sequence<Real<P>>&, Index) noexcept;
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

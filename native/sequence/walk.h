@@ -14,13 +14,14 @@ struct Range {
 };
 
 /// Throws std::invalid_argument unless the sizes and lengths of `layer` can be.
-void check_case(const LayerCase& layer);
+template <typename P>
+void check_case(const LayerCase<P>& layer);
 
 /// Rows of the batch, longest first.
-std::vector<Index> order_rows(const LayerCase& layer);
+std::vector<Index> order_rows(const Course& layer);
 
 /// Shares of about equal work, at most `threads`, fewer where there is too little to do.
-std::vector<Range> cut_shares(const LayerCase& layer, const std::vector<Index>& order, int threads, Index tile_rows);
+std::vector<Range> cut_shares(const Course& layer, const std::vector<Index>& order, int threads, Index tile_rows);
 
 /// Blocks of at most `limit` rows and nearly one size, whole tiles where possible.
 std::vector<Range> cut_blocks(Range share, Index limit, Index tile_rows);
@@ -28,7 +29,7 @@ std::vector<Range> cut_blocks(Range share, Index limit, Index tile_rows);
 /// One block of rows on its way through time, in the layer's direction.
 class Walk {
 public:
-    Walk(const LayerCase& layer, const std::vector<Index>& order, Range rows) noexcept
+    Walk(const Course& layer, const std::vector<Index>& order, Range rows) noexcept
         : layer_(layer), rows_(order.data() + rows.first), count_(rows.last - rows.first) {}
 
     Index rows() const noexcept { return count_; }
@@ -54,20 +55,22 @@ public:
     Index last_time(Index r) const noexcept { return layer_.backwards ? 0 : length(r) - 1; }
 
     /// What `values` held before the step at time t: the neighbour's, `initial`, or `zeros`.
-    const float* before(Index t, Index r, const Sequence<const float>& values, const State<const float>& initial,
-                        const float* zeros) const noexcept {
+    template <typename Number>
+    const Number* before(Index t, Index r, const Sequence<const Number>& values, const State<const Number>& initial,
+                         const Number* zeros) const noexcept {
         if (is_reset(t, r)) return zeros;
         if (is_first(t, r)) return initial ? initial.at(row(r)) : zeros;
         return values.at(layer_.backwards ? t + 1 : t - 1, row(r));
     }
 
 private:
-    const LayerCase& layer_;
+    const Course& layer_;
     const Index* rows_;
     Index count_;
 };
 
 /// Zeroes `width` numbers of every step of every row beyond its length.
-void zero_padding(const LayerCase& layer, const Walk& walk, const Sequence<float>& values, Index width) noexcept;
+template <typename Number>
+void zero_padding(const Course& layer, const Walk& walk, const Sequence<Number>& values, Index width) noexcept;
 
 }  // namespace lstmkit

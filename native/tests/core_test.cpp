@@ -25,7 +25,7 @@ void dot_matches_double(lstmkit::InstructionSet set, std::size_t count, std::siz
         expected += double(a[k]) * b[k];
         scale += std::fabs(double(a[k]) * b[k]);
     }
-    const float actual = lstmkit::kernels_of(set).dot(a.data() + offset, b.data() + offset, count);
+    const float actual = lstmkit::kernels_of<lstmkit::Float32>(set).dot(a.data() + offset, b.data() + offset, count);
     check(std::fabs(actual - expected) <= 1e-6 * scale,
           "dot " + std::string(lstmkit::name_of(set)) + " count " + std::to_string(count) + " offset " + std::to_string(offset));
 }
@@ -39,7 +39,7 @@ double ulps(float actual, double expected) {
 }
 
 void activations_match_double(lstmkit::InstructionSet set) {
-    const lstmkit::Kernels& kernels = lstmkit::kernels_of(set);
+    const lstmkit::Kernels<lstmkit::Float32>& kernels = lstmkit::kernels_of<lstmkit::Float32>(set);
     std::vector<float> x = {0.0f, -0.0f, 1e-40f, 88.7f, -88.7f, 104.0f, -104.0f, 1e30f, -1e30f, HUGE_VALF, -HUGE_VALF, NAN};
     std::mt19937 random(1);
     std::uniform_real_distribution<float> exponent(-30, 7);
@@ -73,7 +73,7 @@ int main() {
     for (lstmkit::InstructionSet set : lstmkit::all_instruction_sets)
         if (!lstmkit::machine_has(set)) {
             check(rejects([&] { lstmkit::choose_set(lstmkit::name_of(set)); }), "choose_set rejects what is not there");
-            check(rejects([&] { lstmkit::kernels_of(set); }), "kernels_of rejects what is not there");
+            check(rejects([&] { lstmkit::kernels_of<lstmkit::Float32>(set); }), "kernels_of rejects what is not there");
         }
     check(lstmkit::available_threads() >= 1, "at least one thread");
     std::printf("%d failures\n", failures);

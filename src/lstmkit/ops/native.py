@@ -1,4 +1,4 @@
-"""The engine ``native``: the C++ core on CPU tensors of float32.
+"""The engine ``native``: the C++ core on CPU tensors of float32 or float64.
 
 What the core needs of a tensor is its address and strides, so any layout whose last axis is dense
 goes in without a copy.
@@ -13,9 +13,11 @@ from torch import Tensor
 
 from lstmkit.core import native_module, native_status
 
-# Above this many floats, memory comes from the core's pool: a fresh page costs more than the arithmetic on it.
+# Above this many numbers, memory comes from the core's pool: a fresh page costs more than the arithmetic on it.
 _POOLED = 1 << 16
-_BYTES = 4
+
+# The core's names for types of numbers.
+_PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
 # Name of the instruction set to run with; empty means the best, or LSTMKIT_ISA.
 instruction_set = ""
@@ -49,10 +51,10 @@ def run_native(
     """
     (T, B, _), (D, _, H) = x.shape, c.shape
     layer = _Layer(x, h, c, weights, lengths, resets)
-    y = _empty(T, B, D * H)
-    h_last, c_last = torch.empty(D, B, H), torch.empty(D, B, H)
-    cells = _empty(T, B, D * H) if trace else torch.empty(0)
-    gates = _empty(T, B, 4, D * H).permute(2, 0, 1, 3) if trace else torch.empty(0)
+    y = _empty(T, B, D * H, dtype=x.dtype)
+    h_last, c_last = x.new_empty(D, B, H), x.new_empty(D, B, H)
+    cells = _empty(T, B, D * H, dtype=x.dtype) if trace else x.new_empty(0)
+    gates = _empty(T, B, 4, D * H, dtype=x.dtype).permute(2, 0, 1, 3) if trace else x.new_empty(0)
     for d in range(D):
         layer.core.lstm_forward(
             layer.direction(d),
@@ -62,6 +64,7 @@ def run_native(
             _trace(cells, gates, d * H) if trace else _NO_TRACE,
             torch.get_num_threads(),
             instruction_set,
+            layer.precision,
         )
     return y, h_last, c_last, cells, gates
 
@@ -89,13 +92,13 @@ def differentiate_native(
     layer = _Layer(x, h, c, weights, lengths, resets)
     y, cells, gates = map(_dense, saved)
     dy, dh_last, dc_last, dcells, dgates = (None if grad is None else _dense(grad) for grad in upstream)
-    dh, dc = torch.empty(c.shape), torch.empty(c.shape)
+    dh, dc = x.new_empty(c.shape), x.new_empty(c.shape)
     dx: Tensor | None = None
     dweights: list[Tensor | None] = []
     for d in range(D):
-        part = _empty(*x.shape) if wants_x else None
-        grads = [torch.empty(w.shape) for w in weights[d * n : (d + 1) * n][:3]] if wants_weights else []
-        bias = grads[2] if len(grads) > 2 else torch.empty(4 * H)
+        part = _empty(*x.shape, dtype=x.dtype) if wants_x else None
+        grads = [x.new_empty(w.shape) for w in weights[d * n : (d + 1) * n][:3]] if wants_weights else []
+        bias = grads[2] if len(grads) > 2 else x.new_empty(4 * H)
         layer.core.lstm_backward(
             layer.direction(d),
             _sequence(y, d * H),
@@ -110,6 +113,7 @@ def differentiate_native(
             (grads[0].data_ptr(), grads[1].data_ptr(), bias.data_ptr()) if wants_weights else (0, 0, 0),
             torch.get_num_threads(),
             instruction_set,
+            layer.precision,
         )
         dx = part if dx is None or part is None else dx.add_(part)
         # torch's two biases have one gradient, but never one tensor.
@@ -130,6 +134,7 @@ class _Layer:
         resets: Tensor | None,
     ) -> None:
         self.core: Any = native_module()
+        self.precision = _PRECISIONS[x.dtype]
         self._x, self._h, self._c = _dense(x), _dense(h), _dense(c)
         self._weights = [w.contiguous() for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
@@ -161,12 +166,12 @@ def _dense(value: Tensor) -> Tensor:
 
 def _sequence(value: Tensor, first: int) -> tuple[int, int, int]:
     """Address and strides of ``(T, B, N)`` from its column ``first`` on."""
-    return value.data_ptr() + first * _BYTES, value.stride(0), value.stride(1)
+    return value.data_ptr() + first * value.element_size(), value.stride(0), value.stride(1)
 
 
 def _state(value: Tensor, d: int) -> tuple[int, int]:
     """Address and stride of direction ``d`` of ``(D, B, H)``."""
-    return value.data_ptr() + d * value.stride(0) * _BYTES, value.stride(1)
+    return value.data_ptr() + d * value.stride(0) * value.element_size(), value.stride(1)
 
 
 def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any, Any, int]:
@@ -174,12 +179,12 @@ def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any,
     at_cells = None if cells is None else _sequence(cells, first)
     if gates is None:
         return at_cells, None, 0
-    return at_cells, (gates.data_ptr() + first * _BYTES, gates.stride(1), gates.stride(2)), gates.stride(0)
+    return at_cells, (gates.data_ptr() + first * gates.element_size(), gates.stride(1), gates.stride(2)), gates.stride(0)
 
 
-def _empty(*shape: int) -> Tensor:
+def _empty(*shape: int, dtype: torch.dtype) -> Tensor:
     count = prod(shape)
     if count < _POOLED:
-        return torch.empty(shape)
+        return torch.empty(shape, dtype=dtype)
     core: Any = native_module()
-    return torch.from_dlpack(core.empty(count)).view(shape)
+    return torch.from_dlpack(core.empty(count, _PRECISIONS[dtype])).view(shape)
