@@ -23,7 +23,7 @@ LSTMKIT_INLINE CellStep lstm_step(Vector zi, Vector zf, Vector zg, Vector zo, Ve
 }
 
 struct CellGradient {
-    Vector zi, zf, zg, zo, c_before;
+    Vector zi, zf, zg, zo, c_before, h;
 };
 
 /// dh, dc: gradients of this step's output and cell state; di..d_o: of the gates themselves, mostly zero.
@@ -33,7 +33,7 @@ LSTMKIT_INLINE CellGradient lstm_step_backward(Vector i, Vector f, Vector g, Vec
     dc = dh_o * (one - tanh_c * tanh_c) + dc;
     Vector di = dc * g, df = dc * c_before, dg = dc * i, d_o = dh * tanh_c;
     if (dgates) di += dgates[0], df += dgates[1], dg += dgates[2], d_o += dgates[3];
-    return {di * i * (one - i), df * f * (one - f), dg * (one - g * g), d_o * o * (one - o), dc * f};
+    return {di * i * (one - i), df * f * (one - f), dg * (one - g * g), d_o * o * (one - o), dc * f, o * tanh_c};
 }
 
 }  // namespace

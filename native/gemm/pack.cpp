@@ -27,12 +27,12 @@ void transpose_back(const Number* from, Index columns, Index count, Index lanes,
 
 template <typename P>
 void pack_block(const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights, Real<P>* bias) noexcept {
-    const Index I = sizes.inputs, H = sizes.units, L = sizes.lanes, count = sizes.count(block);
+    const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
         Real<P>* to = weights + gate * L;
         transpose(layer.weight_input + row * I, I, count, L, to);
-        transpose(layer.weight_recurrent + row * H, H, count, L, to + I * sizes.gate_vectors());
+        transpose(layer.weight_recurrent + row * R, R, count, L, to + I * sizes.gate_vectors());
         for (Index l = 0; l < L; ++l)
             bias[gate * L + l] = layer.bias_input && l < count ? layer.bias_input[row + l] + layer.bias_recurrent[row + l] : 0;
     }
@@ -40,55 +40,57 @@ void pack_block(const LayerCase<P>& layer, const Blocks& sizes, Index block, Rea
 
 template <typename P>
 void unpack_block(const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept {
-    const Index I = sizes.inputs, H = sizes.units, L = sizes.lanes, count = sizes.count(block);
+    const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
         const Real<P>* from = weights + gate * L;
         transpose_back(from, I, count, L, to.weight_input + row * I);
-        transpose_back(from + I * sizes.gate_vectors(), H, count, L, to.weight_recurrent + row * H);
+        transpose_back(from + I * sizes.gate_vectors(), R, count, L, to.weight_recurrent + row * R);
         std::copy(bias + gate * L, bias + gate * L + count, to.bias + row);
     }
 }
 
 template <typename P>
-Index TransposedPack<P>::group_size(Index group) const noexcept {
-    return std::min(group_vectors, vectors_ - group * group_vectors);
+void unpack_projection(const Blocks& sizes, Index block, const Real<P>* from, Real<P>* to) noexcept {
+    const Index first = block * sizes.gate_vectors(), count = std::min(sizes.gate_vectors(), sizes.units - first);
+    for (Index r = 0; r < sizes.outputs; ++r) std::copy_n(from + r * sizes.gate_vectors(), count, to + r * sizes.units + first);
 }
 
 template <typename P>
-void TransposedPack<P>::fill(const Stored<P>* matrix, Index block, Real<P>* pack) const noexcept {
-    const Index L = sizes_.lanes, rows = sizes_.blocks * sizes_.gate_vectors();
-    for (Index group = 0; group * group_vectors < vectors_; ++group) {
-        const Index first = group * group_vectors * L, width = group_size(group) * L;
-        const Index count = std::min(width, columns_ - first);
-        Real<P>* to = pack + first * rows + block * sizes_.gate_vectors() * width;
-        for (Index gate = 0; gate < gates; ++gate)
-            for (Index l = 0; l < L; ++l, to += width) {
-                const Index real = l < sizes_.count(block) ? count : 0;
-                const Stored<P>* from = matrix + (gate * sizes_.units + sizes_.first(block) + l) * columns_ + first;
-                if (real) std::copy(from, from + real, to);
-                std::fill(to + real, to + width, Real<P>{});
-            }
+void PackedMatrix<P>::fill(Index block, Real<P>* pack) const noexcept {
+    const Index depth = gates * lanes_;
+    for (Index group = 0; group < groups(); ++group) {
+        const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
+        const Index count = std::min(width, matrix_.columns - first);
+        Real<P>* to = pack + first * blocks_ * depth + block * depth * width;
+        for (Index k = 0; k < depth; ++k, to += width) {
+            const Stored<P>* from = matrix_.row(block, k, lanes_);
+            const Index real = from ? count : 0;
+            for (Index column = 0; column < real; ++column) to[column] = from[(first + column) * matrix_.column_stride];
+            std::fill(to + real, to + width, Real<P>{});
+        }
     }
 }
 
 template <typename P>
-void TransposedPack<P>::multiply(const Kernels<P>& kernels, const Real<P>* dz, Index dz_block, Index rows, const Real<P>* pack,
-                                 Real<P>* const* out) const noexcept {
-    for (Index group = 0; group * group_vectors < vectors_; ++group) {
-        const Index first = group * group_vectors * sizes_.lanes, width = group_size(group) * sizes_.lanes;
-        const Real<P>* weights = pack + first * sizes_.blocks * sizes_.gate_vectors();
-        for (Index block = 0; block < sizes_.blocks; block += resident_blocks)
-            kernels.product({rows, dz + block * dz_block, dz_block, std::min(resident_blocks, sizes_.blocks - block),
-                             weights + block * sizes_.gate_vectors() * width, group_size(group), out, first,
-                             std::min(width, columns_ - first), block > 0});
+void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Real<P>* in, Index in_row, Index in_block, Index rows,
+                               const Real<P>* pack, Real<P>* const* out, Index first_group, Index last_group) const noexcept {
+    const Index depth = gates * lanes_;
+    for (Index group = first_group; group < last_group; ++group) {
+        const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
+        const Real<P>* weights = pack + first * blocks_ * depth;
+        for (Index block = 0; block < blocks_; block += resident_blocks)
+            kernels.product({rows, in + block * in_block, in_row, in_block, std::min(resident_blocks, blocks_ - block),
+                             weights + block * depth * width, group_size(group), out, first,
+                             std::min(width, matrix_.columns - first), block > 0});
     }
 }
 
 #define LSTMKIT_PRECISION(P)                                                                              \
     template void pack_block(const LayerCase<P>&, const Blocks&, Index, Real<P>*, Real<P>*) noexcept;     \
     template void unpack_block(const Blocks&, Index, const Real<P>*, const Real<P>*, const Gradients<P>&) noexcept; \
-    template class TransposedPack<P>;
+    template void unpack_projection<P>(const Blocks&, Index, const Real<P>*, Real<P>*) noexcept;           \
+    template class PackedMatrix<P>;
 LSTMKIT_EVERY_PRECISION
 #undef LSTMKIT_PRECISION
 

@@ -43,7 +43,7 @@ struct Forward {
             for (Index r = 0; r < R; ++r) z[r][gate] = bias;
         }
         const Real* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
-        accumulate(z, t.h + first, t.units, recurrent);
+        accumulate(z, t.h + first, t.outputs, recurrent);
 #pragma GCC unroll 6
         for (Index r = 0; r < R; ++r) finish(t, first + r, z[r]);
     }
@@ -92,6 +92,7 @@ LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index blo
         load_up_to(row.cells + u, count), load_up_to(row.cells_before + u, count), dh, dc,
         row.grad_activations ? dgates : nullptr);
     store(row.dc + u, grad.c_before);
+    if (row.hidden) store_up_to(row.hidden + u, grad.h, count);
     Real* dz = row.dz + block * row.dz_block;
     store(dz, grad.zi);
     store(dz + lanes, grad.zf);
@@ -122,7 +123,7 @@ struct Product {
             const Real* row[R];
             for (Index block = 0; block < t.blocks; ++block) {
 #pragma GCC unroll 6
-                for (Index r = 0; r < R; ++r) row[r] = t.dz + block * t.dz_block + (first + r) * gates * lanes;
+                for (Index r = 0; r < R; ++r) row[r] = t.in + block * t.in_block + (first + r) * t.in_row;
                 weights = accumulate(sums, row, gates * lanes, weights);
             }
 #pragma GCC unroll 6
@@ -157,12 +158,12 @@ struct Outer {
         for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (Index gate = 0; gate < gates; ++gate) sums[r][gate] = load(sum + (r * gates + gate) * lanes);
-        const Real* dz = t.dz;
-        for (Index row = 0; row < t.rows; ++row, dz += gates * lanes) {
+        const Real* right = t.right;
+        for (Index row = 0; row < t.rows; ++row, right += t.right_row) {
             const Real* in = t.in[row] + first;
             Vector w[gates];
 #pragma GCC unroll 4
-            for (Index gate = 0; gate < gates; ++gate) w[gate] = load(dz + gate * lanes);
+            for (Index gate = 0; gate < gates; ++gate) w[gate] = load(right + gate * lanes);
 #pragma GCC unroll 6
             for (Index r = 0; r < R; ++r) {
                 const Vector value = broadcast(in + r);

@@ -1,5 +1,6 @@
-// One direction of one LSTM layer over a whole sequence: forward, and backward through time.
-// T steps, B rows, I inputs, H units; the four gates are in the order i f g o. P is a precision.
+// The directions of one LSTM layer over a whole sequence: forward, and backward through time.
+// T steps, B rows, I inputs, H units, R outputs: the units themselves, or their projection (Sak et al. 2014) to fewer.
+// The four gates are in the order i f g o. P is a precision.
 // Nothing here is owned: every pointer belongs to the caller and must live through the call. Outputs must not overlap
 // inputs or each other. Both functions are thread-safe and throw std::invalid_argument on a case that cannot be.
 #pragma once
@@ -32,8 +33,9 @@ struct State {
 
 /// The way that a layer takes through time.
 struct Course {
-    Index steps, batch, inputs, units;
-    const std::int64_t* lengths;  ///< [B] in 1..T, or null: all T. Steps beyond are never read
+    Index steps, batch, inputs, units, outputs;
+    bool projected;               ///< whether the outputs are a projection; they are the units where not
+    const std::int64_t* lengths;  ///< [B] in 0..T, or null: all T. Steps beyond are never read
     const std::uint8_t* resets;   ///< [T, B] contiguous, or null; 1 zeroes the state before that step
     bool backwards;               ///< read the sequence from its end
 };
@@ -42,10 +44,11 @@ struct Course {
 template <typename P>
 struct LayerCase : Course {
     Sequence<const Stored<P>> x;                        ///< [T, B, I]
-    State<const Stored<P>> h;                           ///< [B, H], before the first step
+    State<const Stored<P>> h;                           ///< [B, R], before the first step
     State<const Real<P>> c;                             ///< [B, H], likewise
-    const Stored<P> *weight_input, *weight_recurrent;   ///< [4H, I] and [4H, H], contiguous
+    const Stored<P> *weight_input, *weight_recurrent;   ///< [4H, I] and [4H, R], contiguous
     const Stored<P> *bias_input, *bias_recurrent;       ///< [4H] each, or null
+    const Stored<P>* weight_projection;                 ///< [R, H] if projected, else null
 };
 
 /// What every step left, as forward writes it and backward reads it. Zero beyond a row's length.
@@ -63,8 +66,8 @@ using TraceIn = Trace<const Real<P>, const Saved<P>>;
 
 template <typename P>
 struct ForwardResult {
-    Sequence<Stored<P>> y;  ///< [T, B, H], zero beyond a row's length
-    State<Stored<P>> h;     ///< [B, H], after each row's last step
+    Sequence<Stored<P>> y;  ///< [T, B, R], zero beyond a row's length
+    State<Stored<P>> h;     ///< [B, R], after each row's last step
     State<Real<P>> c;       ///< [B, H], likewise
     TraceOut<P> trace;
 };
@@ -77,22 +80,42 @@ struct Upstream {
     TraceIn<P> trace;
 };
 
-/// Gradients with respect to what the layer was given; null is not wanted. The weights' four come together or not at all.
+/// Gradients with respect to what the layer was given; null is not wanted. The weights' come together or not at all.
 template <typename P>
 struct Gradients {
     Sequence<Real<P>> x;                       ///< [T, B, I], zero beyond a row's length
-    State<Real<P>> h, c;                       ///< [B, H]
-    Real<P> *weight_input, *weight_recurrent;  ///< [4H, I], [4H, H]
+    State<Real<P>> h, c;                       ///< [B, R], [B, H]
+    Real<P> *weight_input, *weight_recurrent;  ///< [4H, I], [4H, R]
     Real<P>* bias;                             ///< [4H], of either bias
+    Real<P>* weight_projection;                ///< [R, H] if projected, else null
 };
 
-/// Results depend on `threads` and the instruction set, and on nothing else outside the arguments.
+/// One direction of a layer, forward.
 template <typename P>
-void run_forward(const LayerCase<P>& layer, const ForwardResult<P>& result, int threads, InstructionSet set);
+struct ForwardJob {
+    LayerCase<P> layer;
+    ForwardResult<P> result;
+};
 
-/// `y` and `trace` are what forward wrote.
+/// One direction of a layer, backward; `y` and `trace` are what forward wrote.
 template <typename P>
-void run_backward(const LayerCase<P>& layer, const Sequence<const Stored<P>>& y, const TraceIn<P>& trace,
-                  const Upstream<P>& upstream, const Gradients<P>& gradients, int threads, InstructionSet set);
+struct BackwardJob {
+    LayerCase<P> layer;
+    Sequence<const Stored<P>> y;
+    TraceIn<P> trace;
+    Upstream<P> upstream;
+    Gradients<P> gradients;
+};
+
+/// Most directions of a call.
+inline constexpr int most_directions = 2;
+
+/// Runs `count` directions of one layer, side by side where there are threads for it. They differ in nothing of their
+/// course but the direction. Results depend on `threads` and the instruction set, and on nothing else outside the arguments.
+template <typename P>
+void run_forward(const ForwardJob<P>* directions, int count, int threads, InstructionSet set);
+
+template <typename P>
+void run_backward(const BackwardJob<P>* directions, int count, int threads, InstructionSet set);
 
 }  // namespace lstmkit

@@ -19,9 +19,9 @@ struct ForwardTile {
     Index rows;
     const Stored<P>* const* x;  ///< [rows] -> [inputs]
     Index inputs;
-    const Stored<P>* const* h;  ///< [rows] -> [units], the output of the step before
-    Index units;
-    const Real<P>* weights;  ///< [inputs + units][G][L], packed
+    const Stored<P>* const* h;  ///< [rows] -> [outputs], the output of the step before
+    Index outputs;
+    const Real<P>* weights;  ///< [inputs + outputs][G][L], packed
     const Real<P>* bias;     ///< [G][L], packed
     Real<P>* c;              ///< row r of the block at c + r * c_row: [L], updated
     Index c_row;
@@ -46,16 +46,17 @@ struct CellRow {
     const Real<P>* dh;               ///< [units rounded up to L]
     Real<P>* dc;                     ///< [units rounded up to L], updated
     Real<P>* dz;                     ///< block j at dz + j * dz_block: [G][L], written
+    Real<P>* hidden;                 ///< [units], written with the units' outputs before a projection, or null
     Index units, gate_stride, grad_gate_stride, dz_block;
     Index grad_y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step
 };
 
-/// out[r][first..first + count] (+)= sum over blocks j and k < G*L of dz[j][r][k] * weights[j][k][...].
+/// out[r][first..first + count] (+)= sum over blocks j and k < G*L of in[j][r][k] * weights[j][k][...].
 template <typename P>
 struct ProductTile {
     Index rows;
-    const Real<P>* dz;  ///< block j at dz + j * dz_block: [rows][G][L]
-    Index dz_block, blocks;
+    const Real<P>* in;  ///< row r of block j at in + j * in_block + r * in_row: [G][L], as dz has it
+    Index in_row, in_block, blocks;
     const Real<P>* weights;  ///< [blocks][G*L][vectors*L], packed
     Index vectors;         ///< 1..4, the vectors that hold `count` columns
     Real<P>* const* out;
@@ -63,12 +64,13 @@ struct ProductTile {
     bool add;  ///< to what is there, instead of replacing it
 };
 
-/// sum[k][G][L] += sum over rows of in[r][k] * dz[r][G][L], for k < columns.
+/// sum[k][G][L] += sum over rows of in[r][k] * right[r][G][L], for k < columns.
 template <typename P>
 struct OuterTile {
     Index rows, columns;
     const Stored<P>* const* in;  ///< [rows] -> [columns]
-    const Real<P>* dz;           ///< [rows][G][L]
+    const Real<P>* right;        ///< row r at right + r * right_row: [G][L], as dz has it
+    Index right_row;
     Real<P>* sum;                ///< [columns][G][L]
 };
 
