@@ -114,7 +114,7 @@ AnyArray empty(std::size_t count, const std::string& precision) {
         using Memory = lstmkit::Array<lstmkit::Stored<decltype(chosen)>>;
         auto* memory = new Memory(static_cast<Index>(count));
         const nb::capsule owner(memory, [](void* held) noexcept { delete static_cast<Memory*>(held); });
-        return AnyArray(memory->data(), {count}, owner, nullptr, nb::dtype<lstmkit::Stored<decltype(chosen)>>());
+        return AnyArray(memory->data(), {count}, owner, {}, nb::dtype<lstmkit::Stored<decltype(chosen)>>());
     });
 }
 

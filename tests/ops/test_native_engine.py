@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not native_available(), reason="the native core 
 status = native_status()
 SETS = [name for name in status.compiled if name in status.found]
 VALUES, GRADIENTS = 1e-6, 1e-5
+DOUBLE = 1e-14
 
 
 @pytest.fixture(params=SETS)
@@ -85,7 +86,7 @@ def tame(case: Any, **changes: Any) -> Any:
 
 
 @st.composite
-def hostile_cases(draw: st.DrawFn) -> Any:
+def hostile_cases(draw: st.DrawFn, dtype: torch.dtype = torch.float32) -> Any:
     spec = CellSpec(
         input_size=draw(st.integers(1, 40)),
         hidden_size=draw(st.integers(1, 40)),
@@ -93,7 +94,7 @@ def hostile_cases(draw: st.DrawFn) -> Any:
         bidirectional=draw(st.booleans()),
     )
     steps, batch, seed = draw(st.integers(1, 9)), draw(st.integers(1, 40)), draw(st.integers(0, 99))
-    return hostile(spec, steps=steps, batch=batch, dtype=torch.float32, seed=seed)
+    return hostile(spec, steps=steps, batch=batch, dtype=dtype, seed=seed)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -110,6 +111,38 @@ def test_native__matches_float64__many_blocks_and_threads(
 ) -> None:
     spec = CellSpec(inputs, units, bidirectional=True)
     matches_float64(tame(hostile(spec, steps=steps, batch=batch, dtype=torch.float32)))
+
+
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=8, deadline=None)
+@given(hostile_cases(torch.float64))
+def test_native__matches_reference__float64(name: str, case: Any) -> None:
+    for _ in forced(name):
+        outputs, gradients = everything("native", tame(case), torch.float64)
+        expected, expected_gradients = everything("reference", tame(case), torch.float64)
+        assert all(value.dtype == torch.float64 for value in (*outputs, *gradients))
+        near(outputs, expected, DOUBLE)
+        near(gradients, expected_gradients, 10 * DOUBLE)
+
+
+@pytest.mark.parametrize(("steps", "batch", "units"), [(5, 215, 33), (40, 70, 40), (6, 9, 200)])
+def test_native__matches_reference__float64_many_blocks_and_threads(steps: int, batch: int, units: int) -> None:
+    case = tame(hostile(CellSpec(9, units, bidirectional=True), steps=steps, batch=batch))
+    (outputs, gradients), expected = (everything(engine, case, torch.float64) for engine in ("native", "reference"))
+    near(outputs, expected[0], DOUBLE)
+    near(gradients, expected[1], 10 * DOUBLE)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_native__matches_finite_differences(bias: bool, instruction_set: str) -> None:
+    case = hostile(CellSpec(2, 3, bias=bias, bidirectional=True), steps=4)
+    h, c = case.hx
+
+    def run(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        return run_native_layer(x, h, c, weights, case.lengths, case.resets, trace=True)
+
+    inputs = [value.detach().clone().requires_grad_() for value in (case.clean, h, c, *case.parameters.values())]
+    assert torch.autograd.gradcheck(run, inputs)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -293,3 +326,9 @@ def test_core__rejects_impossible_case(sizes: tuple[int, ...], message: str) -> 
     layer = (sizes, None, None, None, (0, 0, 0, 0), 0, 0, False)
     with pytest.raises(ValueError, match=message):
         core.lstm_forward(layer, None, None, None, (None, None, 0), 1)
+
+
+def test_core__rejects_unknown_precision() -> None:
+    core: Any = native_module()
+    with pytest.raises(ValueError, match="no precision is called 'int8'; there are: float32, float64"):
+        core.empty(3, "int8")
