@@ -11,6 +11,7 @@
 
 #include "lstmkit/layer.h"
 #include "lstmkit/memory.h"
+#include "unlocked.h"
 
 namespace nb = nanobind;
 using lstmkit::Index;
@@ -61,12 +62,16 @@ lstmkit::InstructionSet set_called(const std::string& name) {
     return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
 }
 
+double multiply_adds(const lstmkit::LayerCase& layer) {
+    return 4.0 * double(layer.steps) * double(layer.batch) * double(layer.units) * double(layer.inputs + layer.units);
+}
+
 void forward(const CaseAt& layer, const SequenceAt& y, const StateAt& h, const StateAt& c, const TraceAt& kept, int threads,
              const std::string& instruction_set) {
     const lstmkit::LayerCase given = layer_case(layer);
     const lstmkit::ForwardResult result{sequence<float>(y), state<float>(h), state<float>(c), trace<float>(kept)};
     const lstmkit::InstructionSet set = set_called(instruction_set);
-    const nb::gil_scoped_release released;
+    const Unlocked unlocked(multiply_adds(given));
     lstmkit::run_forward(given, result, threads, set);
 }
 
@@ -80,7 +85,7 @@ void backward(const CaseAt& layer, const SequenceAt& y, const TraceAt& kept, con
     const lstmkit::Gradients gradients{sequence<float>(dx), state<float>(dh), state<float>(dc), pointer<float>(weight_input),
                                        pointer<float>(weight_recurrent), pointer<float>(bias)};
     const lstmkit::InstructionSet set = set_called(instruction_set);
-    const nb::gil_scoped_release released;
+    const Unlocked unlocked(2 * multiply_adds(given));
     lstmkit::run_backward(given, sequence<const float>(y), trace<const float>(kept), upstream, gradients, threads, set);
 }
 

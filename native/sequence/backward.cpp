@@ -185,7 +185,7 @@ void run_backward(const LayerCase& layer, const Sequence<const float>& y, const 
     std::vector<WeightSums> sums;
     sums.reserve(shares.size());
     for (int share = 0; share < count; ++share) sums.emplace_back(sizes);
-    run_shares(count, [&](int share) noexcept {
+    run_shares(count, [&](int share) {
         const std::vector<Range> blocks = cut_blocks(shares[static_cast<std::size_t>(share)], block_rows, kernels.tile_rows);
         const Index most = blocks[0].last - blocks[0].first;
         Gathered gathered(sizes, std::max(most, layer.units < large_units ? few_rows : many_rows));

@@ -96,7 +96,7 @@ void run_forward(const LayerCase& layer, const ForwardResult& result, int thread
             pack_block(layer, sizes, block, &weights[block * sizes.weight_floats()], &bias[block * sizes.gate_vectors()]);
     });
     const Run run{layer, result, kernels, sizes, weights.data(), bias.data(), zeros.data()};
-    run_shares(count, [&](int share) noexcept {
+    run_shares(count, [&](int share) {
         for (Range rows : cut_blocks(shares[static_cast<std::size_t>(share)], block_rows, kernels.tile_rows)) {
             const Walk walk(layer, order, rows);
             const Pointers pointers(walk.rows());

@@ -2,15 +2,12 @@
 #include "lstmkit/layer.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <random>
 #include <vector>
 
 #include "check.h"
-#include "lstmkit/memory.h"
-#include "threads/team.h"
 
 namespace {
 
@@ -172,26 +169,6 @@ void bad_cases_are_rejected() {
     }
 }
 
-void every_share_runs_once() {
-    for (int shares : {1, 2, 7}) {
-        std::vector<std::atomic<int>> counts(static_cast<size_t>(shares));
-        lstmkit::run_shares(shares, [&](int share) noexcept { ++counts[size_t(share)]; });
-        check(std::all_of(counts.begin(), counts.end(), [](const auto& count) { return count == 1; }), "every share once");
-    }
-}
-
-void memory_is_used_again() {
-    float* first = nullptr;
-    {
-        const lstmkit::Array<float> array(100'000);
-        first = array.data();
-    }
-    const lstmkit::Array<float> again(100'000), other(100'000);
-    check(again.data() == first, "a block is used again");
-    check(other.data() != first, "a block in use is not given out");
-    lstmkit::release_memory();
-}
-
 }  // namespace
 
 int main() {
@@ -204,8 +181,6 @@ int main() {
                 layer_matches_double(Case(12, 230, 8, 20, masks, backwards), 3, set);
             }
     bad_cases_are_rejected();
-    every_share_runs_once();
-    memory_is_used_again();
     std::printf("%d failures\n", failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
