@@ -4,14 +4,19 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "lstmkit/layer.h"
 #include "lstmkit/memory.h"
+#include "unlocked.h"
 
 namespace nb = nanobind;
 using lstmkit::Index;
@@ -19,10 +24,16 @@ using lstmkit::Index;
 namespace {
 
 using Address = std::uintptr_t;
-using Sizes = std::tuple<Index, Index, Index, Index>;
+using Sizes = std::tuple<Index, Index, Index, Index, Index>;
 using SequenceAt = std::optional<std::tuple<Address, Index, Index>>;
 using StateAt = std::optional<std::tuple<Address, Index>>;
 using TraceAt = std::tuple<SequenceAt, SequenceAt, Index>;
+using WeightsAt = std::tuple<Address, Address, Address, Address, Address>;
+using CaseAt = std::tuple<Sizes, SequenceAt, StateAt, StateAt, WeightsAt, Address, Address, bool>;
+using ForwardAt = std::tuple<CaseAt, SequenceAt, StateAt, StateAt, TraceAt>;
+using UpstreamAt = std::tuple<SequenceAt, StateAt, StateAt, TraceAt>;
+using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address>>;
+using BackwardAt = std::tuple<CaseAt, SequenceAt, TraceAt, UpstreamAt, GradientsAt>;
 
 template <typename Number>
 Number* pointer(Address address) {
@@ -46,21 +57,47 @@ lstmkit::Trace<Cell, Gate> trace(const TraceAt& at) {
     return {sequence<Cell>(std::get<0>(at)), sequence<Gate>(std::get<1>(at)), std::get<2>(at)};
 }
 
-using CaseAt = std::tuple<Sizes, SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address>, Address, Address, bool>;
-
 template <typename P>
 lstmkit::LayerCase<P> layer_case(const CaseAt& at) {
     using Number = const lstmkit::Stored<P>;
     const auto& [sizes, x, h, c, weights, lengths, resets, backwards] = at;
-    const auto& [T, B, I, H] = sizes;
-    const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent] = weights;
-    return {{T, B, I, H, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards},
+    const auto& [T, B, I, H, R] = sizes;
+    const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent, projection] = weights;
+    return {{T, B, I, H, R, projection != 0, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards},
             sequence<Number>(x), state<Number>(h), state<const lstmkit::Real<P>>(c), pointer<Number>(weight_input),
-            pointer<Number>(weight_recurrent), pointer<Number>(bias_input), pointer<Number>(bias_recurrent)};
+            pointer<Number>(weight_recurrent), pointer<Number>(bias_input), pointer<Number>(bias_recurrent),
+            pointer<Number>(projection)};
+}
+
+template <typename P>
+lstmkit::ForwardJob<P> forward_job(const ForwardAt& at) {
+    const auto& [layer, y, h, c, kept] = at;
+    using Stored = lstmkit::Stored<P>;
+    using Real = lstmkit::Real<P>;
+    return {layer_case<P>(layer), {sequence<Stored>(y), state<Stored>(h), state<Real>(c), trace<Real, lstmkit::Saved<P>>(kept)}};
+}
+
+template <typename P>
+lstmkit::BackwardJob<P> backward_job(const BackwardAt& at) {
+    using Stored = const lstmkit::Stored<P>;
+    using Real = lstmkit::Real<P>;
+    using Gate = const lstmkit::Saved<P>;
+    const auto& [layer, y, kept, upstream, gradients] = at;
+    const auto& [grad_y, grad_h, grad_c, grad_trace] = upstream;
+    const auto& [dx, dh, dc, dweights] = gradients;
+    const auto& [weight_input, weight_recurrent, bias, projection] = dweights;
+    return {layer_case<P>(layer), sequence<Stored>(y), trace<const Real, Gate>(kept),
+            {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Gate>(grad_trace)},
+            {sequence<Real>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
+             pointer<Real>(bias), pointer<Real>(projection)}};
 }
 
 lstmkit::InstructionSet set_called(const std::string& name) {
     return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
+}
+
+double multiply_adds(const lstmkit::Course& layer) {
+    return 4.0 * double(layer.steps) * double(layer.batch) * double(layer.units) * double(layer.inputs + layer.outputs);
 }
 
 /// Calls function(P{}) with the precision of that name, which is torch's and NumPy's.
@@ -71,38 +108,33 @@ auto with_precision(const std::string& name, Function function) {
     throw std::invalid_argument("no precision is called '" + name + "'; there are: float32, float64");
 }
 
-void forward(const CaseAt& layer, const SequenceAt& y, const StateAt& h, const StateAt& c, const TraceAt& kept, int threads,
-             const std::string& instruction_set, const std::string& precision) {
+/// The jobs of one call: one for each direction of a layer.
+template <typename Job, typename At, typename Convert>
+std::array<Job, lstmkit::most_directions> jobs_of(const std::vector<At>& directions, Convert convert) {
+    if (directions.empty() || directions.size() > lstmkit::most_directions)
+        throw std::invalid_argument("expected 1 or 2 directions, got " + std::to_string(directions.size()));
+    std::array<Job, lstmkit::most_directions> jobs{};
+    std::transform(directions.begin(), directions.end(), jobs.begin(), convert);
+    return jobs;
+}
+
+void forward(const std::vector<ForwardAt>& directions, int threads, const std::string& instruction_set, const std::string& precision) {
     const lstmkit::InstructionSet set = set_called(instruction_set);
     with_precision(precision, [&](auto chosen) {
         using P = decltype(chosen);
-        using Number = lstmkit::Stored<P>;
-        using Real = lstmkit::Real<P>;
-        const lstmkit::ForwardResult<P> result{sequence<Number>(y), state<Number>(h), state<Real>(c),
-                                               trace<Real, lstmkit::Saved<P>>(kept)};
-        const nb::gil_scoped_release released;
-        lstmkit::run_forward(layer_case<P>(layer), result, threads, set);
+        const auto jobs = jobs_of<lstmkit::ForwardJob<P>>(directions, forward_job<P>);
+        const Unlocked unlocked(multiply_adds(jobs[0].layer));
+        lstmkit::run_forward(jobs.data(), static_cast<int>(directions.size()), threads, set);
     });
 }
 
-void backward(const CaseAt& layer, const SequenceAt& y, const TraceAt& kept, const SequenceAt& grad_y, const StateAt& grad_h,
-              const StateAt& grad_c, const TraceAt& grad_trace, const SequenceAt& dx, const StateAt& dh, const StateAt& dc,
-              const std::tuple<Address, Address, Address>& dweights, int threads, const std::string& instruction_set,
-              const std::string& precision) {
+void backward(const std::vector<BackwardAt>& directions, int threads, const std::string& instruction_set, const std::string& precision) {
     const lstmkit::InstructionSet set = set_called(instruction_set);
     with_precision(precision, [&](auto chosen) {
         using P = decltype(chosen);
-        using Number = const lstmkit::Stored<P>;
-        using Real = lstmkit::Real<P>;
-        using Gate = const lstmkit::Saved<P>;
-        const lstmkit::Upstream<P> upstream{sequence<Number>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c),
-                                            trace<const Real, Gate>(grad_trace)};
-        const auto& [weight_input, weight_recurrent, bias] = dweights;
-        const lstmkit::Gradients<P> gradients{sequence<Real>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input),
-                                              pointer<Real>(weight_recurrent), pointer<Real>(bias)};
-        const nb::gil_scoped_release released;
-        lstmkit::run_backward(layer_case<P>(layer), sequence<Number>(y), trace<const Real, Gate>(kept), upstream, gradients,
-                              threads, set);
+        const auto jobs = jobs_of<lstmkit::BackwardJob<P>>(directions, backward_job<P>);
+        const Unlocked unlocked(2 * multiply_adds(jobs[0].layer));
+        lstmkit::run_backward(jobs.data(), static_cast<int>(directions.size()), threads, set);
     });
 }
 
@@ -121,13 +153,10 @@ AnyArray empty(std::size_t count, const std::string& precision) {
 }  // namespace
 
 void bind_layer(nb::module_& module) {
-    module.def("lstm_forward", &forward, nb::arg("layer"), nb::arg("y").none(), nb::arg("h").none(), nb::arg("c").none(),
-               nb::arg("trace"), nb::arg("threads"), nb::arg("instruction_set") = "",
+    module.def("lstm_forward", &forward, nb::arg("directions"), nb::arg("threads"), nb::arg("instruction_set") = "",
                nb::arg("precision") = "float32");
-    module.def("lstm_backward", &backward, nb::arg("layer"), nb::arg("y").none(), nb::arg("trace"), nb::arg("grad_y").none(),
-               nb::arg("grad_h").none(), nb::arg("grad_c").none(), nb::arg("grad_trace"), nb::arg("dx").none(),
-               nb::arg("dh").none(), nb::arg("dc").none(), nb::arg("dweights"), nb::arg("threads"),
-               nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
+    module.def("lstm_backward", &backward, nb::arg("directions"), nb::arg("threads"), nb::arg("instruction_set") = "",
+               nb::arg("precision") = "float32");
     module.def("empty", &empty, nb::arg("count"), nb::arg("precision") = "float32");
     module.def("release_memory", &lstmkit::release_memory);
 }

@@ -281,7 +281,10 @@ template <typename P>
 void run_backward(const BackwardJob<P>* directions, int count, int threads, InstructionSet set) {
     check_jobs(directions, count);
     const Course& layer = directions[0].layer;
-    if (layer.batch == 0) return std::for_each_n(directions, count, zero_weights<P>);
+    if (layer.batch == 0) {
+        std::for_each_n(directions, count, zero_weights<P>);
+        return;
+    }
     const Kernels<P>& kernels = kernels_of<P>(set);
     const Plan plan = plan_layer(layer, count, threads, {kernels.lanes, kernels.tile_rows, sizeof(Real<P>)});
     const Array<Index> order(layer.batch);

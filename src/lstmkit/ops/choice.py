@@ -100,8 +100,6 @@ def _native_obstacle(request: EngineRequest) -> str | None:
         return f"the native core runs on CPUs, not on {request.device}"
     if request.dtype not in ("float32", "float64"):
         return f"the native core computes in float32 and float64, not {request.dtype}"
-    if request.projection:
-        return "the native core has no projections yet"
     if request.transforms:
         return "the native core has no rules for torch.func transforms"
     if not request.native_available:
