@@ -37,10 +37,18 @@ LSTMKIT_INLINE Vector load(const Real* from) noexcept {
 LSTMKIT_INLINE void store(Real* to, Vector value) noexcept { __builtin_memcpy(to, &value, sizeof value); }
 
 #if defined(__AVX512F__)
-LSTMKIT_INLINE __m512 load_masked(const float* from, unsigned mask) noexcept { return _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from); }
-LSTMKIT_INLINE __m512d load_masked(const double* from, unsigned mask) noexcept { return _mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), from); }
-LSTMKIT_INLINE void store_masked(float* to, __m512 value, unsigned mask) noexcept { _mm512_mask_storeu_ps(to, static_cast<__mmask16>(mask), value); }
-LSTMKIT_INLINE void store_masked(double* to, __m512d value, unsigned mask) noexcept { _mm512_mask_storeu_pd(to, static_cast<__mmask8>(mask), value); }
+LSTMKIT_INLINE __m512 load_masked(const float* from, unsigned mask) noexcept {
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from);
+}
+LSTMKIT_INLINE __m512d load_masked(const double* from, unsigned mask) noexcept {
+    return _mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), from);
+}
+LSTMKIT_INLINE void store_masked(float* to, __m512 value, unsigned mask) noexcept {
+    _mm512_mask_storeu_ps(to, static_cast<__mmask16>(mask), value);
+}
+LSTMKIT_INLINE void store_masked(double* to, __m512d value, unsigned mask) noexcept {
+    _mm512_mask_storeu_pd(to, static_cast<__mmask8>(mask), value);
+}
 #endif
 
 /// The first `count` < lanes numbers, zeros behind them; reads nothing beyond.

@@ -285,7 +285,8 @@ def test_native__preserves_mode_of_the_caller__denormals() -> None:
 def _run_plainly(case: Any) -> list[bytes]:
     """Forward and backward by the core alone: torch's own threads would hang in a forked child."""
     weights = list(case.parameters.values())
-    arguments = (case.x, *case.hx, weights, case.lengths, case.resets)
+    h, c = case.hx
+    arguments = (case.x, h, c, weights, case.lengths, case.resets)
     outputs = native.run_native(*arguments, trace=True)
     upstream = [outputs[0], *outputs[1:3], None, None]
     gradients = native.differentiate_native(upstream, *arguments, [outputs[0], *outputs[3:]])

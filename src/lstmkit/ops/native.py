@@ -229,7 +229,11 @@ def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any,
     at_cells = None if cells is None else _sequence(cells, first)
     if gates is None:
         return at_cells, None, 0
-    return at_cells, (gates.data_ptr() + first * gates.element_size(), gates.stride(1), gates.stride(2)), gates.stride(0)
+    return (
+        at_cells,
+        (gates.data_ptr() + first * gates.element_size(), gates.stride(1), gates.stride(2)),
+        gates.stride(0),
+    )
 
 
 def _empty(*shape: int, dtype: torch.dtype) -> Tensor:
