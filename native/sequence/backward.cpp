@@ -74,8 +74,9 @@ public:
          Barrier* barrier) noexcept
         : run_(run), gathered_(gathered), from_(from), sums_(sums), barrier_(barrier),
           groups_(share_of(run.recurrent.groups(), member)), input_groups_(share_of(run.input.groups(), member)) {
-        const Index size = run.recurrent.group_vectors();
-        blocks_ = {groups_.first * size, std::min(run.sizes.blocks, groups_.last * size)};
+        // A member's columns of the recurrent product are those of its units; with a projection it has them all.
+        const Index size = run.recurrent.group_vectors(), last = run.layer.projected ? run.sizes.blocks : groups_.last * size;
+        blocks_ = {groups_.first * size, std::min(run.sizes.blocks, last)};
     }
 
     void run(const Walk& walk, const Flow<P>& flow) noexcept {

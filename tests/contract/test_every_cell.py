@@ -40,14 +40,13 @@ NEEDS_CORE = pytest.mark.skipif(not native_available(), reason="the native core 
 
 
 def each(specs: dict[str, CellSpec], *engines: str) -> pytest.MarkDecorator:
-    """Every specification with every engine that has it: the core has no projections yet."""
+    """Every specification with every engine."""
     return pytest.mark.parametrize(
         ("spec", "engine"),
         [
             pytest.param(spec, engine, id=f"{name}-{engine}", marks=[NEEDS_CORE] if "native" in engine else [])
             for name, spec in specs.items()
             for engine in engines
-            if not ("native" in engine and spec.proj_size)
         ],
     )
 

@@ -53,7 +53,6 @@ def test_choice__equals_native__whatever_it_can_do(wanted: tuple[bool, ...]) -> 
         ({"device": "cuda"}, "on CPUs, not on cuda"),
         ({"dtype": "float16"}, "float32 and float64, not float16"),
         ({"dtype": "bfloat16"}, "float32 and float64, not bfloat16"),
-        ({"projection": True}, "no projections"),
         ({"transforms": True}, "torch.func"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

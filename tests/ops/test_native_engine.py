@@ -50,7 +50,14 @@ def two_threads() -> Iterator[None]:
 def everything(engine: str, case: Any, dtype: torch.dtype, *, masks: bool = True) -> tuple[list[Tensor], list[Tensor]]:
     """All five outputs, and all gradients of a sum in which every number has a weight of its own."""
     spec = case.spec
-    layer = nn.LSTM(spec.input_size, spec.hidden_size, bias=spec.bias, bidirectional=spec.bidirectional, engine=engine)
+    layer = nn.LSTM(
+        spec.input_size,
+        spec.hidden_size,
+        bias=spec.bias,
+        bidirectional=spec.bidirectional,
+        proj_size=spec.proj_size,
+        engine=engine,
+    )
     layer.load_state_dict(case.parameters)
     layer = layer.to(dtype)
     x, h, c = (value.to(dtype).detach().requires_grad_() for value in (case.x, *case.hx))
@@ -87,11 +94,13 @@ def tame(case: Any, **changes: Any) -> Any:
 
 @st.composite
 def hostile_cases(draw: st.DrawFn, dtype: torch.dtype = torch.float32) -> Any:
+    units = draw(st.integers(1, 40))
     spec = CellSpec(
         input_size=draw(st.integers(1, 40)),
-        hidden_size=draw(st.integers(1, 40)),
+        hidden_size=units,
         bias=draw(st.booleans()),
         bidirectional=draw(st.booleans()),
+        proj_size=draw(st.integers(0, units - 1)),
     )
     steps, batch, seed = draw(st.integers(1, 9)), draw(st.integers(1, 40)), draw(st.integers(0, 99))
     return hostile(spec, steps=steps, batch=batch, dtype=dtype, seed=seed)
@@ -110,6 +119,18 @@ def test_native__matches_float64__many_blocks_and_threads(
     steps: int, batch: int, inputs: int, units: int, instruction_set: str
 ) -> None:
     spec = CellSpec(inputs, units, bidirectional=True)
+    matches_float64(tame(hostile(spec, steps=steps, batch=batch, dtype=torch.float32)))
+
+
+@pytest.mark.parametrize("projection", [0, 70, 131])
+@pytest.mark.parametrize(("steps", "batch", "units"), [(20, 1, 140), (12, 3, 131), (7, 50, 150)])
+def test_native__matches_float64__units_or_rows_divided(
+    steps: int, batch: int, units: int, projection: int, instruction_set: str
+) -> None:
+    """Few rows and many units, where the threads divide the units and meet at every step; and where a plan may not."""
+    if projection >= units:
+        projection = units - 1
+    spec = CellSpec(21, units, bidirectional=batch == 3, proj_size=projection)
     matches_float64(tame(hostile(spec, steps=steps, batch=batch, dtype=torch.float32)))
 
 
@@ -320,13 +341,27 @@ def test_native__matches_itself__several_python_threads() -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [((0, 1, 1, 1), "at least one step"), ((1, -1, 1, 1), "no negative size"), ((1, 1, 1, 1), "null")],
+    [
+        ((0, 1, 1, 1, 1), "at least one step"),
+        ((1, -1, 1, 1, 1), "no negative size"),
+        ((1, 1, 1, 1, 1), "null"),
+        ((1, 1, 1, 2, 1), "null"),
+    ],
 )
 def test_core__rejects_impossible_case(sizes: tuple[int, ...], message: str) -> None:
     core: Any = native_module()
-    layer = (sizes, None, None, None, (0, 0, 0, 0), 0, 0, False)
+    layer = (sizes, None, None, None, (0, 0, 0, 0, 0), 0, 0, False)
+    direction = (layer, None, None, None, (None, None, 0))
     with pytest.raises(ValueError, match=message):
-        core.lstm_forward(layer, None, None, None, (None, None, 0), 1)
+        core.lstm_forward([direction], 1)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_core__rejects_number_of_directions(count: int) -> None:
+    core: Any = native_module()
+    layer = ((1, 1, 1, 1, 1), None, None, None, (0, 0, 0, 0, 0), 0, 0, False)
+    with pytest.raises(ValueError, match="expected 1 or 2 directions"):
+        core.lstm_forward([(layer, None, None, None, (None, None, 0))] * count, 1)
 
 
 def test_core__rejects_unknown_precision() -> None:
