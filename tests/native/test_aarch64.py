@@ -1,4 +1,4 @@
-"""The core built for AArch64 passes its C++ tests, with NEON, under an emulator. `make emulator` installs what it needs."""
+"""The core built for AArch64 passes its C++ tests, with NEON, under an emulator; `make emulator` installs it."""
 
 import shutil
 import subprocess
