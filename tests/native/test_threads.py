@@ -4,7 +4,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,35 +19,6 @@ def run_python(code: str) -> str:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 0, f"exit code {result.returncode}\n{result.stdout}{result.stderr}"
     return result.stdout
-
-
-@pytest.fixture
-def busy_python_thread() -> Iterator[None]:
-    """A thread that holds Python's lock until it is made to give it away, every 50 ms."""
-    before, stop = sys.getswitchinterval(), threading.Event()
-
-    def spin() -> None:
-        while not stop.is_set():
-            pass
-
-    thread = threading.Thread(target=spin)
-    sys.setswitchinterval(0.05)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-    sys.setswitchinterval(before)
-
-
-def test_small_call__never_waits_for_pythons_lock(busy_python_thread: None) -> None:
-    """A call that gave the lock away would wait 50 ms to have it back."""
-    layer, x = nn.LSTM(8, 8, engine="native"), torch.randn(5, 2, 8)
-    with torch.no_grad():
-        layer(x)
-        start = time.perf_counter()
-        for _ in range(20):
-            layer(x)
-    assert time.perf_counter() - start < 0.5
 
 
 def test_large_call__never_stops_other_python_threads() -> None:
