@@ -10,6 +10,7 @@
 
 #include "layer.h"
 #include "lstmkit/dispatch.h"
+#include "lstmkit/peak.h"
 
 namespace nb = nanobind;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -51,6 +52,12 @@ float dot(Floats a, Floats b, const std::string& instruction_set) {
     return lstmkit::kernels_of(set_called(instruction_set)).dot(a.data(), b.data(), a.size());
 }
 
+double peak(const std::string& number, double seconds, const std::string& instruction_set) {
+    const lstmkit::InstructionSet set = set_called(instruction_set);
+    nb::gil_scoped_release others_may_run;
+    return lstmkit::measure_peak(set, number, seconds);
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -64,5 +71,6 @@ NB_MODULE(_native, module) {
     module.def("tanh", [](Floats in, FloatsOut out, const std::string& set) { apply(&lstmkit::Kernels::tanh, in, out, set); },
                nb::arg("x").noconvert(), nb::arg("out").noconvert(), nb::arg("instruction_set") = "");
     bind_layer(module);
+    module.def("peak", &peak, nb::arg("number") = "float32", nb::arg("seconds") = 0.2, nb::arg("instruction_set") = "");
     module.def("dot", &dot, nb::arg("a").noconvert(), nb::arg("b").noconvert(), nb::arg("instruction_set") = "");
 }

@@ -25,3 +25,6 @@ def sigmoid(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: s
 
 def tanh(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: str = "") -> None:
     """The cells' tanh of x (N,) into out (N,)."""
+
+def peak(number: str = "float32", seconds: float = 0.2, instruction_set: str = "") -> float:
+    """Operations per second of this thread at most: float32, float64 or bfloat16 multiply-adds between registers."""
