@@ -4,6 +4,7 @@ Writes benchmarks/results/<machine>.json as it goes, and the tables of the READM
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ def main() -> None:
     if not cases:
         raise SystemExit(f"no case is called {given.case!r}; there are: {'; '.join(case.name for case in CASES)}")
     settings = Settings(given.rounds or (2 if given.quick else 5), 0.05 if given.quick else 0.15, not given.no_peers)
+    if given.threads:
+        # Every library asks how many processors it may use, and children inherit the answer.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
     machine = describe_machine()
     peak = ", ".join(f"{value / 1e9:.0f} GF/s {number}" for number, value in machine["peak"].items())
     print(f"{machine['processor']}, {machine['threads']} threads, {machine['instruction_set']}; measured peak {peak}")
@@ -37,9 +41,9 @@ def main() -> None:
             print(lines_of(rows[-1]), flush=True)
             write_json(path, results)
     except KeyboardInterrupt:
-        print(f"stopped; {len(rows)} cases are in {path.name}")
+        print(f"stopped; {len(rows)} cases are in {path.name}" if rows else "stopped; nothing was measured")
         raise SystemExit(130) from None
-    if len(cases) == len(CASES) and not given.quick and not given.no_peers:
+    if len(cases) == len(CASES) and not given.quick and not given.no_peers and not given.threads:
         for page in PAGES:
             write_between_markers(page, table_of(results))
 
@@ -50,6 +54,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="turns of each; 5 by default")
     parser.add_argument("--quick", action="store_true", help="2 short rounds; for trying out, not for the tables")
     parser.add_argument("--no-peers", action="store_true", help="only ours")
+    parser.add_argument("--threads", type=int, help="only this many processors, for everyone; Linux")
     parser.add_argument("--json", type=Path, help="where the results go")
     return parser.parse_args()
 
