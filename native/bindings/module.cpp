@@ -10,6 +10,7 @@
 
 #include "layer.h"
 #include "lstmkit/dispatch.h"
+#include "lstmkit/peak.h"
 
 namespace nb = nanobind;
 template <typename P>
@@ -68,6 +69,12 @@ void bind_kernels(nb::module_& module) {
     bind_function<P>(module, "tanh", &lstmkit::Kernels<P>::tanh);
 }
 
+double peak(const std::string& number, double seconds, const std::string& instruction_set) {
+    const lstmkit::InstructionSet set = set_called(instruction_set);
+    nb::gil_scoped_release others_may_run;
+    return lstmkit::measure_peak(set, number, seconds);
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -79,4 +86,5 @@ NB_MODULE(_native, module) {
     bind_kernels<lstmkit::Float32>(module);
     bind_kernels<lstmkit::Float64>(module);
     bind_layer(module);
+    module.def("peak", &peak, nb::arg("number") = "float32", nb::arg("seconds") = 0.2, nb::arg("instruction_set") = "");
 }

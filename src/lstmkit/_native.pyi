@@ -29,3 +29,6 @@ def sigmoid(x: NDArray[_Real], out: NDArray[_Real], instruction_set: str = "") -
 
 def tanh(x: NDArray[_Real], out: NDArray[_Real], instruction_set: str = "") -> None:
     """The cells' tanh of x (N,) into out (N,)."""
+
+def peak(number: str = "float32", seconds: float = 0.2, instruction_set: str = "") -> float:
+    """Operations per second of this thread at most: float32, float64 or bfloat16 multiply-adds between registers."""
