@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: demo test lint docs bench bench-forecasting sanitize emulator clean install
+.PHONY: demo test lint docs bench bench-forecasting sanitize ulp emulator clean install
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -36,6 +36,12 @@ sanitize: $(INSTALLED)
 	  $(BIN)/cmake -S native -B build/$$kind -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON -DLSTMKIT_SANITIZE=$$kind && \
 	  $(BIN)/cmake --build build/$$kind && $(BIN)/ctest --test-dir build/$$kind --output-on-failure || exit 1; \
 	done
+
+# Sigmoid and tanh of every float on every instruction set of this machine: some minutes.
+ulp: $(INSTALLED)
+	$(BIN)/cmake -S native -B build/ulp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON
+	$(BIN)/cmake --build build/ulp --target lstmkit_activations_test
+	build/ulp/lstmkit_activations_test 1
 
 # What tests/native/test_aarch64.py needs, on Debian and Ubuntu. Says why where it cannot install it; those tests are skipped then.
 emulator:

@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "gemm/pack.h"
+#include "sequence/check.h"
 #include "sequence/gathered.h"
 #include "sequence/plan.h"
 #include "sequence/walk.h"

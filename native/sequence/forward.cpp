@@ -2,6 +2,7 @@
 
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
+#include "sequence/check.h"
 #include "sequence/plan.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
