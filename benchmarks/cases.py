@@ -8,14 +8,16 @@ Sizes = tuple[int, int, int, int]
 
 TORCH, TUNED, CELLS = "torch", "torch, tuned malloc", "torch, LSTMCell loop"
 KERAS, ONNX, OPENVINO = "Keras on JAX", "ONNX Runtime", "OpenVINO"
-OURS, OURS_FLOAT32 = "lstmkit", "lstmkit in float32"
-# A goal against the fastest of a case's peers, whichever that is.
+OURS, OURS_FLOAT32, OURS_NATIVE = "lstmkit", "lstmkit in float32", "lstmkit, native engine"
+# A goal against the fastest of a case's peers but default torch, whichever that is.
 BEST = "best peer"
+# Goals in the row's own unit.
+AT_MOST, AT_LEAST = "at most", "at least"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """The peer must take at least ``factor`` times our time."""
+    """We must be at least ``factor`` times as good as the peer, or keep to ``factor`` itself."""
 
     against: str
     factor: float
@@ -34,6 +36,7 @@ class Case:
         dtype: ``float32`` or ``bfloat16``.
         uneven: Whether rows have lengths of 10 to 100 % of T.
         trace: Whether the cell states and gates of every step come back too.
+        engine: The engine that ours must use; None lets it choose.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Case:
     bidirectional: bool = False
     projection: int = 0
     trace: bool = False
+    engine: str | None = None
 
     @property
     def output_size(self) -> int:
@@ -93,3 +97,19 @@ CASES = (
     Case("bidirectional train", "train", _MIDDLE, TRAINERS, (Goal(TORCH, 1.2), Goal(BEST, 1.2)), bidirectional=True),
     Case("cells and gates train", "train", _MIDDLE, (CELLS,), (Goal(CELLS, 3.0),), trace=True),
 )
+
+# The most that a first training step adds to what is resident.
+MEMORY_CASES = (Case("memory, train 96, 1024, 64, 64", "train", _LARGE, (TORCH,), (Goal(TORCH, 2.22),)),)
+
+# By the names that benchmarks.stream gives its rows. Times in us; the factor is theirs over ours.
+STREAM_GOALS = {
+    "one step H=64 float32": (Goal(TORCH, 50), Goal(ONNX, 8), Goal(AT_MOST, 1.1)),
+    "one step H=64 bfloat16": (Goal(AT_MOST, 0.7),),
+    "one step H=64 int8": (Goal(AT_MOST, 0.45),),
+    "one step H=256 float32": (Goal(TORCH, 40), Goal(ONNX, 2.3)),
+    "one step H=256 int8": (Goal(ONNX, 8),),
+    "sequence T=96 H=64 float32": (Goal(TORCH, 3), Goal(ONNX, 1.7)),
+    "sequence T=96 H=64 int8": (Goal(ONNX, 4),),
+    "pool of 10,000 H=64": (Goal(AT_LEAST, 3e6),),
+    "pool of 10,000 H=64, state per stream": (Goal(AT_MOST, 1),),
+}

@@ -13,7 +13,7 @@ from lstmkit import nn
 def prepare(case: Case, data: Data) -> Prepared:
     """The layer; its note is the engine."""
     _, _, I, H = case.sizes  # noqa: E741
-    layer = nn.LSTM(I, H, bidirectional=case.bidirectional, proj_size=case.projection)
+    layer = nn.LSTM(I, H, bidirectional=case.bidirectional, proj_size=case.projection, engine=case.engine)
     load(layer, case, data)
 
     def forward(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
