@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: demo test lint docs bench bench-forecasting clean install
+.PHONY: demo test lint docs bench bench-forecasting sanitize emulator clean install
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,17 @@ bench: $(PEERS)
 
 bench-forecasting: $(INSTALLED)
 	$(BIN)/python -m benchmarks.forecasting
+
+# The C++ tests under the sanitizers; make test runs them too, with warnings as errors.
+sanitize: $(INSTALLED)
+	for kind in address,undefined thread; do \
+	  $(BIN)/cmake -S native -B build/$$kind -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON -DLSTMKIT_SANITIZE=$$kind && \
+	  $(BIN)/cmake --build build/$$kind && $(BIN)/ctest --test-dir build/$$kind --output-on-failure || exit 1; \
+	done
+
+# What tests/native/test_aarch64.py needs, on Debian and Ubuntu. Says why where it cannot install it; those tests are skipped then.
+emulator:
+	@scripts/install_emulator
 
 install: $(INSTALLED)
 

@@ -17,8 +17,8 @@ static constexpr int chains = 12;
 
 template <typename Real>
 static double multiply_adds(long rounds) noexcept {
-    typedef Real Numbers __attribute__((vector_size(LSTMKIT_LANES * sizeof(float))));
-    constexpr int lanes = LSTMKIT_LANES * sizeof(float) / sizeof(Real);
+    typedef Real Numbers __attribute__((vector_size(LSTMKIT_VECTOR)));
+    constexpr int lanes = LSTMKIT_VECTOR / sizeof(Real);
     // Read anew for each chain, or the compiler would know that all are the same.
     volatile Real half = Real(0.5);
     const Numbers b = Numbers{} + half, c = Numbers{} + half;
@@ -50,7 +50,7 @@ static double bfloat16_dots(long rounds) noexcept {
     for (int k = 1; k < chains; ++k) sums[0] += sums[k];
     volatile float kept = sums[0][0];
     static_cast<void>(kept);
-    return 4.0 * LSTMKIT_LANES * chains * rounds;
+    return 4.0 * (LSTMKIT_VECTOR / sizeof(float)) * chains * rounds;
 }
 #else
 static constexpr PeakLoop bfloat16_dots = nullptr;
