@@ -69,7 +69,7 @@ def _measure_streams(settings: Settings) -> list[dict[str, Any]]:
         return []
     from benchmarks import stream
 
-    return stream.measure(settings)
+    return stream.measure(settings.rounds)
 
 
 def _machine_line(machine: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.cases import AT_LEAST, AT_MOST, TORCH
+from benchmarks.cases import TORCH
 from benchmarks.runner import Row, best_peer
 
 
@@ -10,13 +10,15 @@ def lines_of(row: Row) -> str:
     """One case for the screen: ours, then each peer."""
     goals = {goal["against"]: goal for goal in row["goals"]}
     peers = [_peer_line(name, peer, row["unit"], goals.pop(name, None)) for name, peer in row["peers"].items()]
-    rest = [f"  goal {_goal_text(goal)}: {_verdict(goal)}" for goal in goals.values()]
+    rest = [f"  goal {goal['text']}: {_verdict(goal)}" for goal in goals.values()]
     return "\n".join([f"{row['case']:42} {_ours_text(row)}", *peers, *rest])
 
 
 def _ours_text(row: Row) -> str:
     ours = row["ours"]
     text = [amount(ours, row["unit"])]
+    if "tail" in ours:
+        text.append(f"99th percentile {ours['tail']:.3g}")
     if "percent_of_peak" in ours:
         text.append(f"{ours['percent_of_peak']:.0f} % of peak")
     if "operations" in row:
@@ -56,23 +58,18 @@ def _ratio_text(peer: Row) -> str:
     return f"{peer['ratio']:.2f}x" + (f" ({low:.2f}-{high:.2f})" if low is not None else "")
 
 
-def _goal_text(goal: Row) -> str:
-    if goal["against"] in (AT_MOST, AT_LEAST):
-        return f"{goal['against']} {goal['goal']:,g} {goal['unit']}".rstrip()
-    return f"{goal['against']} {goal['goal']}x"
-
-
 def _verdict(goal: Row) -> str:
     return {True: "met", False: "MISSED", None: "not measured"}[goal["met"]]
 
 
 def short_table(results: dict[str, Any]) -> str:
-    """One line per case: ours, the ratio to default torch and to the best other peer, whether the goals are met."""
+    """One line per case that has goals: ours, how torch and the best other peer compare, whether the goals are met."""
     head = [
         "| case (T, B, I, H) | ours | against torch | against the best other | goals |",
         "| --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([_machine_text(results["machine"]), "", *head, *map(_short_row, results["rows"])])
+    rows = [_short_row(row) for row in results["rows"] if row["goals"]]
+    return "\n".join([_machine_text(results["machine"]), "", *head, *rows])
 
 
 def _short_row(row: Row) -> str:
@@ -84,8 +81,8 @@ def _short_row(row: Row) -> str:
 
 
 def _summary(goals: list[Row]) -> str:
-    short = [f"{_verdict(goal)}: {_goal_text(goal)}" for goal in goals if not goal["met"]]
-    return "; ".join(short) or ("met" if goals else "")
+    short = [f"{_verdict(goal)}: {goal['text']}" for goal in goals if not goal["met"]]
+    return "; ".join(short) or "met"
 
 
 def full_table(results: dict[str, Any]) -> str:
@@ -112,7 +109,7 @@ def _full_row(row: Row) -> str:
     of_peak = f"{ours['percent_of_peak']:.0f} %" if "percent_of_peak" in ours else ""
     faults = f"{ours['faults']:.0f}" if "faults" in ours else ""
     peers = "; ".join(_peer_cell(name, peer) for name, peer in row["peers"].items())
-    goals = "; ".join(f"{_goal_text(goal)} {_verdict(goal)}" for goal in row["goals"])
+    goals = "; ".join(f"{goal['text']} {_verdict(goal)}" for goal in row["goals"])
     return f"| {row['case']} | {amount(ours, row['unit'])} | {of_peak} | {faults} | {peers} | {goals} |"
 
 

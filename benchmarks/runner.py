@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.cases import AT_LEAST, AT_MOST, BEST, OURS, OURS_FLOAT32, TORCH, Case, Goal
+from benchmarks.cases import AT_LEAST, AT_MOST, BEST, OF_PEAK, OURS, OURS_FLOAT32, TAIL, TORCH, Case, Goal
 from benchmarks.data import Data, Values, expected_values, make_data, relative_error
 from benchmarks.subject import Turn
 from benchmarks.worker import PeerError, Worker
@@ -179,11 +179,20 @@ def judge(goals: tuple[Goal, ...], row: Row) -> list[Row]:
 
 
 def _judge_one(goal: Goal, row: Row) -> Row:
-    if goal.against in (AT_MOST, AT_LEAST):
-        found = row["ours"].get("value")
-        reached = None if found is None else (found <= goal.factor) == (goal.against == AT_MOST)
-        return {"against": goal.against, "goal": goal.factor, "unit": row["unit"], "found": found, "met": reached}
     against = (best_peer(row["peers"]) if goal.against == BEST else None) or goal.against
-    found = row["peers"].get(against, {}).get("ratio")
-    reached = None if found is None else found >= goal.factor
-    return {"against": against, "goal": goal.factor, "unit": "x", "found": found, "met": reached}
+    found = _found(against, row)
+    most = goal.against in (AT_MOST, TAIL)
+    met = None if found is None else (found <= goal.factor if most else found >= goal.factor)
+    text = replace(goal, against=against).text(row["unit"])
+    return {"against": against, "goal": goal.factor, "found": found, "met": met, "text": text}
+
+
+def _found(against: str, row: Row) -> float | None:
+    ours = row["ours"]
+    if against in (AT_MOST, AT_LEAST):
+        return ours.get("value")
+    if against == OF_PEAK:
+        return ours.get("percent_of_peak")
+    if against == TAIL:
+        return ours["tail"] / ours["value"] if "tail" in ours else None
+    return row["peers"].get(against, {}).get("ratio")
