@@ -26,7 +26,7 @@ STYLES = {
 def main() -> None:
     """Measure each axis and draw it; Ctrl-C draws what there is."""
     given = _parse()
-    settings = Settings(2 if given.quick else 3, 0.03 if given.quick else 0.06, not given.no_peers)
+    settings = Settings(2 if given.quick else 3, 0.03 if given.quick else 0.06, not given.no_peers, least_calls=1)
     machine = describe_machine()
     rows: dict[Axis, list[Row]] = {}
     results: dict[str, Any] = {"machine": machine, "settings": vars(settings), "rows": rows}

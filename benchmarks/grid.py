@@ -2,8 +2,8 @@
 
 Each cell is checked (ours and torch's numbers agree), then timed in turn; one below 0.95 is measured again before it is
 believed. Where another engine than native was chosen, native is timed too: that is what the rule in lstmkit.ops is
-judged by. Writes benchmarks/results/<machine>-grid.json after each cell, goes on from there when it is called again
-with the same code, and draws a heat map.
+judged by. Writes benchmarks/results/<machine>-grid.json after each cell and draws a heat map. Called again it goes on
+from there; after a change of the rule it measures the cells that now run on another engine, after any other all.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from benchmarks.runner import Row, Settings, compare_turns, take_turns, workers
 from benchmarks.subject import Fingerprint
 from benchmarks.worker import PeerError, Worker
 from lstmkit.core import native_module
+from lstmkit.ops import EngineRequest, choose_engine
 
 TASKS: tuple[Task, ...] = ("infer", "train")
 LENGTHS = (1, 8, 32, 128, 512)
@@ -88,7 +89,7 @@ def main() -> None:
     given = _parse()
     machine, code = describe_machine(), code_digest()
     path = given.output / f"{machine_slug(machine)}-grid.json"
-    cells = [] if given.fresh else _read_cells(path, code)
+    cells = [] if given.fresh else read_cells(path, code)
     if cells:
         print(f"going on after {len(cells)} cells; --fresh starts anew")
     done = {(cell["task"], *cell["sizes"]) for cell in cells}
@@ -111,6 +112,8 @@ def main() -> None:
 
 def _measure_all(cases: list[Case], minutes: float) -> Iterator[Row]:
     until = time.monotonic() + 60 * minutes
+    if not cases or not minutes:
+        return
     with workers((OURS, TORCH, OURS_NATIVE)) as every:
         for case in cases:
             if time.monotonic() > until:
@@ -153,27 +156,34 @@ def _line_of(cell: Row) -> str:
 
 
 def code_digest() -> str:
-    """What ran: the layer, its engines and the core."""
+    """What ran, except the rule that chooses."""
     package = Path(lstmkit.__file__).parent
     files = [file for room in ("nn", "ops", "core", "reference") for file in sorted((package / room).rglob("*.py"))]
+    files = [file for file in files if file.name not in ("choice.py", "cost.py")]
     core = native_module()
     files += [Path(core.__file__)] if core is not None and core.__file__ else []
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-def _read_cells(path: Path, code: str) -> list[Row]:
+def read_cells(path: Path, code: str) -> list[Row]:
+    """The cells that would come out the same today."""
     if not path.exists():
         return []
     found: dict[str, Any] = json.loads(path.read_text())
     if found["code"] != code:
         print(f"{path.name} was measured with other code: starting anew")
         return []
-    return found["cells"]
+    return [cell for cell in found["cells"] if cell["engine"] == _chosen_today(cell)]
+
+
+def _chosen_today(cell: Row) -> str:
+    T, B, I, H = cell["sizes"]  # noqa: E741
+    return choose_engine(EngineRequest(native_available=native_module() is not None, sizes=(T, B, I, H))).engine
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.grid", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=15, help="stop after these; call again to go on")
+    parser.add_argument("--minutes", type=float, default=15, help="stop after these; 0 only reports what is there")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the JSON goes, and an unfinished heat map")
     return parser.parse_args()

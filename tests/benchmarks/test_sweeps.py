@@ -1,5 +1,6 @@
 """Sweeps, grid and streams: what is made of measurements."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def test_chart__names_everyone_measured(tmp_path: Path) -> None:
     assert "nobody" not in text
 
 
-def test_grid__never_repeats_and_reaches_the_ends() -> None:
+def test_grid__never_repeats_a_cell() -> None:
     sizes = [(case.task, *case.sizes) for case in grid.grid_cases()]
     assert len(set(sizes)) == len(sizes)
     assert {T for _, T, *_ in sizes} == {1, 8, 32, 128, 512}
@@ -128,12 +129,14 @@ def test_fingerprint__equals_only_itself() -> None:
         grid.check_agreement(SMALL, found["ours"], found["uneven"])
 
 
-def test_grid__goes_on_only_with_the_same_code(tmp_path: Path) -> None:
+def test_grid__preserves_what_would_come_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "native_module", object)
     path = tmp_path / "grid.json"
-    assert grid._read_cells(path, "abc") == []
-    path.write_text('{"code": "abc", "cells": [{"ratio": 1.0}]}')
-    assert grid._read_cells(path, "abc") == [{"ratio": 1.0}]
-    assert grid._read_cells(path, "def") == []
+    assert grid.read_cells(path, "abc") == []
+    same, other = cell((8, 64, 16, 16), 1.0), cell((8, 64, 32, 32), 1.0, engine="torch")
+    path.write_text(json.dumps({"code": "abc", "cells": [same, other]}))
+    assert grid.read_cells(path, "abc") == [same]
+    assert grid.read_cells(path, "def") == []
 
 
 def test_streams__match_goals_and_name_what_is_missing() -> None:
