@@ -21,11 +21,11 @@ from benchmarks.cases import OURS, OURS_NATIVE, TORCH, Case, Task
 from benchmarks.heat_map import draw_heat_map
 from benchmarks.machine import describe_machine, machine_slug
 from benchmarks.pages import IMAGES, PERFORMANCE, RESULTS, write_between_markers, write_json
+from benchmarks.peers.lstmkit_layer import chosen_engine
 from benchmarks.runner import Row, Settings, compare_turns, take_turns, workers
 from benchmarks.subject import Fingerprint
 from benchmarks.worker import PeerError, Worker
 from lstmkit.core import native_module
-from lstmkit.ops import EngineRequest, choose_engine
 
 TASKS: tuple[Task, ...] = ("infer", "train")
 LENGTHS = (1, 8, 32, 128, 512)
@@ -42,11 +42,17 @@ def grid_cases() -> list[Case]:
     """All cells, in an order that covers the whole range thinly when it is cut short."""
     cases: list[Case] = []
     for task, T, B, H in itertools.product(TASKS, LENGTHS, BATCHES, HIDDEN_SIZES):
-        case = Case(f"{task} {T}, {B}, {H}, {H}", task, (T, B, H, H), (TORCH,), ())
+        case = grid_case(task, T, B, H, H)
         if case.operations(T * B) <= MOST_OPERATIONS:
             cases.append(case)
     random.Random(0).shuffle(cases)
     return cases
+
+
+def grid_case(task: Task, *sizes: int) -> Case:
+    """The case of one cell."""
+    T, B, I, H = sizes  # noqa: E741
+    return Case(f"{task} {T}, {B}, {I}, {H}", task, (T, B, I, H), (TORCH,), ())
 
 
 def measure_cell(every: dict[str, Worker], case: Case) -> Row:
@@ -173,12 +179,7 @@ def read_cells(path: Path, code: str) -> list[Row]:
     if found["code"] != code:
         print(f"{path.name} was measured with other code: starting anew")
         return []
-    return [cell for cell in found["cells"] if cell["engine"] == _chosen_today(cell)]
-
-
-def _chosen_today(cell: Row) -> str:
-    T, B, I, H = cell["sizes"]  # noqa: E741
-    return choose_engine(EngineRequest(native_available=native_module() is not None, sizes=(T, B, I, H))).engine
+    return [cell for cell in found["cells"] if cell["engine"] == chosen_engine(grid_case(cell["task"], *cell["sizes"]))]
 
 
 def _parse() -> argparse.Namespace:

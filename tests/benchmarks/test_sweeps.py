@@ -12,7 +12,7 @@ from benchmarks.cases import AT_MOST, OURS, OURS_NATIVE, STREAM_GOALS, TAIL, TOR
 from benchmarks.charts import draw
 from benchmarks.heat_map import draw_heat_map
 from benchmarks.memory import measure_memory
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, lstmkit_layer
 from benchmarks.runner import Settings
 from benchmarks.streaming import rows_of_streams
 from benchmarks.subject import Subject, Turn
@@ -130,7 +130,7 @@ def test_fingerprint__equals_only_itself() -> None:
 
 
 def test_grid__preserves_what_would_come_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "native_module", object)
+    monkeypatch.setattr(lstmkit_layer, "native_module", object)
     path = tmp_path / "grid.json"
     assert grid.read_cells(path, "abc") == []
     same, other = cell((8, 64, 16, 16), 1.0), cell((8, 64, 32, 32), 1.0, engine="torch")
