@@ -66,7 +66,8 @@ void run_block(const Run& run, const Walk& walk, const Pointers& rows, float* c)
     const ForwardResult& out = run.result;
     for (Index r = 0; r < walk.rows(); ++r) {
         const Index b = walk.row(r);
-        if (out.h) std::copy_n(out.y.at(walk.last_time(r), b), H, out.h.at(b));
+        const float* untouched = run.layer.h ? run.layer.h.at(b) : run.zeros;
+        if (out.h) std::copy_n(walk.length(r) ? out.y.at(walk.last_time(r), b) : untouched, H, out.h.at(b));
         if (out.c) std::copy_n(c + r * padded, H, out.c.at(b));
     }
     zero_padding(run.layer, walk, out.y, H);

@@ -24,8 +24,8 @@ void check_case(const LayerCase& layer) {
     expect(layer.weight_input && layer.weight_recurrent && (layer.x || layer.batch == 0), "the input or a weight is null");
     expect(!layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
     for (Index b = 0; layer.lengths && b < layer.batch; ++b)
-        expect(layer.lengths[b] >= 1 && layer.lengths[b] <= layer.steps,
-               "expected lengths in 1.." + std::to_string(layer.steps) + ", got " + std::to_string(layer.lengths[b]));
+        expect(layer.lengths[b] >= 0 && layer.lengths[b] <= layer.steps,
+               "expected lengths in 0.." + std::to_string(layer.steps) + ", got " + std::to_string(layer.lengths[b]));
 }
 
 std::vector<Index> order_rows(const LayerCase& layer) {

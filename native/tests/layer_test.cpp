@@ -38,7 +38,7 @@ struct Case {
         x = draw(T * B * I, 1), h = draw(B * H, 1), c = draw(B * H, 1);
         wi = draw(4 * H * I, scale), wh = draw(4 * H * H, scale), bi = draw(4 * H, 1), bh = draw(4 * H, 1);
         gy = draw(T * B * H, 1), gh = draw(B * H, 1), gc = draw(B * H, 1);
-        for (Index b = 0; b < B; ++b) lengths.push_back(masks ? 1 + Index(random() % unsigned(T)) : T);
+        for (Index b = 0; b < B; ++b) lengths.push_back(masks ? Index(random() % unsigned(T + 1)) : T);
         for (Index k = 0; k < T * B; ++k) resets.push_back(masks && random() % 3 == 0);
         for (Index b = 0; b < B; ++b)
             for (Index t = lengths[size_t(b)]; t < T; ++t) std::fill_n(&x[size_t((t * B + b) * I)], I, NAN);
@@ -166,7 +166,7 @@ void bad_cases_are_rejected() {
     check(run([](lstmkit::LayerCase& layer) { layer.x.data = nullptr; }), "no input");
     check(run([](lstmkit::LayerCase& layer) { layer.weight_recurrent = nullptr; }), "no weights");
     check(run([](lstmkit::LayerCase& layer) { layer.bias_input = nullptr; }), "half a bias");
-    for (std::int64_t length : {0, 4, -1}) {
+    for (std::int64_t length : {4, -1}) {
         k.lengths[1] = length;
         check(run([](lstmkit::LayerCase&) {}), "length " + std::to_string(length));
     }

@@ -37,7 +37,7 @@ struct LayerCase {
     State<const float> h, c;                        ///< [B, H], before the first step
     const float *weight_input, *weight_recurrent;   ///< [4H, I] and [4H, H], contiguous
     const float *bias_input, *bias_recurrent;       ///< [4H] each, or null
-    const std::int64_t* lengths;                    ///< [B] in 1..T, or null: all T. Steps beyond are never read
+    const std::int64_t* lengths;                    ///< [B] in 0..T, or null: all T. Steps beyond are never read
     const std::uint8_t* resets;                     ///< [T, B] contiguous, or null; 1 zeroes the state before that step
     bool backwards;                                 ///< read the sequence from its end
 };
