@@ -10,8 +10,18 @@ from torch.nn.utils.rnn import PackedSequence
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer
-from lstmkit.nn.options import check_initialisation, check_options
-from lstmkit.nn.run import Stack, State, pack_like, run_layers, run_torch, run_torch_packed, transforming, unpack
+from lstmkit.nn.options import check_checkpoint_steps, check_initialisation, check_options
+from lstmkit.nn.run import (
+    Stack,
+    State,
+    Wanted,
+    pack_like,
+    run_layers,
+    run_torch,
+    run_torch_packed,
+    transforming,
+    unpack,
+)
 from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
 from lstmkit.spec import CellSpec, OptionError, ShapeError
@@ -60,6 +70,9 @@ class LSTM(RecurrentLayer):
         t_max: The longest dependence in time steps, for ``init="chrono"``.
         learn_initial_state: Add the parameters ``h_0 (L*D, R)`` and ``c_0 (L*D, H)``, used where no
             ``hx`` is given. They start at zero.
+        checkpoint_steps: Keep only the states between chunks of so many steps, and run each chunk again in the
+            backward pass: the memory of training no longer grows with the cells and gates of every step. A few
+            hundred suit any length; ``T`` or more keeps nothing but inputs and outputs. Same numbers, more work.
         engine: Insist on ``"native"``, ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
 
     Shape:
@@ -97,10 +110,12 @@ class LSTM(RecurrentLayer):
         init: str = "torch",
         t_max: float | None = None,
         learn_initial_state: bool = False,
+        checkpoint_steps: int | None = None,
         engine: str | None = None,
     ) -> None:
         spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
         check_engine(engine)
+        check_checkpoint_steps(checkpoint_steps)
         check_options(spec, batch_first, dropout)
         check_initialisation(spec, init, forget_bias, t_max)
         super().__init__(spec, learn_initial_state, device, dtype)
@@ -109,6 +124,7 @@ class LSTM(RecurrentLayer):
         self.forget_bias = forget_bias
         self.init = init
         self.t_max = t_max
+        self.checkpoint_steps = checkpoint_steps
         self.engine = engine
         self.reset_parameters()
 
@@ -167,6 +183,11 @@ class LSTM(RecurrentLayer):
         if isinstance(input, PackedSequence):
             _refuse_extras(lengths=lengths is not None, **extras)
             return self._forward_packed(input, hx)
+        if self._checkpoint_steps() and (return_cells or return_gates):
+            raise OptionError(
+                "checkpoint_steps is there to keep no cells and gates, so a run with gradients cannot return them; "
+                "run under torch.no_grad(), or set checkpoint_steps = None"
+            )
         case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
         state = self._state(case.x, case.hx, case.x.shape[1])
         engine = self._choose(case.x, lengths=lengths is not None, **extras).engine
@@ -174,7 +195,8 @@ class LSTM(RecurrentLayer):
             output, h, c = run_torch(self._stack(), case, state)
             return layout.like_caller(output), _caller_state(h, c, layout)
         stack = self._stack()
-        output, h, c, results = run_layers(stack, case, state, engine=engine, cells=return_cells, gates=return_gates)
+        wanted = Wanted(engine, return_cells, return_gates, self._checkpoint_steps())
+        output, h, c, results = run_layers(stack, case, state, wanted)
         result = layout.like_caller(output), _caller_state(h, c, layout)
         return (*result, self._trace(results, layout)) if return_cells or return_gates else result
 
@@ -190,7 +212,12 @@ class LSTM(RecurrentLayer):
             output, h, c = run_torch_packed(self._stack(), packed, state)
             return output, (h, c)
         x, lengths = unpack(packed)
-        padded, h, c, _ = run_layers(self._stack(), Case(x, None, lengths, None), state, engine=engine)
+        padded, h, c, _ = run_layers(
+            self._stack(),
+            Case(x, None, lengths, None),
+            state,
+            Wanted(engine, checkpoint_steps=self._checkpoint_steps()),
+        )
         return pack_like(padded, lengths, packed), (h, c)
 
     def _state(self, x: Tensor, hx: State | None, batch: int) -> State:
@@ -202,6 +229,10 @@ class LSTM(RecurrentLayer):
             return h.contiguous(), c.contiguous()
         rows = self.num_layers * self.spec.num_directions
         return x.new_zeros(rows, batch, self.spec.state_size), x.new_zeros(rows, batch, self.hidden_size)
+
+    def _checkpoint_steps(self) -> int:
+        """Steps of a chunk, or 0 where no gradient is wanted."""
+        return self.checkpoint_steps or 0 if torch.is_grad_enabled() else 0
 
     def _stack(self) -> Stack:
         return Stack(self.spec, self._weights(), self.dropout, self.training)
@@ -226,6 +257,7 @@ class LSTM(RecurrentLayer):
             resets=resets,
             cells=return_cells,
             gates=return_gates,
+            checkpoints=self._checkpoint_steps() > 0,
             projection=self.proj_size > 0,
             transforms=transforming(),
             compiling=compiling,
@@ -247,6 +279,7 @@ class LSTM(RecurrentLayer):
             "init": "torch",
             "t_max": None,
             "learn_initial_state": False,
+            "checkpoint_steps": None,
             "engine": None,
         }
         given = {name: getattr(self, name) for name in defaults}

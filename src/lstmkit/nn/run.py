@@ -1,6 +1,5 @@
 """One time-major batch through a stack, by the engine that was chosen."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from lstmkit.nn.arrange import Case, autocast_dtype
 from lstmkit.ops import (
     AtenOptions,
+    Layer,
     lstm_layer,
     run_aten,
     run_aten_lengths,
@@ -58,16 +58,25 @@ def run_torch_packed(stack: Stack, packed: PackedSequence, state: State) -> tupl
     return run_aten_packed(packed, *state, weights, stack.aten_options())
 
 
+class Wanted(NamedTuple):
+    """How a run is done: the engine, what it gives back beside the output, and steps between checkpoints or 0."""
+
+    engine: str
+    cells: bool = False
+    gates: bool = False
+    checkpoint_steps: int = 0
+
+
 def run_layers(
-    stack: Stack, case: Case, state: State, *, engine: str, cells: bool = False, gates: bool = False
+    stack: Stack, case: Case, state: State, wanted: Wanted
 ) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
     """Layer after layer through the op, whose written-out gradient is the faster one; torch.func sees the equations."""
     dtype = autocast_dtype(case.x)
     if dtype is None:
-        return _run_layers(stack, case, state, engine, cells, gates)
+        return _run_layers(stack, case, state, wanted)
     stack, case, state = _cast(stack, case, state, dtype)
     with torch.autocast(case.x.device.type, enabled=False):
-        return _run_layers(stack, case, state, engine, cells, gates)
+        return _run_layers(stack, case, state, wanted)
 
 
 def _cast(stack: Stack, case: Case, state: State, dtype: torch.dtype) -> tuple[Stack, Case, State]:
@@ -78,7 +87,7 @@ def _cast(stack: Stack, case: Case, state: State, dtype: torch.dtype) -> tuple[S
 
 
 def _run_layers(
-    stack: Stack, case: Case, state: State, engine: str, cells: bool, gates: bool
+    stack: Stack, case: Case, state: State, wanted: Wanted
 ) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
     x, (h, c) = case.x, state
     lengths = None if case.lengths is None else case.lengths.to(x.device)
@@ -89,43 +98,29 @@ def _run_layers(
         if layer and stack.dropout:
             x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
         rows = slice(layer * D, (layer + 1) * D)
-        results.append(run(x, h[rows], c[rows], weights, lengths, case.resets, engine, cells, gates))
+        results.append(run(Layer(x, h[rows], c[rows], weights, lengths, case.resets), wanted))
         x = results[-1].output
+    if len(results) == 1:
+        return x, results[0].h, results[0].c, results
     return x, torch.cat([r.h for r in results]), torch.cat([r.c for r in results]), results
 
 
-def _run_op(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    engine: str,
-    cells: bool,
-    gates: bool,
-) -> LayerResult:
-    if engine == "native" and not torch.compiler.is_compiling():
-        results = run_native_layer(x, h, c, weights, lengths, resets, trace=cells or gates)
-        return LayerResult(*results[:3], results[3] if cells else None, results[4] if gates else None)
-    trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
-    output, h, c, all_cells, all_gates = lstm_layer(x, h, c, weights, lengths, resets, engine, trace)
+def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
+    engine, cells, gates, chunk_steps = wanted
+    if engine == "native" and not chunk_steps and not torch.compiler.is_compiling():
+        results = run_native_layer(*layer, trace=cells or gates)
+    else:
+        trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
+        results = lstm_layer(*layer, engine, trace, chunk_steps)
+    output, h, c, all_cells, all_gates = results
     return LayerResult(output, h, c, all_cells if cells else None, all_gates if gates else None)
 
 
-def _run_reference(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    engine: str,
-    cells: bool,
-    gates: bool,
-) -> LayerResult:
+def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
+    x, h, c, weights, lengths, resets = layer
     steps = mark_steps(torch, x, lengths, resets)
-    return run_layer(torch, split_weights(weights, h.shape[0]), x, h, c, steps, cells=cells, gates=gates)
+    weights = split_weights(weights, h.shape[0])
+    return run_layer(torch, weights, x, h, c, steps, cells=wanted.cells, gates=wanted.gates)
 
 
 def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:

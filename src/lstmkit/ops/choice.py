@@ -25,6 +25,7 @@ class EngineRequest:
         resets: Whether states are reset inside the sequence.
         cells: Whether the cell states of every step are wanted.
         gates: Whether the gate activations of every step are wanted.
+        checkpoints: Whether backward runs chunks of steps again instead of keeping every step.
         projection: Whether the hidden state is projected.
         transforms: Whether torch.func transforms (vmap, grad, jvp) are active.
         compiling: Whether the case is being compiled or exported.
@@ -38,6 +39,7 @@ class EngineRequest:
     resets: bool = False
     cells: bool = False
     gates: bool = False
+    checkpoints: bool = False
     projection: bool = False
     transforms: bool = False
     compiling: bool = False
@@ -131,6 +133,8 @@ def _torch_obstacle(request: EngineRequest) -> str | None:
         return "ATen does not return the cell states of every step"
     if request.gates:
         return "ATen does not return the gates"
+    if request.checkpoints:
+        return "ATen keeps every step for its gradient"
     return None
 
 

@@ -44,13 +44,15 @@ class _NativeLayer(torch.autograd.Function):
         lengths, resets = ctx.masks
         upstream = (*upstream, None, None)[:5]
         saved = [y, cells, gates]
-        if torch.is_grad_enabled():
-            # Somebody wants the gradient of the gradient, which the op knows.
+        wants = {"wants_x": ctx.needs_input_grad[3], "wants_weights": any(ctx.needs_input_grad[6:])}
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+            # Somebody wants the gradient of the gradient or many gradients at once, which the op knows.
             present = [k for k, grad in enumerate(upstream) if grad is not None]
             given = [grad for grad in upstream if grad is not None]
-            grads = lstm_layer_backward(given, present, x, h, c, weights, lengths, resets, saved, "native")
+            every = lstm_layer_backward(
+                given, present, x, h, c, weights, lengths, resets, saved, "native", *wants.values(), 0
+            )
+            grads = [grad if want else None for grad, want in zip(every, ctx.needs_input_grad[3:], strict=True)]
         else:
-            wanted = ctx.needs_input_grad[3:]
-            wants = {"wants_x": wanted[0], "wants_weights": any(wanted[3:])}
             grads = differentiate_native(upstream, x, h, c, weights, lengths, resets, saved, **wants)
         return None, None, None, *grads

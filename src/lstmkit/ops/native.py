@@ -41,14 +41,15 @@ def run_native(
     resets: Tensor | None,
     *,
     trace: bool,
+    reverse: bool = False,
 ) -> Outputs:
-    """All directions of one layer; the outputs of ``lstm_layer``.
+    """All directions of one layer, or with ``reverse`` the second one alone; the outputs of ``lstm_layer``.
 
     Shape:
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
     (T, B, _), (D, _, H) = x.shape, c.shape
-    layer = _Layer(x, h, c, weights, lengths, resets)
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y = _empty(T, B, D * H)
     h_last, c_last = torch.empty(D, B, H), torch.empty(D, B, H)
     cells = _empty(T, B, D * H) if trace else torch.empty(0)
@@ -78,6 +79,7 @@ def differentiate_native(
     *,
     wants_x: bool = True,
     wants_weights: bool = True,
+    reverse: bool = False,
 ) -> list[Tensor | None]:
     """Gradients with respect to x, h, c and each weight, None where they are not wanted.
 
@@ -86,7 +88,7 @@ def differentiate_native(
         saved: Output, cells and gates of the forward run.
     """
     (D, _, H), n = c.shape, len(weights) // c.shape[0]
-    layer = _Layer(x, h, c, weights, lengths, resets)
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y, cells, gates = map(_dense, saved)
     dy, dh_last, dc_last, dcells, dgates = (None if grad is None else _dense(grad) for grad in upstream)
     dh, dc = torch.empty(c.shape), torch.empty(c.shape)
@@ -128,8 +130,10 @@ class _Layer:
         weights: Sequence[Tensor],
         lengths: Tensor | None,
         resets: Tensor | None,
+        reverse: bool,
     ) -> None:
         self.core: Any = native_module()
+        self._reverse = reverse
         self._x, self._h, self._c = _dense(x), _dense(h), _dense(c)
         self._weights = [w.contiguous() for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
@@ -147,7 +151,7 @@ class _Layer:
             (*weights, 0, 0)[:4],
             0 if self._lengths is None else self._lengths.data_ptr(),
             0 if self._resets is None else self._resets.data_ptr(),
-            d == 1,
+            self._reverse or d == 1,
         )
 
 
