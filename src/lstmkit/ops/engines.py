@@ -154,7 +154,7 @@ def _differentiate_aten(upstream: Sequence[Tensor | None], layer: Layer) -> list
         inputs = [value.detach().requires_grad_() for value in (*layer[:3], *layer.weights)]
         results = _run_aten(Layer(*inputs[:3], inputs[3:], layer.lengths, layer.resets))
         given = [(result, grad) for result, grad in zip(results, upstream, strict=False) if grad is not None]
-        outputs, grads = zip(*given, strict=True)
+        outputs, grads = [result for result, _ in given], [grad for _, grad in given]
         gradients = torch.autograd.grad(outputs, inputs, grads, allow_unused=True, materialize_grads=True)
     return [gradient.contiguous() for gradient in gradients]
 
