@@ -6,7 +6,7 @@ from the state that was kept, now with a trace, and differentiates it. There is 
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,8 +73,8 @@ def differentiate_chunks(
     given = zip(*(_split(grad, D, axis) for grad, axis in zip(upstream[:3], (2, 0, 0), strict=True)), strict=True)
     states = zip(*(_split(value, D, 1) for value in kept), strict=True)
     found = [
-        _differentiate(engine, direction, *each, wants)
-        for direction, *each in zip(_directions(layer, steps), given, states, strict=True)
+        _differentiate(engine, direction, each, entered, wants)
+        for direction, each, entered in zip(_directions(layer, steps), given, states, strict=True)
     ]
     dx, dh, dc, *dweights = zip(*found, strict=True)
     every = [grad for direction in zip(*dweights, strict=True) for grad in direction]
@@ -114,8 +114,9 @@ def _differentiate(
         chunk = direction.cut(first, last, h, c)
         y, _, _, *trace = run_engine(engine, chunk, trace=True, reverse=reverse)
         given = [None if dy is None else dy[first:last], dh, dc, None, None]
-        part, dh, dc, *grads = differentiate_engine(engine, given, chunk, [y, *trace], reverse=reverse, **wants)
-        dh, dc = (direction.wall(last, grad) for grad in (dh, dc))
+        found: list[Any] = differentiate_engine(engine, given, chunk, [y, *trace], reverse=reverse, **wants)
+        part, dh, dc, *grads = found
+        dh, dc = direction.wall(last, dh), direction.wall(last, dc)
         if dx is not None:
             dx[first:last] = part
         sums = [grad if total is None else total.add_(grad) for total, grad in zip(sums, grads, strict=True)]

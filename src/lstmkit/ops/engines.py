@@ -151,8 +151,9 @@ def _run_aten(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
 
 def _differentiate_aten(upstream: Sequence[Tensor | None], layer: Layer) -> list[Tensor]:
     with _autograd_inside_op():
-        inputs = [value.detach().requires_grad_() for value in (*layer[:3], *layer.weights)]
-        results = _run_aten(Layer(*inputs[:3], inputs[3:], layer.lengths, layer.resets))
+        inputs = [value.detach().requires_grad_() for value in (layer.x, layer.h, layer.c, *layer.weights)]
+        x, h, c, *weights = inputs
+        results = _run_aten(Layer(x, h, c, weights, layer.lengths, layer.resets))
         given = [(result, grad) for result, grad in zip(results, upstream, strict=False) if grad is not None]
         outputs, grads = [result for result, _ in given], [grad for _, grad in given]
         gradients = torch.autograd.grad(outputs, inputs, grads, allow_unused=True, materialize_grads=True)
