@@ -148,30 +148,30 @@ def test_checkpoints__keep_only_states_between_chunks(engine: str) -> None:
     assert bytes_kept(layer, x) == states + initial
 
 
-LONG = """
-import resource, torch
+LONG = r"""
+import re, torch
 from lstmkit import nn
 torch.set_num_threads(1)
 layer, x = nn.LSTM(1, 32, engine="native", checkpoint_steps=500), torch.randn(100_000, 2, 1)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: 1024 * int(re.search(r"VmPeak:\s+(\d+)", open("/proc/self/status").read())[1])
 layer(x[:1000])[0].sum().backward()
 before = peak()
 for steps in (500, None):
     layer.checkpoint_steps = steps
     layer.zero_grad()
     layer(x)[0].sum().backward()
-    print((peak() - before) * 1024, float(layer.weight_hh_l0.grad.norm()))
+    print(peak() - before, float(layer.weight_hh_l0.grad.norm()))
 """
 
 
 @NEEDS_CORE
-@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs between systems")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is asked of /proc")
 def test_hundred_thousand_steps__never_need_every_trace() -> None:
     lines = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True).stdout.splitlines()
     (bounded, norm), (unbounded, expected) = (map(float, line.split()) for line in lines)
     one_number_per_unit = 100_000 * 2 * 32 * 4
-    assert bounded < 1.5 * one_number_per_unit
-    assert unbounded > 5 * one_number_per_unit
+    assert bounded < 2.5 * one_number_per_unit
+    assert unbounded > 6 * one_number_per_unit
     assert norm == pytest.approx(expected, rel=1e-4)
 
 

@@ -15,6 +15,7 @@ from lstmkit.nn.run import (
     Stack,
     State,
     Wanted,
+    exporting,
     pack_like,
     run_layers,
     run_torch,
@@ -190,7 +191,7 @@ class LSTM(RecurrentLayer):
             )
         case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
         state = self._state(case.x, case.hx, case.x.shape[1])
-        engine = self._choose(case.x, lengths=lengths is not None, **extras).engine
+        engine = self._choose(case.x, self._sizes(case.x), lengths=lengths is not None, **extras).engine
         if engine == "torch" and not torch.compiler.is_compiling():
             output, h, c = run_torch(self._stack(), case, state)
             return layout.like_caller(output), _caller_state(h, c, layout)
@@ -207,7 +208,7 @@ class LSTM(RecurrentLayer):
         hx = arrange_state(hx, batched=True)
         check_state(self.spec, hx, batch)
         state = self._state(packed.data, hx, batch)
-        engine = self._choose(packed.data, lengths=True).engine
+        engine = self._choose(packed.data, None, lengths=True).engine
         if engine == "torch":
             output, h, c = run_torch_packed(self._stack(), packed, state)
             return output, (h, c)
@@ -247,9 +248,15 @@ class LSTM(RecurrentLayer):
         return Trace(tuple(cells) or None, tuple(gates) or None)
 
     def _choose(
-        self, x: Tensor, *, lengths: bool, resets: bool = False, return_cells: bool = False, return_gates: bool = False
+        self,
+        x: Tensor,
+        sizes: tuple[int, int, int, int] | None,
+        *,
+        lengths: bool,
+        resets: bool = False,
+        return_cells: bool = False,
+        return_gates: bool = False,
     ) -> EngineChoice:
-        compiling = torch.compiler.is_compiling()
         request = EngineRequest(
             device=x.device.type,
             dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
@@ -260,11 +267,15 @@ class LSTM(RecurrentLayer):
             checkpoints=self._checkpoint_steps() > 0,
             projection=self.proj_size > 0,
             transforms=transforming(),
-            compiling=compiling,
+            exporting=exporting(),
             native_available=native_available(),
-            sizes=(x.shape[0], x.shape[1], x.shape[2], self.hidden_size) if x.dim() == 3 and not compiling else None,
+            sizes=sizes,
         )
         return choose_engine(request, self.engine)
+
+    def _sizes(self, x: Tensor) -> tuple[int, int, int, int] | None:
+        """T, B, I and H of the time-major ``x``; an exported graph is for every size."""
+        return None if exporting() else (*x.shape, self.hidden_size)  # pyright: ignore
 
     def extra_repr(self) -> str:
         """What torch.nn.LSTM prints, then whatever differs from it."""
@@ -287,22 +298,36 @@ class LSTM(RecurrentLayer):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
     def explain_engine(
-        self, *, lengths: bool = False, resets: bool = False, return_cells: bool = False, return_gates: bool = False
+        self,
+        input: Tensor | None = None,
+        *,
+        lengths: bool = False,
+        resets: bool = False,
+        return_cells: bool = False,
+        return_gates: bool = False,
     ) -> EngineChoice:
         """Which engine such a call would run on, and why not on another.
+
+        Args:
+            input: The padded input of the call; without it the sizes, which decide what is faster, are left open.
+            lengths: Whether the call has lengths, or a PackedSequence.
+            resets: Whether it has resets.
+            return_cells: Whether it asks for cells.
+            return_gates: Whether it asks for gates.
 
         Raises:
             EngineError: the engine that was insisted on cannot do this.
 
         Example:
-            >>> print(LSTM(2, 3, dtype=torch.float64).explain_engine(return_gates=True))
+            >>> print(LSTM(2, 3, dtype=torch.bfloat16).explain_engine(return_gates=True))
             reference: the equations as torch operations; they do every case
-            not native: the native core computes in float32, not float64
+            not native: the native core computes in float32, not bfloat16
             not torch: ATen does not return the gates
         """
-        return self._choose(
-            self.weight_ih_l0, lengths=lengths, resets=resets, return_cells=return_cells, return_gates=return_gates
-        )
+        x = self.weight_ih_l0 if input is None else input
+        sizes = None if input is None else self._sizes(Layout(x.dim() == 3, self.batch_first).time_major(x))
+        wanted = {"resets": resets, "return_cells": return_cells, "return_gates": return_gates}
+        return self._choose(x, sizes, lengths=lengths, **wanted)
 
 
 def _caller_state(h: Tensor, c: Tensor, layout: Layout) -> State:

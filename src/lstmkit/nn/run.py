@@ -44,6 +44,10 @@ def transforming() -> bool:
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
+# torch knew no difference before 2.7.
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
 def run_torch(stack: Stack, case: Case, state: State) -> tuple[Tensor, Tensor, Tensor]:
     """The whole stack in one call of ATen, with ATen's own autograd."""
     weights = [weight for layer in stack.weights for weight in layer]
