@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstmkit.nn.arrange import Case, autocast_dtype
@@ -40,8 +41,10 @@ class Stack(NamedTuple):
 
 
 def transforming() -> bool:
-    """Whether a torch.func transform (vmap, grad, jvp) is running, through which no opaque op can go."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    """Whether a torch.func transform (vmap, grad, jvp) or forward-mode AD runs, through which no opaque op can go."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 # torch knew no difference before 2.7.
@@ -98,11 +101,10 @@ def _run_layers(
     D = stack.spec.num_directions
     run = _run_reference if transforming() else _run_op
     results: list[LayerResult] = []
-    for layer, weights in enumerate(stack.weights):
-        if layer and stack.dropout:
+    for weights, h_first, c_first in zip(stack.weights, h.split(D), c.split(D), strict=True):
+        if results and stack.dropout:
             x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
-        rows = slice(layer * D, (layer + 1) * D)
-        results.append(run(Layer(x, h[rows], c[rows], weights, lengths, case.resets), wanted))
+        results.append(run(Layer(x, h_first, c_first, weights, lengths, case.resets), wanted))
         x = results[-1].output
     if len(results) == 1:
         return x, results[0].h, results[0].c, results

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lstmkit.ops.engines import Layer, differentiate_equations, is_batched
 from lstmkit.ops.layer import lstm_layer_backward
 from lstmkit.ops.native import Outputs, differentiate_native, run_native
 
@@ -33,26 +34,25 @@ class _NativeLayer(torch.autograd.Function):
         x, h, c, *weights = inputs
         outputs = run_native(x, h, c, weights, lengths, resets, trace=True)
         y, _, _, cells, gates = outputs
-        ctx.masks = lengths, resets
-        ctx.save_for_backward(y, cells, gates, *inputs)
+        ctx.save_for_backward(y, cells, gates, lengths, resets, *inputs)
         ctx.set_materialize_grads(False)
         return outputs if trace else outputs[:3]
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
-        y, cells, gates, x, h, c, *weights = ctx.saved_tensors
-        lengths, resets = ctx.masks
+        y, cells, gates, lengths, resets, x, h, c, *weights = ctx.saved_tensors
         upstream = (*upstream, None, None)[:5]
         saved = [y, cells, gates]
         wants = {"wants_x": ctx.needs_input_grad[3], "wants_weights": any(ctx.needs_input_grad[6:])}
-        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
-            # Somebody wants the gradient of the gradient or many gradients at once, which the op knows.
+        layer = Layer(x, h, c, weights, lengths, resets)
+        if is_batched(upstream):
+            grads = differentiate_equations(upstream, layer)
+        elif torch.is_grad_enabled():
+            # Somebody wants the gradient of the gradient, which the op knows.
             present = [k for k, grad in enumerate(upstream) if grad is not None]
             given = [grad for grad in upstream if grad is not None]
-            every = lstm_layer_backward(
-                given, present, x, h, c, weights, lengths, resets, saved, "native", *wants.values(), 0
-            )
+            every = lstm_layer_backward(given, present, *layer, saved, "native", *wants.values(), 0)
             grads = [grad if want else None for grad, want in zip(every, ctx.needs_input_grad[3:], strict=True)]
         else:
-            grads = differentiate_native(upstream, x, h, c, weights, lengths, resets, saved, **wants)
+            grads = differentiate_native(upstream, *layer, saved, **wants)
         return None, None, None, *grads

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,6 +87,29 @@ def differentiate_engine(
     return [*_differentiate_reference(upstream, layer, saved, reverse)]
 
 
+def is_batched(upstream: Sequence[Tensor | None]) -> bool:
+    """Whether many gradients are asked for at once (``is_grads_batched``, or vmap around autograd.grad)."""
+    if torch.compiler.is_compiling():
+        return False
+    legacy = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore
+    return torch._C._are_functorch_transforms_active() or any(legacy(grad) for grad in upstream if grad is not None)
+
+
+def differentiate_equations(upstream: Sequence[Tensor | None], layer: Layer) -> list[Tensor | None]:
+    """The gradients that are wanted by autograd through the reference, which may be batched."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        steps = mark_steps(torch, layer.x, layer.lengths, layer.resets)
+        weights = split_weights(layer.weights, layer.h.shape[0])
+        results = run_layer(torch, weights, layer.x, layer.h, layer.c, steps, cells=True, gates=True)
+    outputs: list[Any] = [result for result, grad in zip(results, upstream, strict=True) if grad is not None]
+    grads = [grad for grad in upstream if grad is not None]
+    values = [layer.x, layer.h, layer.c, *layer.weights]
+    wanted = [value for value in values if value.requires_grad]
+    found = iter(torch.autograd.grad(outputs, wanted, grads, allow_unused=True, create_graph=create_graph))
+    return [next(found) if value.requires_grad else None for value in values]
+
+
 def split_weights(weights: Sequence[Tensor], num_directions: int) -> list[Weights]:
     """Parameters of one layer in torch's order to one set per direction."""
     n = len(weights) // num_directions
@@ -154,8 +177,8 @@ def _differentiate_aten(upstream: Sequence[Tensor | None], layer: Layer) -> list
         inputs = [value.detach().requires_grad_() for value in (layer.x, layer.h, layer.c, *layer.weights)]
         x, h, c, *weights = inputs
         results = _run_aten(Layer(x, h, c, weights, layer.lengths, layer.resets))
-        given = [(result, grad) for result, grad in zip(results, upstream, strict=False) if grad is not None]
-        outputs, grads = [result for result, _ in given], [grad for _, grad in given]
+        outputs = [result for result, grad in zip(results, upstream, strict=False) if grad is not None]
+        grads = [grad for grad in upstream if grad is not None]
         gradients = torch.autograd.grad(outputs, inputs, grads, allow_unused=True, materialize_grads=True)
     return [gradient.contiguous() for gradient in gradients]
 

@@ -11,11 +11,21 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.chunks import count_chunks, differentiate_chunks, run_chunks
-from lstmkit.ops.engines import Layer, differentiate_engine, run_engine, split_weights
+from lstmkit.ops.engines import (
+    Layer,
+    differentiate_engine,
+    differentiate_equations,
+    is_batched,
+    run_engine,
+    split_weights,
+)
 from lstmkit.reference import check_lengths, mark_steps, run_layer
 from lstmkit.spec import EngineError
 
 NUM_OUTPUTS = 5
+
+# Of lengths, resets, engine, trace and chunk_steps.
+_NO_GRADIENT = (None,) * 5
 
 
 @torch.library.custom_op("lstmkit::lstm_layer", mutates_args=())
@@ -131,22 +141,6 @@ def _(
     return [value.new_empty(value.shape if want else 0) for value, want in values]
 
 
-@lstm_layer_backward.register_vmap
-def _(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[list[Tensor], list[int]]:
-    """Many gradients of one run (``is_grads_batched``, vectorised Jacobians), one after the other."""
-
-    def take(value: Any, dim: Any, n: int) -> Any:
-        if isinstance(value, list | tuple):
-            return [take(v, d, n) for v, d in zip(value, dim or [None] * len(value), strict=True)]
-        return value if dim is None else value.select(dim, n)
-
-    rows = [
-        lstm_layer_backward(*(take(value, dim, n) for value, dim in zip(args, in_dims, strict=True)))
-        for n in range(info.batch_size)
-    ]
-    return [torch.stack(grads) for grads in zip(*rows, strict=True)], [0] * len(rows[0])
-
-
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, h, c, weights, lengths, resets, ctx.engine, trace, ctx.chunk_steps = inputs
     y, _, _, cells, gates = output
@@ -163,13 +157,15 @@ def _backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
     resets = rest.pop() if ctx.has[1] else None
     lengths = rest.pop() if ctx.has[0] else None
     weights, saved = rest[: ctx.num_weights], rest[ctx.num_weights :]
+    if is_batched(upstream):
+        dx, dh, dc, *dweights = differentiate_equations(upstream, Layer(x, h, c, weights, lengths, resets))
+        return dx, dh, dc, dweights, *_NO_GRADIENT
     present = [k for k, grad in enumerate(upstream) if grad is not None and grad.numel() > 0]
     given = [upstream[k] for k in present]
     wants = ctx.needs_input_grad[0], any(ctx.needs_input_grad[3])
     options = ctx.engine, *wants, ctx.chunk_steps
     dx, dh, dc, *dweights = lstm_layer_backward(given, present, x, h, c, weights, lengths, resets, saved, *options)
-    nothing = (None,) * 5
-    return dx if wants[0] else None, dh, dc, dweights if wants[1] else [None] * len(weights), *nothing
+    return dx if wants[0] else None, dh, dc, dweights if wants[1] else [None] * len(weights), *_NO_GRADIENT
 
 
 def _keep_for_double_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
