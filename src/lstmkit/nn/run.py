@@ -47,8 +47,13 @@ def transforming() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
+def exporting() -> bool:
+    """Whether the graph that is being made may run elsewhere: torch.export, and torch.jit.trace."""
+    return _is_exporting() or (not torch.compiler.is_compiling() and torch.jit.is_tracing())  # pyright: ignore
+
+
 # torch knew no difference before 2.7.
-exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def run_torch(stack: Stack, case: Case, state: State) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,13 +118,20 @@ def _run_layers(
 
 def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
     engine, cells, gates, chunk_steps = wanted
-    if engine == "native" and not chunk_steps and not torch.compiler.is_compiling():
+    if engine == "native" and not chunk_steps and _is_plain(layer.x):
         results = run_native_layer(*layer, trace=cells or gates)
     else:
         trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
         results = lstm_layer(*layer, engine, trace, chunk_steps)
     output, h, c, all_cells, all_gates = results
     return LayerResult(output, h, c, all_cells if cells else None, all_gates if gates else None)
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Whether nobody looks on: no compiler, tracer, dispatch mode or kind of tensor of its own; those need the op."""
+    if torch.compiler.is_compiling() or exporting() or torch._C._len_torch_dispatch_stack():
+        return False
+    return type(x) is Tensor or type(x) is torch.nn.Parameter
 
 
 def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lstmkit.ops.checks import check_layer
 from lstmkit.ops.engines import Layer, differentiate_equations, is_batched
 from lstmkit.ops.layer import lstm_layer_backward
 from lstmkit.ops.native import Outputs, differentiate_native, run_native
@@ -22,6 +23,7 @@ def run_native_layer(
     trace: bool,
 ) -> Outputs:
     """What ``lstm_layer`` does with the engine ``native``; cells and gates are empty without ``trace``."""
+    check_layer(x, h, c, weights, lengths, resets)
     if not (torch.is_grad_enabled() and any(value.requires_grad for value in (x, h, c, *weights))):
         return run_native(x, h, c, weights, lengths, resets, trace=trace)
     results = _NativeLayer.apply(lengths, resets, trace, x, h, c, *weights)

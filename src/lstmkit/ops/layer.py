@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lstmkit.ops.checks import check_layer
 from lstmkit.ops.chunks import count_chunks, differentiate_chunks, run_chunks
 from lstmkit.ops.engines import (
     Layer,
@@ -48,6 +49,7 @@ def lstm_layer(
 
     With ``chunk_steps`` the trace is cheaper: the states c and h that entered each chunk of so many steps.
     """
+    check_layer(x, h, c, weights, lengths, resets)
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
     layer = Layer(x, h, c, weights, lengths, resets)

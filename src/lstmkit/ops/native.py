@@ -135,7 +135,7 @@ class _Layer:
         self.core: Any = native_module()
         self._reverse = reverse
         self._x, self._h, self._c = _dense(x), _dense(h), _dense(c)
-        self._weights = [w.contiguous() for w in weights]
+        self._weights = [w.resolve_neg().contiguous() for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if resets is None else resets.contiguous()
 
@@ -159,7 +159,8 @@ _NO_TRACE = (None, None, 0)
 
 
 def _dense(value: Tensor) -> Tensor:
-    """The core reads along the last axis in steps of one."""
+    """The core reads along the last axis in steps of one, and knows nothing of torch's lazy minus sign."""
+    value = value.resolve_neg()
     return value if value.stride(-1) == 1 or value.shape[-1] == 1 else value.contiguous()
 
 
