@@ -14,7 +14,10 @@ def native_drawback(sizes: tuple[int, int, int, int]) -> str | None:
         True
     """
     _, B, I, H = sizes  # noqa: E741
-    # The batch comes last: while compiling it may be a symbol, and to ask for it is to compile once more.
+    # While compiling the batch may be a symbol: it is asked for last and never printed, so as to stay one.
     if 4 * H * (I + H) > _CACHED_WEIGHTS and B < _FEW_ROWS:
-        return f"{B} rows are too few to divide among threads, and the weights too large for one processor's cache"
+        return (
+            f"fewer than {_FEW_ROWS} rows cannot be divided among threads, and the weights are too large for one "
+            "processor's cache"
+        )
     return None
