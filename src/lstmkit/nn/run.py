@@ -106,7 +106,8 @@ def _run_layers(
     D = stack.spec.num_directions
     run = _run_reference if transforming() else _run_op
     results: list[LayerResult] = []
-    for weights, h_first, c_first in zip(stack.weights, h.split(D), c.split(D), strict=True):
+    states = [(h, c)] if len(stack.weights) == 1 else zip(h.split(D), c.split(D), strict=True)
+    for weights, (h_first, c_first) in zip(stack.weights, states, strict=True):
         if results and stack.dropout:
             x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
         results.append(run(Layer(x, h_first, c_first, weights, lengths, case.resets), wanted))

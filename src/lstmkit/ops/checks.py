@@ -25,16 +25,23 @@ def check_layer(
         raise ShapeError(f"{len(weights)} weights do not make {D} directions of 2 to 5 weights each")
     biases, projection = [(4 * H,)] * (n // 4 * 2), [(R, H)] * (n % 2)
     shapes = [(D, B, R), (D, B, H), *[(4 * H, I), (4 * H, R), *biases, *projection] * D]
-    for value, shape in zip((h, c, *weights), shapes, strict=True):
-        if value.shape != shape or value.dtype != x.dtype or value.device != x.device or value.layout != torch.strided:
-            raise ShapeError(f"a state or weight must be {_describe(x, shape)}, not {_describe(value, value.shape)}")
+    values = [h, c, *weights]
+    kinds = [(value.dtype, value.device, value.layout) for value in values]
+    if [value.shape for value in values] != shapes or kinds != [(x.dtype, x.device, torch.strided)] * len(kinds):
+        raise ShapeError(_first_difference(x, values, shapes))
     if R != H and not projection:
         raise ShapeError(f"h has {R} numbers per row and c {H}, but there is no projection between them")
-    for name, mask, shape in (("lengths", lengths, (B,)), ("resets", resets, (T, B))):
-        if mask is not None and mask.shape != shape:
-            raise ShapeError(f"{name} must have shape {shape}, not {tuple(mask.shape)}")
-    if resets is not None and resets.dtype != torch.bool:
-        raise ShapeError(f"resets must be of type bool, not {resets.dtype}")
+    if lengths is not None and lengths.shape != (B,):
+        raise ShapeError(f"lengths must have shape {(B,)}, not {tuple(lengths.shape)}")
+    if resets is not None and (resets.shape != (T, B) or resets.dtype != torch.bool):
+        raise ShapeError(f"resets must be torch.bool {(T, B)}, not {resets.dtype} {tuple(resets.shape)}")
+
+
+def _first_difference(x: Tensor, values: list[Tensor], shapes: list[tuple[int, ...]]) -> str:
+    for value, shape in zip(values, shapes, strict=True):
+        if (expected := _describe(x, shape)) != (found := _describe(value, value.shape)):
+            return f"a state or weight must be {expected}, not {found}"
+    return "a state or weight does not fit"
 
 
 def _describe(like: Tensor, shape: Sequence[int]) -> str:
