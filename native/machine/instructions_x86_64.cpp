@@ -25,4 +25,6 @@ bool machine_has(InstructionSet set) noexcept {
     return false;
 }
 
+void pause_briefly() noexcept { __builtin_ia32_pause(); }
+
 }  // namespace lstmkit

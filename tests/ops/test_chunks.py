@@ -23,7 +23,7 @@ SPECS = {
     "bi-projection": CellSpec(3, 5, bidirectional=True, proj_size=2),
 }
 EACH = [(name, "reference") for name in SPECS]
-EACH += [pytest.param(name, "native", marks=NEEDS_CORE) for name, spec in SPECS.items() if not spec.proj_size]
+EACH += [pytest.param(name, "native", marks=NEEDS_CORE) for name in SPECS]
 STEPS = 11
 
 

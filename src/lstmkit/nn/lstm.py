@@ -265,7 +265,6 @@ class LSTM(RecurrentLayer):
             cells=return_cells,
             gates=return_gates,
             checkpoints=self._checkpoint_steps() > 0,
-            projection=self.proj_size > 0,
             transforms=transforming(),
             exporting=exporting(),
             native_available=native_available(),
@@ -321,7 +320,7 @@ class LSTM(RecurrentLayer):
         Example:
             >>> print(LSTM(2, 3, dtype=torch.bfloat16).explain_engine(return_gates=True))
             reference: the equations as torch operations; they do every case
-            not native: the native core computes in float32, not bfloat16
+            not native: the native core computes in float32 and float64, not bfloat16
             not torch: ATen does not return the gates
         """
         x = self.weight_ih_l0 if input is None else input

@@ -10,7 +10,7 @@ from lstmkit.spec import EngineError, OptionError
 ENGINES = ("native", "torch", "reference")
 
 # What the native core computes in.
-NATIVE_DTYPES = ("float32",)
+NATIVE_DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,6 @@ class EngineRequest:
         cells: Whether the cell states of every step are wanted.
         gates: Whether the gate activations of every step are wanted.
         checkpoints: Whether backward runs chunks of steps again instead of keeping every step.
-        projection: Whether the hidden state is projected.
         transforms: Whether torch.func transforms (vmap, grad, jvp) are active.
         exporting: Whether the case is being exported.
         native_available: Whether the native core was built.
@@ -39,7 +38,6 @@ class EngineRequest:
     cells: bool = False
     gates: bool = False
     checkpoints: bool = False
-    projection: bool = False
     transforms: bool = False
     exporting: bool = False
     native_available: bool = False
@@ -68,9 +66,9 @@ def choose_engine(request: EngineRequest, engine: str | None = None) -> EngineCh
         OptionError: there is no engine of that name.
 
     Example:
-        >>> print(choose_engine(EngineRequest(dtype="float64", resets=True)))
+        >>> print(choose_engine(EngineRequest(dtype="bfloat16", resets=True)))
         reference: the equations as torch operations; they do every case
-        not native: the native core computes in float32, not float64
+        not native: the native core computes in float32 and float64, not bfloat16
         not torch: ATen has no resets inside a sequence
     """
     check_engine(engine)
@@ -101,8 +99,6 @@ def _native_obstacle(request: EngineRequest) -> str | None:
         return f"the native core runs on CPUs, not on {request.device}"
     if request.dtype not in NATIVE_DTYPES:
         return f"the native core computes in {' and '.join(NATIVE_DTYPES)}, not {request.dtype}"
-    if request.projection:
-        return "the native core has no projections yet"
     if request.transforms:
         return "the native core has no rules for torch.func transforms"
     if not request.native_available:
