@@ -100,10 +100,10 @@ class Spy:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.core, name)
 
-    def lstm_backward(self, *arguments: Any) -> Any:
-        dx, dweights = arguments[7], arguments[10]
-        self.asked.append((dx is not None, any(dweights)))
-        return self.core.lstm_backward(*arguments)
+    def lstm_backward(self, directions: list[Any], *how: Any) -> Any:
+        for *_, (dx, _, _, dweights) in directions:
+            self.asked.append((dx is not None, any(dweights)))
+        return self.core.lstm_backward(directions, *how)
 
 
 @NEEDS_CORE
