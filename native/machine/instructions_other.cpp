@@ -4,4 +4,6 @@ namespace lstmkit {
 
 bool machine_has(InstructionSet set) noexcept { return set == InstructionSet::baseline; }
 
+void relax_processor() noexcept {}
+
 }  // namespace lstmkit

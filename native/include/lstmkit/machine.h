@@ -22,6 +22,9 @@ bool machine_has(InstructionSet set) noexcept;
 /// Threads that this process may use: the processors in its affinity mask, at least 1.
 int available_threads() noexcept;
 
+/// Tells the processor that this thread is waiting for another.
+void relax_processor() noexcept;
+
 /// Whether this process was forked after this library was loaded: threads of before are gone.
 bool is_forked_child() noexcept;
 
