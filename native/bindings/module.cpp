@@ -10,6 +10,7 @@
 
 #include "layer.h"
 #include "lstmkit/dispatch.h"
+#include "stream.h"
 
 namespace nb = nanobind;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -64,5 +65,6 @@ NB_MODULE(_native, module) {
     module.def("tanh", [](Floats in, FloatsOut out, const std::string& set) { apply(&lstmkit::Kernels::tanh, in, out, set); },
                nb::arg("x").noconvert(), nb::arg("out").noconvert(), nb::arg("instruction_set") = "");
     bind_layer(module);
+    bind_stream(module);
     module.def("dot", &dot, nb::arg("a").noconvert(), nb::arg("b").noconvert(), nb::arg("instruction_set") = "");
 }

@@ -83,9 +83,12 @@ static LSTMKIT_INLINE void step_blocks(const StepTile& t, Index block) noexcept 
 
 template <class P>
 static void step(const StepTile& tile) noexcept {
-    Index block = tile.first;
-    for (; block + blocks_at_once <= tile.last; block += blocks_at_once) step_blocks<P, blocks_at_once>(tile, block);
-    for (; block < tile.last; ++block) step_blocks<P, 1>(tile, block);
+    const Index pairs = (tile.last - tile.first) / blocks_at_once, alone = tile.first + pairs * blocks_at_once;
+    for (Index n = 0; n < pairs; ++n) {
+        const Index pair = tile.is_reversed ? pairs - 1 - n : n;
+        step_blocks<P, blocks_at_once>(tile, tile.first + pair * blocks_at_once);
+    }
+    if (alone < tile.last) step_blocks<P, 1>(tile, alone);
 }
 
 template <Index R>

@@ -35,7 +35,8 @@ struct StepTile {
     Operand x, h;
     const float* z;  ///< [blocks][G][L], what bias and input gave, or null: x is read instead
     Index first, last;
-    float *c, *out;  ///< [blocks * L], the cell state, updated, and the output
+    bool is_reversed;  ///< last block first; every other step, so that the weights read last are found in the cache
+    float *c, *out;    ///< [blocks * L], the cell state, updated, and the output
 };
 
 /// One step of several rows through one block.

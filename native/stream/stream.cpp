@@ -89,6 +89,7 @@ Outcome Stream::run(const float* x, Index steps, float* y) {
 }
 
 void Stream::run_step(const float* x, float* y) noexcept {
+    is_reversed_ = !is_reversed_;
     for (const Layer& layer : layers_) {
         const float unit = precision().prepare(x, layer.packed.inputs, layer.x_words.data());
         advance(layer, {layer.x_words.data(), unit}, nullptr);
@@ -103,6 +104,7 @@ void Stream::run_block(const float* x, Index steps, float* y) noexcept {
         multiply_inputs(layer, x, steps);
         float* out = &layer == &layers_.back() ? y : block_->outputs.data();
         for (Index step = 0; step < steps; ++step) {
+            is_reversed_ = !is_reversed_;
             advance(layer, {}, &block_->z[step * layer.z_floats()]);
             std::copy_n(layer.h.data(), packed.outputs, out + step * packed.outputs);
         }
@@ -126,7 +128,7 @@ void Stream::advance(const Layer& layer, const Operand& x, const float* z) noexc
     const PackedLayer& packed = layer.packed;
     const float unit = precision().prepare(layer.h.data(), packed.outputs, layer.h_words.data());
     for_blocks(packed.blocks, [&](Index first, Index last) noexcept {
-        precision().step({&packed.view, x, {layer.h_words.data(), unit}, z, first, last, layer.c.data(), layer.out()});
+        precision().step({&packed.view, x, {layer.h_words.data(), unit}, z, first, last, is_reversed_, layer.c.data(), layer.out()});
     });
     if (!packed.groups) return;
     const float* in = layer.unprojected.data();

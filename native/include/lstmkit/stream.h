@@ -36,6 +36,8 @@ public:
     /// Throws std::invalid_argument if the layers do not fit each other or a weight is not finite.
     StreamWeights(const std::vector<StreamLayer>& layers, Precision precision, InstructionSet set);
     ~StreamWeights();
+    StreamWeights(const StreamWeights&) = delete;
+    StreamWeights& operator=(const StreamWeights&) = delete;
 
     const std::vector<PackedLayer>& layers() const noexcept { return layers_; }
     const StreamKernels& kernels() const noexcept { return kernels_; }
@@ -100,6 +102,7 @@ private:
     std::vector<Layer> layers_;
     std::unique_ptr<Block> block_;
     std::unique_ptr<Helper> helper_;
+    bool is_reversed_ = false;
     mutable std::atomic<bool> busy_{false};
 };
 

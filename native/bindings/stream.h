@@ -1,0 +1,40 @@
+// Streams and pools of them for Python.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "lstmkit/stream.h"
+
+/// A stream, and the Python function that takes every call of step() but those of plain arrays.
+struct BoundStream {
+    std::shared_ptr<const lstmkit::StreamWeights> weights;
+    lstmkit::Stream stream;
+    nanobind::object fallback;
+
+    BoundStream(std::shared_ptr<const lstmkit::StreamWeights> given, int threads, nanobind::object fallback)
+        : weights(std::move(given)), stream(weights, threads), fallback(std::move(fallback)) {}
+};
+
+/// BoundStream.step(x, out=None) without the cost of a general binding.
+extern PyType_Slot step_slots[];
+
+/// Must be called before the first step; throws nanobind::python_error without NumPy.
+void import_numpy();
+
+/// False if an input was not finite. Throws an EngineError if another thread is inside the stream.
+bool is_done(lstmkit::Outcome outcome);
+
+/// call(), and other Python threads meanwhile if its `work` in multiply-adds is worth it: more than a few microseconds.
+template <typename Call>
+lstmkit::Outcome without_lock(lstmkit::Index work, Call call) {
+    constexpr lstmkit::Index long_work = 500'000;
+    std::optional<nanobind::gil_scoped_release> released;
+    if (work >= long_work) released.emplace();
+    return call();
+}
+
+void bind_stream(nanobind::module_& module);
