@@ -1,5 +1,8 @@
 """The C++ core. Absent where it could not be compiled: go through lstmkit.core."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,3 +28,46 @@ def sigmoid(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: s
 
 def tanh(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: str = "") -> None:
     """The cells' tanh of x (N,) into out (N,)."""
+
+Floats = NDArray[np.float32]
+
+class StreamWeights:
+    """A stack's weights, packed for streams; per layer weight_ih, weight_hh, bias_ih, bias_hh, weight_hr or None."""
+
+    def __init__(
+        self, layers: Sequence[tuple[Floats | None, ...]], precision: str, instruction_set: str = ""
+    ) -> None: ...
+    @property
+    def bytes(self) -> int:
+        """What one step reads."""
+
+class Stream:
+    """One sequence. `fallback(stream, x, out)` answers a step of anything but plain float32 arrays."""
+
+    def __init__(self, weights: StreamWeights, threads: int, fallback: Callable[..., Any]) -> None: ...
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def output_size(self) -> int: ...
+    def step(self, x: Any, out: Floats | None = None) -> Floats:
+        """One step (I,) -> (O,), into `out` or a new array."""
+
+    def run(self, x: Floats, out: Floats) -> bool:
+        """Steps (T, I) -> out (T, O); False if a number is not finite, and then nothing has changed."""
+
+    def read_state(self, h: Floats, c: Floats) -> None:
+        """Into h (L*R,) and c (L*H,)."""
+
+    def write_state(self, h: Floats, c: Floats) -> None: ...
+
+class StreamPool:
+    """Many sequences of one stack."""
+
+    def __init__(self, weights: StreamWeights, capacity: int) -> None: ...
+    @property
+    def bytes_per_stream(self) -> int: ...
+    def step(self, x: Floats, out: Floats, indices: NDArray[np.int64] | None, threads: int) -> bool:
+        """x (N, I) -> out (N, O) for the streams of `indices`, or the first N; False as for Stream.run."""
+
+    def read_state(self, index: int, h: Floats, c: Floats) -> None: ...
+    def write_state(self, index: int, h: Floats, c: Floats) -> None: ...
