@@ -145,9 +145,9 @@ StreamWeights::StreamWeights(const std::vector<StreamLayer>& layers, Precision p
     expect(!layers.empty(), "expected at least one layer");
     layers_.reserve(layers.size());
     for (const StreamLayer& layer : layers) {
-        check(layer, kernels_);
         expect(layers_.empty() || layer.inputs == outputs_,
                "a layer reads " + std::to_string(layer.inputs) + " numbers, the one before it gives " + std::to_string(outputs_));
+        check(layer, kernels_);
         layers_.emplace_back(layer, precision, kernels_);
         const PackedLayer& packed = layers_.back();
         outputs_ = packed.outputs;
