@@ -1,6 +1,6 @@
 // The kernels of streams, compiled once per instruction set like kernels.cpp.
-#include "lstm.h"
 #include "stream/kernels.h"
+#include "stream_cell.h"
 #include "stream_product.h"
 #include "tile.h"
 #include "vector.h"
@@ -58,7 +58,7 @@ private:
 };
 
 LSTMKIT_INLINE void finish(const Vector* z, float* c, float* out) noexcept {
-    const CellStep step = lstm_step(z[0], z[1], z[2], z[3], load(c));
+    const StreamStep step = stream_step(z[0], z[1], z[2], z[3], load(c));
     store(c, step.c);
     store(out, step.h);
 }
