@@ -77,12 +77,6 @@ void expect_state(const StreamWeights& weights, std::size_t h, std::size_t c) {
            "expected h and c of as many numbers as the layers have");
 }
 
-bool run(BoundStream& bound, const Matrix& x, const MatrixOut& out) {
-    expect_block(*bound.weights, x, out);
-    const Index work = rows(x) * bound.weights->work();
-    return is_done(without_lock(work, [&] { return bound.stream.run(x.data(), rows(x), out.data()); }));
-}
-
 bool step_pool(StreamPool& pool, const Matrix& x, const MatrixOut& out, const std::optional<Indices>& indices, int threads) {
     expect_block(pool.weights(), x, out);
     expect(!indices || indices->size() == x.shape(0), "expected one index per row");
@@ -106,10 +100,9 @@ void bind_stream(nb::module_& module) {
         .def("__init__", &pack, nb::arg("layers"), nb::arg("precision"), nb::arg("instruction_set") = "")
         .def_prop_ro("bytes", &StreamWeights::bytes);
     nb::class_<BoundStream>(module, "Stream", nb::type_slots(step_slots))
-        .def(nb::init<Shared, int, nb::object>(), nb::arg("weights"), nb::arg("threads"), nb::arg("fallback"))
+        .def(nb::init<Shared, int, nb::object, nb::object>(), nb::arg("weights"), nb::arg("threads"), nb::arg("step"), nb::arg("run"))
         .def_prop_ro("input_size", [](const BoundStream& bound) { return bound.weights->inputs(); })
         .def_prop_ro("output_size", [](const BoundStream& bound) { return bound.weights->outputs(); })
-        .def("run", &run, nb::arg("x").noconvert(), nb::arg("out").noconvert())
         .def("read_state", [](const BoundStream& bound, const Array<float, 1>& h, const Array<float, 1>& c) {
             expect_state(*bound.weights, h.size(), c.size());
             is_done(bound.stream.read_state(h.data(), c.data()));

@@ -9,17 +9,17 @@
 
 #include "lstmkit/stream.h"
 
-/// A stream, and the Python function that takes every call of step() but those of plain arrays.
+/// A stream, and the Python functions that take every call of step() and run() but those of plain arrays.
 struct BoundStream {
     std::shared_ptr<const lstmkit::StreamWeights> weights;
     lstmkit::Stream stream;
-    nanobind::object fallback;
+    nanobind::object step_fallback, run_fallback;
 
-    BoundStream(std::shared_ptr<const lstmkit::StreamWeights> given, int threads, nanobind::object fallback)
-        : weights(std::move(given)), stream(weights, threads), fallback(std::move(fallback)) {}
+    BoundStream(std::shared_ptr<const lstmkit::StreamWeights> given, int threads, nanobind::object step, nanobind::object run)
+        : weights(std::move(given)), stream(weights, threads), step_fallback(std::move(step)), run_fallback(std::move(run)) {}
 };
 
-/// BoundStream.step(x, out=None) without the cost of a general binding.
+/// BoundStream.step(x, out=None) and run(x, out=None) without the cost of a general binding.
 extern PyType_Slot step_slots[];
 
 /// Must be called before the first step; throws nanobind::python_error without NumPy.

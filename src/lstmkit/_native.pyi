@@ -42,9 +42,11 @@ class StreamWeights:
         """What one step reads."""
 
 class Stream:
-    """One sequence. `fallback(stream, x, out)` answers a step of anything but plain float32 arrays."""
+    """One sequence. `step(stream, x, out)` and `run(stream, x, out)` answer for anything but plain float32 arrays."""
 
-    def __init__(self, weights: StreamWeights, threads: int, fallback: Callable[..., Any]) -> None: ...
+    def __init__(
+        self, weights: StreamWeights, threads: int, step: Callable[..., Any], run: Callable[..., Any]
+    ) -> None: ...
     @property
     def input_size(self) -> int: ...
     @property
@@ -52,8 +54,8 @@ class Stream:
     def step(self, x: Any, out: Floats | None = None) -> Floats:
         """One step (I,) -> (O,), into `out` or a new array."""
 
-    def run(self, x: Floats, out: Floats) -> bool:
-        """Steps (T, I) -> out (T, O); False if a number is not finite, and then nothing has changed."""
+    def run(self, x: Any, out: Floats | None = None) -> Floats:
+        """Steps (T, I) -> (T, O), into `out` or a new array."""
 
     def read_state(self, h: Floats, c: Floats) -> None:
         """Into h (L*R,) and c (L*H,)."""
@@ -67,7 +69,7 @@ class StreamPool:
     @property
     def bytes_per_stream(self) -> int: ...
     def step(self, x: Floats, out: Floats, indices: NDArray[np.int64] | None, threads: int) -> bool:
-        """x (N, I) -> out (N, O) for the streams of `indices`, or the first N; False as for Stream.run."""
+        """x (N, I) -> out (N, O) for the streams of `indices`, or the first N; False if a number is not finite."""
 
     def read_state(self, index: int, h: Floats, c: Floats) -> None: ...
     def write_state(self, index: int, h: Floats, c: Floats) -> None: ...

@@ -29,13 +29,13 @@ def refuse(*_):
 
 
 def run_native(spec, precision, instruction_set, threads, splits):
-    stream = core.Stream(pack(spec, precision, instruction_set), threads, refuse)
+    stream = core.Stream(pack(spec, precision, instruction_set), threads, refuse, refuse)
     stream.write_state(*(state.reshape(-1) for state in draw_state(spec)))
     x = draw(T, spec.input_size, scale=1.5)
     outputs = []
     for first, last in itertools.pairwise([0, *splits, T]):
         out = np.full((last - first, stream.output_size), np.nan, np.float32)
-        assert stream.run(x[first:last], out)
+        assert stream.run(x[first:last], out) is out
         outputs.append(out)
     h, c = (np.full(state.shape, np.nan, np.float32) for state in draw_state(spec))
     stream.read_state(h.reshape(-1), c.reshape(-1))

@@ -23,14 +23,11 @@ class NativeRecurrence:
 
     def __init__(self, core: ModuleType, spec: CellSpec, packed: Any, threads: int) -> None:
         self._shapes = state_shapes(spec)
-        self.core = core.Stream(packed, threads, step_any)
+        self.core = core.Stream(packed, threads, step_any, run_any)
 
     def run(self, x: Array) -> Array:
         """Steps ``(T, I)`` to ``(T, R)``."""
-        out = np.empty((len(x), self.core.output_size), np.float32)
-        if not self.core.run(x, out):
-            check_finite(x)
-        return out
+        return self.core.run(x)
 
     def read_state(self) -> State:
         """A copy of h and c."""
@@ -76,6 +73,14 @@ def step_any(core: Any, x: ArrayLike, out: Array | None) -> Array:
     """What the core's ``step`` calls where its arguments are not two plain arrays of finite numbers."""
     if np.shape(x) != (core.input_size,):
         raise ShapeError(f"expected a step of shape ({core.input_size},), got {np.shape(x)}")
+    return put(run_any(core, np.asarray(x)[None], None)[0], out)
+
+
+def run_any(core: Any, x: ArrayLike, out: Array | None) -> Array:
+    """The same for the core's ``run``."""
+    shape = np.shape(x)
+    if len(shape) != 2 or shape[1] != core.input_size or not shape[0]:
+        raise ShapeError(f"expected steps of shape (T, {core.input_size}), got {shape}")
     single = as_float32(x, copy=True)
-    check_finite(single[None], np.asarray(x)[None])
-    return put(core.step(single), out)
+    check_finite(single, x)
+    return put(core.run(single), out)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lstmkit.runtime.native_recurrence import NativeRecurrence
-from lstmkit.runtime.numbers import as_float32, check_finite, finite_float32
+from lstmkit.runtime.numbers import finite_float32
 from lstmkit.runtime.numpy_recurrence import NumpyRecurrence
 from lstmkit.runtime.recurrence import Array, Recurrence, find_core, put
 from lstmkit.runtime.stages import run_stages
@@ -57,9 +57,8 @@ class Stream:
             name: partial(_advance, recurrence) for name, recurrence in self._recurrences.items()
         }
         only = self._recurrences.get(model.answer) if len(model.stages) == 1 else None
-        self._only = only if isinstance(only, NativeRecurrence) else None
-        if self._only:
-            self.step = self._only.core.step
+        if isinstance(only, NativeRecurrence):
+            self.step, self.run = only.core.step, only.core.run
         self.reset()
 
     def step(self, x: ArrayLike, out: Array | None = None) -> Array:
@@ -78,25 +77,22 @@ class Stream:
             raise ShapeError(f"expected a step of shape ({self._model.input_size},), got {np.shape(x)}")
         return put(self.run(np.asarray(x)[None])[0], out)
 
-    def run(self, x: ArrayLike) -> Array:
+    def run(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Feed a block of steps ``(T, I)`` and get their outputs ``(T, O)``.
 
+        Args:
+            x: The steps.
+            out: Where to write the outputs, as for :meth:`step`.
+
         Raises:
-            ShapeError: another shape.
+            ShapeError: another shape, or an ``out`` that cannot take the outputs.
             DataError: something that is not a finite number; the state stays as it was.
             EngineError: another thread is using this stream.
         """
         shape = np.shape(x)
         if len(shape) != 2 or shape[1] != self._model.input_size or not shape[0]:
             raise ShapeError(f"expected steps of shape (T, {self._model.input_size}), got {shape}")
-        steps = as_float32(x)
-        if self._only:
-            out = np.empty((len(steps), self._model.output_size), np.float32)
-            if not self._only.core.run(steps, out):
-                check_finite(steps, x)
-            return out
-        check_finite(steps, x)
-        return self._run_stages(steps)
+        return put(self._run_stages(finite_float32(x)), out)
 
     def _run_stages(self, steps: Array) -> Array:
         if not self._turn.acquire(blocking=False):
