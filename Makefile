@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 
-.PHONY: demo test lint docs bench clean install
+.PHONY: demo test lint docs bench bench-forecasting sanitize emulator clean install
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -22,8 +23,23 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks
+# BENCH holds arguments, such as BENCH="--case infer --rounds 9".
+bench: $(PEERS)
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-forecasting: $(INSTALLED)
+	$(BIN)/python -m benchmarks.forecasting
+
+# The C++ tests under the sanitizers; make test runs them too, with warnings as errors.
+sanitize: $(INSTALLED)
+	for kind in address,undefined thread; do \
+	  $(BIN)/cmake -S native -B build/$$kind -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON -DLSTMKIT_SANITIZE=$$kind && \
+	  $(BIN)/cmake --build build/$$kind && $(BIN)/ctest --test-dir build/$$kind --output-on-failure || exit 1; \
+	done
+
+# What tests/native/test_aarch64.py needs, on Debian and Ubuntu. Says why where it cannot install it; those tests are skipped then.
+emulator:
+	@scripts/install_emulator
 
 install: $(INSTALLED)
 
@@ -32,6 +48,11 @@ $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(shell find native 
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lstmkit needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The libraries that we compare with; a missing one is named in the tables, so their failure is not ours.
+$(PEERS): $(INSTALLED) benchmarks/peers/requirements.txt
+	-$(BIN)/python -m pip install --quiet -c constraints.txt -r benchmarks/peers/requirements.txt
 	touch $@
 
 clean:

@@ -1,6 +1,6 @@
 """Forecasting accuracy on public data, with the defaults of Forecaster and three seeds.
 
-Run ``python -m benchmarks.forecasting etth1|m4_hourly|vix [--seeds 3] [--json FILE]`` from the
+Run ``python -m benchmarks.forecasting [etth1|m4_hourly|vix] [--seeds 3] [--json FILE]`` from the
 repository's root; the data lie in ``../shared/data`` and are never packaged.
 """
 
@@ -164,17 +164,18 @@ def summary(rows: list[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=CASES)
+    parser.add_argument("case", choices=CASES, nargs="?", help="all of them by default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if not DATA.is_dir():
         raise SystemExit(f"the data of this benchmark are not at {DATA}")
     rows: list[Row] = []
-    for row in CASES[options.case](range(options.seeds)):
-        rows.append(row)
-        shown = {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
-        print(json.dumps(shown), file=sys.stderr, flush=True)
+    for case in [options.case] if options.case else CASES:
+        for row in CASES[case](range(options.seeds)):
+            rows.append(row)
+            shown = {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+            print(json.dumps(shown), file=sys.stderr, flush=True)
     print(summary(rows))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2))

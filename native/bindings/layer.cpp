@@ -4,13 +4,19 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <array>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "lstmkit/layer.h"
 #include "lstmkit/memory.h"
+#include "unlocked.h"
 
 namespace nb = nanobind;
 using lstmkit::Index;
@@ -18,88 +24,139 @@ using lstmkit::Index;
 namespace {
 
 using Address = std::uintptr_t;
-using Sizes = std::tuple<Index, Index, Index, Index>;
+using Sizes = std::tuple<Index, Index, Index, Index, Index>;
 using SequenceAt = std::optional<std::tuple<Address, Index, Index>>;
 using StateAt = std::optional<std::tuple<Address, Index>>;
 using TraceAt = std::tuple<SequenceAt, SequenceAt, Index>;
+using WeightsAt = std::tuple<Address, Address, Address, Address, Address>;
+using CaseAt = std::tuple<Sizes, SequenceAt, StateAt, StateAt, WeightsAt, Address, Address, bool>;
+using ForwardAt = std::tuple<CaseAt, SequenceAt, StateAt, StateAt, TraceAt>;
+using UpstreamAt = std::tuple<SequenceAt, StateAt, StateAt, TraceAt>;
+using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address>>;
+using BackwardAt = std::tuple<CaseAt, SequenceAt, TraceAt, UpstreamAt, GradientsAt>;
 
 template <typename Number>
 Number* pointer(Address address) {
     return reinterpret_cast<Number*>(address);
 }
 
-template <typename Float>
-lstmkit::Sequence<Float> sequence(const SequenceAt& at) {
+template <typename Number>
+lstmkit::Sequence<Number> sequence(const SequenceAt& at) {
     if (!at) return {};
-    return {pointer<Float>(std::get<0>(*at)), std::get<1>(*at), std::get<2>(*at)};
+    return {pointer<Number>(std::get<0>(*at)), std::get<1>(*at), std::get<2>(*at)};
 }
 
-template <typename Float>
-lstmkit::State<Float> state(const StateAt& at) {
+template <typename Number>
+lstmkit::State<Number> state(const StateAt& at) {
     if (!at) return {};
-    return {pointer<Float>(std::get<0>(*at)), std::get<1>(*at)};
+    return {pointer<Number>(std::get<0>(*at)), std::get<1>(*at)};
 }
 
-template <typename Float>
-lstmkit::Trace<Float> trace(const TraceAt& at) {
-    return {sequence<Float>(std::get<0>(at)), sequence<Float>(std::get<1>(at)), std::get<2>(at)};
+template <typename Cell, typename Gate>
+lstmkit::Trace<Cell, Gate> trace(const TraceAt& at) {
+    return {sequence<Cell>(std::get<0>(at)), sequence<Gate>(std::get<1>(at)), std::get<2>(at)};
 }
 
-using CaseAt = std::tuple<Sizes, SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address>, Address, Address, bool>;
-
-lstmkit::LayerCase layer_case(const CaseAt& at) {
+template <typename P>
+lstmkit::LayerCase<P> layer_case(const CaseAt& at) {
+    using Number = const lstmkit::Stored<P>;
     const auto& [sizes, x, h, c, weights, lengths, resets, backwards] = at;
-    const auto& [T, B, I, H] = sizes;
-    const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent] = weights;
-    return {T, B, I, H, sequence<const float>(x), state<const float>(h), state<const float>(c),
-            pointer<const float>(weight_input), pointer<const float>(weight_recurrent),
-            pointer<const float>(bias_input), pointer<const float>(bias_recurrent),
-            pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards};
+    const auto& [T, B, I, H, R] = sizes;
+    const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent, projection] = weights;
+    return {{T, B, I, H, R, projection != 0, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards},
+            sequence<Number>(x), state<Number>(h), state<const lstmkit::Real<P>>(c), pointer<Number>(weight_input),
+            pointer<Number>(weight_recurrent), pointer<Number>(bias_input), pointer<Number>(bias_recurrent),
+            pointer<Number>(projection)};
+}
+
+template <typename P>
+lstmkit::ForwardJob<P> forward_job(const ForwardAt& at) {
+    const auto& [layer, y, h, c, kept] = at;
+    using Stored = lstmkit::Stored<P>;
+    using Real = lstmkit::Real<P>;
+    return {layer_case<P>(layer), {sequence<Stored>(y), state<Stored>(h), state<Real>(c), trace<Real, lstmkit::Saved<P>>(kept)}};
+}
+
+template <typename P>
+lstmkit::BackwardJob<P> backward_job(const BackwardAt& at) {
+    using Stored = const lstmkit::Stored<P>;
+    using Real = lstmkit::Real<P>;
+    using Gate = const lstmkit::Saved<P>;
+    const auto& [layer, y, kept, upstream, gradients] = at;
+    const auto& [grad_y, grad_h, grad_c, grad_trace] = upstream;
+    const auto& [dx, dh, dc, dweights] = gradients;
+    const auto& [weight_input, weight_recurrent, bias, projection] = dweights;
+    return {layer_case<P>(layer), sequence<Stored>(y), trace<const Real, Gate>(kept),
+            {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Gate>(grad_trace)},
+            {sequence<Real>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
+             pointer<Real>(bias), pointer<Real>(projection)}};
 }
 
 lstmkit::InstructionSet set_called(const std::string& name) {
     return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
 }
 
-void forward(const CaseAt& layer, const SequenceAt& y, const StateAt& h, const StateAt& c, const TraceAt& kept, int threads,
-             const std::string& instruction_set) {
-    const lstmkit::LayerCase given = layer_case(layer);
-    const lstmkit::ForwardResult result{sequence<float>(y), state<float>(h), state<float>(c), trace<float>(kept)};
-    const lstmkit::InstructionSet set = set_called(instruction_set);
-    const nb::gil_scoped_release released;
-    lstmkit::run_forward(given, result, threads, set);
+double multiply_adds(const lstmkit::Course& layer) {
+    return 4.0 * double(layer.steps) * double(layer.batch) * double(layer.units) * double(layer.inputs + layer.outputs);
 }
 
-void backward(const CaseAt& layer, const SequenceAt& y, const TraceAt& kept, const SequenceAt& grad_y, const StateAt& grad_h,
-              const StateAt& grad_c, const TraceAt& grad_trace, const SequenceAt& dx, const StateAt& dh, const StateAt& dc,
-              const std::tuple<Address, Address, Address>& dweights, int threads, const std::string& instruction_set) {
-    const lstmkit::LayerCase given = layer_case(layer);
-    const lstmkit::Upstream upstream{sequence<const float>(grad_y), state<const float>(grad_h), state<const float>(grad_c),
-                                     trace<const float>(grad_trace)};
-    const auto& [weight_input, weight_recurrent, bias] = dweights;
-    const lstmkit::Gradients gradients{sequence<float>(dx), state<float>(dh), state<float>(dc), pointer<float>(weight_input),
-                                       pointer<float>(weight_recurrent), pointer<float>(bias)};
-    const lstmkit::InstructionSet set = set_called(instruction_set);
-    const nb::gil_scoped_release released;
-    lstmkit::run_backward(given, sequence<const float>(y), trace<const float>(kept), upstream, gradients, threads, set);
+/// Calls function(P{}) with the precision of that name, which is torch's and NumPy's.
+template <typename Function>
+auto with_precision(const std::string& name, Function function) {
+    if (name == "float32") return function(lstmkit::Float32{});
+    if (name == "float64") return function(lstmkit::Float64{});
+    throw std::invalid_argument("no precision is called '" + name + "'; there are: float32, float64");
 }
 
-/// Floats of any content in memory that is used again when the array is gone.
-nb::ndarray<float, nb::ndim<1>, nb::device::cpu> empty(std::size_t count) {
-    auto* memory = new lstmkit::Array<float>(static_cast<Index>(count));
-    const nb::capsule owner(memory, [](void* held) noexcept { delete static_cast<lstmkit::Array<float>*>(held); });
-    return {memory->data(), {count}, owner};
+/// The jobs of one call: one for each direction of a layer.
+template <typename Job, typename At, typename Convert>
+std::array<Job, lstmkit::most_directions> jobs_of(const std::vector<At>& directions, Convert convert) {
+    if (directions.empty() || directions.size() > lstmkit::most_directions)
+        throw std::invalid_argument("expected 1 or 2 directions, got " + std::to_string(directions.size()));
+    std::array<Job, lstmkit::most_directions> jobs{};
+    std::transform(directions.begin(), directions.end(), jobs.begin(), convert);
+    return jobs;
+}
+
+void forward(const std::vector<ForwardAt>& directions, int threads, const std::string& instruction_set, const std::string& precision) {
+    const lstmkit::InstructionSet set = set_called(instruction_set);
+    with_precision(precision, [&](auto chosen) {
+        using P = decltype(chosen);
+        const auto jobs = jobs_of<lstmkit::ForwardJob<P>>(directions, forward_job<P>);
+        const Unlocked unlocked(multiply_adds(jobs[0].layer));
+        lstmkit::run_forward(jobs.data(), static_cast<int>(directions.size()), threads, set);
+    });
+}
+
+void backward(const std::vector<BackwardAt>& directions, int threads, const std::string& instruction_set, const std::string& precision) {
+    const lstmkit::InstructionSet set = set_called(instruction_set);
+    with_precision(precision, [&](auto chosen) {
+        using P = decltype(chosen);
+        const auto jobs = jobs_of<lstmkit::BackwardJob<P>>(directions, backward_job<P>);
+        const Unlocked unlocked(2 * multiply_adds(jobs[0].layer));
+        lstmkit::run_backward(jobs.data(), static_cast<int>(directions.size()), threads, set);
+    });
+}
+
+using AnyArray = nb::ndarray<nb::ndim<1>, nb::device::cpu>;
+
+/// Numbers of any content in memory that is used again when the array is gone.
+AnyArray empty(std::size_t count, const std::string& precision) {
+    return with_precision(precision, [&](auto chosen) {
+        using Memory = lstmkit::Array<lstmkit::Stored<decltype(chosen)>>;
+        auto* memory = new Memory(static_cast<Index>(count));
+        const nb::capsule owner(memory, [](void* held) noexcept { delete static_cast<Memory*>(held); });
+        return AnyArray(memory->data(), {count}, owner, {}, nb::dtype<lstmkit::Stored<decltype(chosen)>>());
+    });
 }
 
 }  // namespace
 
 void bind_layer(nb::module_& module) {
-    module.def("lstm_forward", &forward, nb::arg("layer"), nb::arg("y").none(), nb::arg("h").none(), nb::arg("c").none(),
-               nb::arg("trace"), nb::arg("threads"), nb::arg("instruction_set") = "");
-    module.def("lstm_backward", &backward, nb::arg("layer"), nb::arg("y").none(), nb::arg("trace"), nb::arg("grad_y").none(),
-               nb::arg("grad_h").none(), nb::arg("grad_c").none(), nb::arg("grad_trace"), nb::arg("dx").none(),
-               nb::arg("dh").none(), nb::arg("dc").none(), nb::arg("dweights"), nb::arg("threads"),
-               nb::arg("instruction_set") = "");
-    module.def("empty", &empty, nb::arg("count"));
+    module.def("lstm_forward", &forward, nb::arg("directions"), nb::arg("threads"), nb::arg("instruction_set") = "",
+               nb::arg("precision") = "float32");
+    module.def("lstm_backward", &backward, nb::arg("directions"), nb::arg("threads"), nb::arg("instruction_set") = "",
+               nb::arg("precision") = "float32");
+    module.def("empty", &empty, nb::arg("count"), nb::arg("precision") = "float32");
     module.def("release_memory", &lstmkit::release_memory);
 }

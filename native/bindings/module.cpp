@@ -10,11 +10,14 @@
 
 #include "layer.h"
 #include "lstmkit/dispatch.h"
+#include "lstmkit/peak.h"
 #include "stream.h"
 
 namespace nb = nanobind;
-using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using FloatsOut = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <typename P>
+using In = nb::ndarray<const lstmkit::Real<P>, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <typename P>
+using Out = nb::ndarray<lstmkit::Real<P>, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 namespace {
 
@@ -40,16 +43,37 @@ void expect_one_length(std::size_t a, std::size_t b) {
         throw std::invalid_argument("expected two vectors of one length, got " + std::to_string(a) + " and " + std::to_string(b));
 }
 
-using Function = void (*lstmkit::Kernels::*)(const float*, float*, std::size_t) noexcept;
+template <typename P>
+using Function = void (*lstmkit::Kernels<P>::*)(const lstmkit::Real<P>*, lstmkit::Real<P>*, std::size_t) noexcept;
 
-void apply(Function function, const Floats& in, const FloatsOut& out, const std::string& instruction_set) {
-    expect_one_length(in.size(), out.size());
-    (lstmkit::kernels_of(set_called(instruction_set)).*function)(in.data(), out.data(), in.size());
+template <typename P>
+void bind_function(nb::module_& module, const char* name, Function<P> function) {
+    module.def(
+        name,
+        [function](In<P> in, Out<P> out, const std::string& instruction_set) {
+            expect_one_length(in.size(), out.size());
+            (lstmkit::kernels_of<P>(set_called(instruction_set)).*function)(in.data(), out.data(), in.size());
+        },
+        nb::arg("x").noconvert(), nb::arg("out").noconvert(), nb::arg("instruction_set") = "");
 }
 
-float dot(Floats a, Floats b, const std::string& instruction_set) {
+template <typename P>
+lstmkit::Real<P> dot(In<P> a, In<P> b, const std::string& instruction_set) {
     expect_one_length(a.size(), b.size());
-    return lstmkit::kernels_of(set_called(instruction_set)).dot(a.data(), b.data(), a.size());
+    return lstmkit::kernels_of<P>(set_called(instruction_set)).dot(a.data(), b.data(), a.size());
+}
+
+template <typename P>
+void bind_kernels(nb::module_& module) {
+    module.def("dot", &dot<P>, nb::arg("a").noconvert(), nb::arg("b").noconvert(), nb::arg("instruction_set") = "");
+    bind_function<P>(module, "sigmoid", &lstmkit::Kernels<P>::sigmoid);
+    bind_function<P>(module, "tanh", &lstmkit::Kernels<P>::tanh);
+}
+
+double peak(const std::string& number, double seconds, const std::string& instruction_set) {
+    const lstmkit::InstructionSet set = set_called(instruction_set);
+    nb::gil_scoped_release others_may_run;
+    return lstmkit::measure_peak(set, number, seconds);
 }
 
 }  // namespace
@@ -60,11 +84,9 @@ NB_MODULE(_native, module) {
     module.def("machine_sets", machine_sets);
     module.def("active_set", [] { return std::string(lstmkit::name_of(lstmkit::default_set())); });
     module.def("available_threads", &lstmkit::available_threads);
-    module.def("sigmoid", [](Floats in, FloatsOut out, const std::string& set) { apply(&lstmkit::Kernels::sigmoid, in, out, set); },
-               nb::arg("x").noconvert(), nb::arg("out").noconvert(), nb::arg("instruction_set") = "");
-    module.def("tanh", [](Floats in, FloatsOut out, const std::string& set) { apply(&lstmkit::Kernels::tanh, in, out, set); },
-               nb::arg("x").noconvert(), nb::arg("out").noconvert(), nb::arg("instruction_set") = "");
+    bind_kernels<lstmkit::Float32>(module);
+    bind_kernels<lstmkit::Float64>(module);
     bind_layer(module);
     bind_stream(module);
-    module.def("dot", &dot, nb::arg("a").noconvert(), nb::arg("b").noconvert(), nb::arg("instruction_set") = "");
+    module.def("peak", &peak, nb::arg("number") = "float32", nb::arg("seconds") = 0.2, nb::arg("instruction_set") = "");
 }

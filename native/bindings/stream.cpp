@@ -50,10 +50,10 @@ lstmkit::StreamLayer layer(const LayerArrays& arrays) {
             input.data(), recurrent.data(), data(bias_input), data(bias_recurrent), data(projection)};
 }
 
-lstmkit::Precision precision_called(const std::string& name) {
-    if (name == "float32") return lstmkit::Precision::float32;
-    if (name == "bfloat16") return lstmkit::Precision::bfloat16;
-    if (name == "int8") return lstmkit::Precision::int8;
+lstmkit::StreamPrecision precision_called(const std::string& name) {
+    if (name == "float32") return lstmkit::StreamPrecision::float32;
+    if (name == "bfloat16") return lstmkit::StreamPrecision::bfloat16;
+    if (name == "int8") return lstmkit::StreamPrecision::int8;
     throw std::invalid_argument("expected the precision float32, bfloat16 or int8, got '" + name + "'");
 }
 

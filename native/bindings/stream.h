@@ -4,10 +4,10 @@
 #include <nanobind/nanobind.h>
 
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "lstmkit/stream.h"
+#include "unlocked.h"
 
 /// A stream, and the Python functions that take every call of step() and run() but those of plain arrays.
 struct BoundStream {
@@ -28,12 +28,10 @@ void import_numpy();
 /// False if an input was not finite. Throws an EngineError if another thread is inside the stream.
 bool is_done(lstmkit::Outcome outcome);
 
-/// call(), and other Python threads meanwhile if its `work` in multiply-adds is worth it: more than a few microseconds.
+/// call(), while other Python threads run if its multiply-adds are worth that.
 template <typename Call>
-lstmkit::Outcome without_lock(lstmkit::Index work, Call call) {
-    constexpr lstmkit::Index long_work = 500'000;
-    std::optional<nanobind::gil_scoped_release> released;
-    if (work >= long_work) released.emplace();
+lstmkit::Outcome without_lock(lstmkit::Index multiply_adds, Call call) {
+    const Unlocked unlocked(static_cast<double>(multiply_adds));
     return call();
 }
 

@@ -4,7 +4,7 @@
 #include "activation.h"
 
 namespace lstmkit {
-namespace LSTMKIT_SET {
+namespace {
 
 struct CellStep {
     Vector i, f, g, o, c, h;
@@ -23,18 +23,18 @@ LSTMKIT_INLINE CellStep lstm_step(Vector zi, Vector zf, Vector zg, Vector zo, Ve
 }
 
 struct CellGradient {
-    Vector zi, zf, zg, zo, c_before;
+    Vector zi, zf, zg, zo, c_before, h;
 };
 
 /// dh, dc: gradients of this step's output and cell state; di..d_o: of the gates themselves, mostly zero.
 LSTMKIT_INLINE CellGradient lstm_step_backward(Vector i, Vector f, Vector g, Vector o, Vector c, Vector c_before,
                                                Vector dh, Vector dc, const Vector* dgates) noexcept {
     const Vector tanh_c = tanh(c), dh_o = dh * o;
-    dc = dh_o * (1.0f - tanh_c * tanh_c) + dc;
+    dc = dh_o * (one - tanh_c * tanh_c) + dc;
     Vector di = dc * g, df = dc * c_before, dg = dc * i, d_o = dh * tanh_c;
     if (dgates) di += dgates[0], df += dgates[1], dg += dgates[2], d_o += dgates[3];
-    return {di * i * (1.0f - i), df * f * (1.0f - f), dg * (1.0f - g * g), d_o * o * (1.0f - o), dc * f};
+    return {di * i * (one - i), df * f * (one - f), dg * (one - g * g), d_o * o * (one - o), dc * f, o * tanh_c};
 }
 
-}  // namespace LSTMKIT_SET
+}  // namespace
 }  // namespace lstmkit

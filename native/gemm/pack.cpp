@@ -5,77 +5,93 @@
 namespace lstmkit {
 namespace {
 
-// So many blocks of a group of weights stay in the second-level cache while all rows pass: 256 KiB with 16 lanes.
+// So many blocks of a group of weights stay in the second-level cache while all rows pass: 256 KiB with 16 lanes of float.
 constexpr Index resident_blocks = 16;
 
 /// to[k][l] at distance 4L = from[l][k] for l < count, zero beyond.
-void transpose(const float* from, Index columns, Index count, Index lanes, float* to) noexcept {
+template <typename From, typename To>
+void transpose(const From* from, Index columns, Index count, Index lanes, To* to) noexcept {
     for (Index k = 0; k < columns; ++k, to += gates * lanes) {
         for (Index l = 0; l < count; ++l) to[l] = from[l * columns + k];
-        std::fill(to + count, to + lanes, 0.0f);
+        std::fill(to + count, to + lanes, To{});
     }
 }
 
-void transpose_back(const float* from, Index columns, Index count, Index lanes, float* to) noexcept {
+template <typename Number>
+void transpose_back(const Number* from, Index columns, Index count, Index lanes, Number* to) noexcept {
     for (Index l = 0; l < count; ++l)
         for (Index k = 0; k < columns; ++k) to[l * columns + k] = from[k * gates * lanes + l];
 }
 
 }  // namespace
 
-void pack_block(const LayerCase& layer, const Blocks& sizes, Index block, float* weights, float* bias) noexcept {
-    const Index I = sizes.inputs, H = sizes.units, L = sizes.lanes, count = sizes.count(block);
+template <typename P>
+void pack_block(const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights, Real<P>* bias) noexcept {
+    const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
-        float* to = weights + gate * L;
+        Real<P>* to = weights + gate * L;
         transpose(layer.weight_input + row * I, I, count, L, to);
-        transpose(layer.weight_recurrent + row * H, H, count, L, to + I * sizes.gate_vectors());
+        transpose(layer.weight_recurrent + row * R, R, count, L, to + I * sizes.gate_vectors());
         for (Index l = 0; l < L; ++l)
             bias[gate * L + l] = layer.bias_input && l < count ? layer.bias_input[row + l] + layer.bias_recurrent[row + l] : 0;
     }
 }
 
-void unpack_block(const Blocks& sizes, Index block, const float* weights, const float* bias, const Gradients& to) noexcept {
-    const Index I = sizes.inputs, H = sizes.units, L = sizes.lanes, count = sizes.count(block);
+template <typename P>
+void unpack_block(const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept {
+    const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
-        const float* from = weights + gate * L;
+        const Real<P>* from = weights + gate * L;
         transpose_back(from, I, count, L, to.weight_input + row * I);
-        transpose_back(from + I * sizes.gate_vectors(), H, count, L, to.weight_recurrent + row * H);
+        transpose_back(from + I * sizes.gate_vectors(), R, count, L, to.weight_recurrent + row * R);
         std::copy(bias + gate * L, bias + gate * L + count, to.bias + row);
     }
 }
 
-Index TransposedPack::group_size(Index group) const noexcept {
-    return std::min(group_vectors, vectors_ - group * group_vectors);
+template <typename P>
+void unpack_projection(const Blocks& sizes, Index block, const Real<P>* from, Real<P>* to) noexcept {
+    const Index first = block * sizes.gate_vectors(), count = std::min(sizes.gate_vectors(), sizes.units - first);
+    for (Index r = 0; r < sizes.outputs; ++r) std::copy_n(from + r * sizes.gate_vectors(), count, to + r * sizes.units + first);
 }
 
-void TransposedPack::fill(const float* matrix, Index block, float* pack) const noexcept {
-    const Index L = sizes_.lanes, rows = sizes_.blocks * sizes_.gate_vectors();
-    for (Index group = 0; group * group_vectors < vectors_; ++group) {
-        const Index first = group * group_vectors * L, width = group_size(group) * L;
-        const Index count = std::min(width, columns_ - first);
-        float* to = pack + first * rows + block * sizes_.gate_vectors() * width;
-        for (Index gate = 0; gate < gates; ++gate)
-            for (Index l = 0; l < L; ++l, to += width) {
-                const Index real = l < sizes_.count(block) ? count : 0;
-                const float* from = matrix + (gate * sizes_.units + sizes_.first(block) + l) * columns_ + first;
-                if (real) std::copy(from, from + real, to);
-                std::fill(to + real, to + width, 0.0f);
-            }
+template <typename P>
+void PackedMatrix<P>::fill(Index block, Real<P>* pack) const noexcept {
+    const Index depth = gates * lanes_;
+    for (Index group = 0; group < groups(); ++group) {
+        const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
+        const Index count = std::min(width, matrix_.columns - first);
+        Real<P>* to = pack + first * blocks_ * depth + block * depth * width;
+        for (Index k = 0; k < depth; ++k, to += width) {
+            const Stored<P>* from = matrix_.row(block, k, lanes_);
+            const Index real = from ? count : 0;
+            for (Index column = 0; column < real; ++column) to[column] = from[(first + column) * matrix_.column_stride];
+            std::fill(to + real, to + width, Real<P>{});
+        }
     }
 }
 
-void TransposedPack::multiply(const Kernels& kernels, const float* dz, Index dz_block, Index rows, const float* pack,
-                              float* const* out) const noexcept {
-    for (Index group = 0; group * group_vectors < vectors_; ++group) {
-        const Index first = group * group_vectors * sizes_.lanes, width = group_size(group) * sizes_.lanes;
-        const float* weights = pack + first * sizes_.blocks * sizes_.gate_vectors();
-        for (Index block = 0; block < sizes_.blocks; block += resident_blocks)
-            kernels.product({rows, dz + block * dz_block, dz_block, std::min(resident_blocks, sizes_.blocks - block),
-                             weights + block * sizes_.gate_vectors() * width, group_size(group), out, first,
-                             std::min(width, columns_ - first), block > 0});
+template <typename P>
+void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Real<P>* in, Index in_row, Index in_block, Index rows,
+                               const Real<P>* pack, Real<P>* const* out, Index first_group, Index last_group) const noexcept {
+    const Index depth = gates * lanes_;
+    for (Index group = first_group; group < last_group; ++group) {
+        const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
+        const Real<P>* weights = pack + first * blocks_ * depth;
+        for (Index block = 0; block < blocks_; block += resident_blocks)
+            kernels.product({rows, in + block * in_block, in_row, in_block, std::min(resident_blocks, blocks_ - block),
+                             weights + block * depth * width, group_size(group), out, first,
+                             std::min(width, matrix_.columns - first), block > 0});
     }
 }
+
+#define LSTMKIT_PRECISION(P)                                                                              \
+    template void pack_block(const LayerCase<P>&, const Blocks&, Index, Real<P>*, Real<P>*) noexcept;     \
+    template void unpack_block(const Blocks&, Index, const Real<P>*, const Real<P>*, const Gradients<P>&) noexcept; \
+    template void unpack_projection<P>(const Blocks&, Index, const Real<P>*, Real<P>*) noexcept;           \
+    template class PackedMatrix<P>;
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

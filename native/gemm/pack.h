@@ -1,49 +1,88 @@
 // Weights in the order in which the tiles read them. Units and columns are padded with zeros to whole vectors of L.
 #pragma once
 
+#include <algorithm>
+
 #include "lstmkit/layer.h"
 
 namespace lstmkit {
 
 /// Sizes of a layer in blocks of L units.
 struct Blocks {
-    Index lanes, blocks, units, inputs;
+    Index lanes, blocks, units, inputs, outputs;
 
-    Blocks(const LayerCase& layer, Index lanes) noexcept
-        : lanes(lanes), blocks((layer.units + lanes - 1) / lanes), units(layer.units), inputs(layer.inputs) {}
+    Blocks(const Course& layer, Index lanes) noexcept
+        : lanes(lanes), blocks((layer.units + lanes - 1) / lanes), units(layer.units), inputs(layer.inputs), outputs(layer.outputs) {}
     Index padded() const noexcept { return blocks * lanes; }
     Index gate_vectors() const noexcept { return gates * lanes; }
     Index first(Index block) const noexcept { return block * lanes; }
     Index count(Index block) const noexcept { return units - first(block) < lanes ? units - first(block) : lanes; }
-    /// Floats of one block in the packed [I + H][4][L].
-    Index weight_floats() const noexcept { return (inputs + units) * gate_vectors(); }
+    /// Numbers of one block in the packed [I + R][4][L].
+    Index weight_numbers() const noexcept { return (inputs + outputs) * gate_vectors(); }
+    /// Blocks of 4L columns that hold `columns`, as the right side of a product has them.
+    Index wide_blocks(Index columns) const noexcept { return (columns + gate_vectors() - 1) / gate_vectors(); }
+    Index padded_outputs() const noexcept { return (outputs + lanes - 1) / lanes * lanes; }
+    Index projection_numbers() const noexcept { return wide_blocks(units) * outputs * gate_vectors(); }
+    Index wide(Index columns) const noexcept { return wide_blocks(columns) * gate_vectors(); }
 };
 
-/// One block: weights [I + H][4][L], the input's share first, and bias [4][L].
-void pack_block(const LayerCase& layer, const Blocks& sizes, Index block, float* weights, float* bias) noexcept;
+/// One block: weights [I + R][4][L], the input's share first, and bias [4][L].
+template <typename P>
+void pack_block(const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights, Real<P>* bias) noexcept;
 
-/// The inverse for gradients: one block of [I + H][4][L] and [4][L] into its rows of the layer's weights.
-void unpack_block(const Blocks& sizes, Index block, const float* weights, const float* bias, const Gradients& to) noexcept;
+/// The inverse for gradients: one block of [I + R][4][L] and [4][L] into its rows of the layer's weights.
+template <typename P>
+void unpack_block(const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept;
 
-/// A matrix [4H, columns] for products with dz: groups of up to four vectors of columns, each [blocks][4][L][vectors * L].
-class TransposedPack {
+/// One block of [R][4L] into its columns of the projection's weight [R, H].
+template <typename P>
+void unpack_projection(const Blocks& sizes, Index block, const Real<P>* from, Real<P>* to) noexcept;
+
+/// A matrix to multiply with from the right. Its rows come in blocks of 4L, as the left side has them: dz [blocks][4][L]
+/// of 4H gates, or [blocks][4L] of plain numbers.
+template <typename Number>
+struct Matrix {
+    const Number* data;
+    Index columns, row_stride, column_stride;
+    Index rows;         ///< of one gate, or of all
+    Index gate_stride;  ///< rows from gate to gate; 0: there are none
+
+    /// Row `k` of block `block`, or null where padding is.
+    const Number* row(Index block, Index k, Index lanes) const noexcept {
+        const Index gate = k / lanes, lane = k % lanes;
+        const Index within = gate_stride ? block * lanes + lane : block * gates * lanes + k;
+        return within < rows ? data + (gate * gate_stride + within) * row_stride : nullptr;
+    }
+};
+
+/// A Matrix in groups of up to `group_vectors` vectors of columns, each [blocks][4L][vectors * L].
+template <typename P>
+class PackedMatrix {
 public:
-    static constexpr Index group_vectors = 4;
-
-    TransposedPack(const Blocks& sizes, Index columns) noexcept
-        : sizes_(sizes), columns_(columns), vectors_((columns + sizes.lanes - 1) / sizes.lanes) {}
-    Index floats() const noexcept { return vectors_ * sizes_.lanes * sizes_.blocks * sizes_.gate_vectors(); }
-    /// Packs the rows of one block out of `matrix` into `pack`.
-    void fill(const float* matrix, Index block, float* pack) const noexcept;
-    /// out[r] = dz[r] * matrix, for rows of dz at distance 4L within a block and dz_block between blocks.
-    void multiply(const Kernels& kernels, const float* dz, Index dz_block, Index rows, const float* pack,
-                  float* const* out) const noexcept;
+    PackedMatrix(const Matrix<Stored<P>>& matrix, Index blocks, Index lanes, Index group_vectors) noexcept
+        : matrix_(matrix), blocks_(blocks), lanes_(lanes), group_vectors_(group_vectors),
+          vectors_((matrix.columns + lanes - 1) / lanes) {}
+    Index groups() const noexcept { return (vectors_ + group_vectors_ - 1) / group_vectors_; }
+    Index numbers() const noexcept { return vectors_ * lanes_ * blocks_ * gates * lanes_; }
+    Index blocks() const noexcept { return blocks_; }
+    Index group_vectors() const noexcept { return group_vectors_; }
+    /// The columns of the groups first..last.
+    Index first_column(Index group) const noexcept { return std::min(matrix_.columns, group * group_vectors_ * lanes_); }
+    /// Packs the rows of one block.
+    void fill(Index block, Real<P>* pack) const noexcept;
+    /// Columns of the groups first..last of out[r] = in[r] * matrix; rows and blocks of `in` as ProductTile has them.
+    void multiply(const Kernels<P>& kernels, const Real<P>* in, Index in_row, Index in_block, Index rows, const Real<P>* pack,
+                  Real<P>* const* out, Index first_group, Index last_group) const noexcept;
+    void multiply(const Kernels<P>& kernels, const Real<P>* in, Index in_row, Index in_block, Index rows, const Real<P>* pack,
+                  Real<P>* const* out) const noexcept {
+        multiply(kernels, in, in_row, in_block, rows, pack, out, 0, groups());
+    }
 
 private:
-    Index group_size(Index group) const noexcept;
+    Index group_size(Index group) const noexcept { return std::min(group_vectors_, vectors_ - group * group_vectors_); }
 
-    Blocks sizes_;
-    Index columns_, vectors_;
+    Matrix<Stored<P>> matrix_;
+    Index blocks_, lanes_, group_vectors_, vectors_;
 };
 
 }  // namespace lstmkit

@@ -4,13 +4,13 @@
 #include "vector.h"
 
 namespace lstmkit {
-namespace LSTMKIT_SET {
+namespace {
 
 // 24 accumulators, 4 weights and 2 broadcasts fill 32 registers; 12, 1 and 1 fill 16.
 #if defined(__AVX512F__) || defined(__aarch64__)
-inline constexpr Index tile_rows = 6;
+constexpr Index tile_rows = 6;
 #else
-inline constexpr Index tile_rows = 3;
+constexpr Index tile_rows = 3;
 #endif
 
 /// Calls run<R>(first, R rows) over `rows` rows in tiles of nearly one size; R is a constant of the call.
@@ -42,9 +42,9 @@ LSTMKIT_INLINE auto* tile_of(Index rows) noexcept {
 
 /// sums[r][v] += sum over k of in[r][k] * weights[k][v]; returns the weights behind the last.
 template <Index R, Index V>
-LSTMKIT_INLINE const float* accumulate(Vector (&sums)[R][V], const float* const* in, Index count,
-                                       const float* weights) noexcept {
-    const float* row[R];
+LSTMKIT_INLINE const Real* accumulate(Vector (&sums)[R][V], const Real* const* in, Index count,
+                                      const Real* weights) noexcept {
+    const Real* row[R];
 #pragma GCC unroll 6
     for (Index r = 0; r < R; ++r) row[r] = in[r];
     for (Index k = 0; k < count; ++k, weights += V * lanes) {
@@ -61,5 +61,5 @@ LSTMKIT_INLINE const float* accumulate(Vector (&sums)[R][V], const float* const*
     return weights;
 }
 
-}  // namespace LSTMKIT_SET
+}  // namespace
 }  // namespace lstmkit

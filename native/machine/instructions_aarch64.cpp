@@ -5,6 +5,7 @@ namespace lstmkit {
 // Every 64-bit Arm processor has NEON.
 bool machine_has(InstructionSet set) noexcept { return set == InstructionSet::baseline || set == InstructionSet::neon; }
 
-void relax_processor() noexcept { asm volatile("yield"); }
+// Waits longer than `yield`, which most processors ignore.
+void pause_briefly() noexcept { asm volatile("isb"); }
 
 }  // namespace lstmkit

@@ -4,6 +4,6 @@ namespace lstmkit {
 
 bool machine_has(InstructionSet set) noexcept { return set == InstructionSet::baseline; }
 
-void relax_processor() noexcept {}
+void pause_briefly() noexcept {}
 
 }  // namespace lstmkit

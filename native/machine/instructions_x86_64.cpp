@@ -25,6 +25,6 @@ bool machine_has(InstructionSet set) noexcept {
     return false;
 }
 
-void relax_processor() noexcept { __builtin_ia32_pause(); }
+void pause_briefly() noexcept { __builtin_ia32_pause(); }
 
 }  // namespace lstmkit

@@ -14,23 +14,41 @@ std::atomic<bool> forked{false};
 // The threads of an OpenMP team do not survive a fork, and starting them again in the child hangs.
 const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
-OpenmpParallel find() noexcept {
-    if (void* symbol = dlsym(RTLD_DEFAULT, "GOMP_parallel")) return reinterpret_cast<OpenmpParallel>(symbol);
+template <typename Function>
+bool find(void* library, const char* name, Function& function) noexcept {
+    function = reinterpret_cast<Function>(dlsym(library, name));
+    return function != nullptr;
+}
+
+bool find_all(void* library, Openmp& all) noexcept {
+    return find(library, "GOMP_parallel", all.parallel) && find(library, "omp_get_num_threads", all.team_size) &&
+           find(library, "omp_get_thread_num", all.thread_number);
+}
+
+Openmp find_openmp() noexcept {
+    Openmp all{};
+    if (find_all(RTLD_DEFAULT, all)) return all;
     for (const char* name : {"libgomp.so.1", "libiomp5.so", "libomp.so"})
         if (void* library = dlopen(name, RTLD_NOW | RTLD_NOLOAD))
-            if (void* symbol = dlsym(library, "GOMP_parallel")) return reinterpret_cast<OpenmpParallel>(symbol);
-    return nullptr;
+            if (find_all(library, all)) return all;
+    return {};
 }
 
 }  // namespace
 
 bool is_forked_child() noexcept { return registered != 0 || forked; }
 
-OpenmpParallel openmp_parallel() noexcept {
-    static std::atomic<OpenmpParallel> found{nullptr};
+void around_fork(void (*before)(), void (*after)()) noexcept { pthread_atfork(before, after, after); }
+
+const Openmp* openmp() noexcept {
+    static std::atomic<const Openmp*> known{nullptr};
+    if (const Openmp* found = known) return found;
     // Sought again while absent: torch may be imported later.
-    if (!found) found = find();
-    return found;
+    const Openmp found = find_openmp();
+    if (!found.parallel) return nullptr;
+    static const Openmp first = found;
+    known = &first;
+    return &first;
 }
 
 }  // namespace lstmkit

@@ -4,6 +4,8 @@ namespace lstmkit {
 
 bool is_forked_child() noexcept { return false; }
 
-OpenmpParallel openmp_parallel() noexcept { return nullptr; }
+void around_fork(void (*)(), void (*)()) noexcept {}
+
+const Openmp* openmp() noexcept { return nullptr; }
 
 }  // namespace lstmkit

@@ -1,78 +1,95 @@
-#include "lstmkit/memory.h"
-
-#include <map>
+#include <array>
+#include <limits>
 #include <mutex>
 #include <new>
-#include <vector>
 
 #include "lstmkit/machine.h"
+#include "lstmkit/memory.h"
 
 namespace lstmkit {
 namespace {
 
 constexpr std::size_t smallest = 1024;
 constexpr std::size_t keep_limit = std::size_t{2} << 30;
+constexpr std::size_t largest = std::numeric_limits<std::size_t>::max() / 4;
+
+// Sizes of which each is at most an eighth larger than the one before: eight to every doubling.
+struct SizeClass {
+    std::size_t bytes, number;
+};
+
+SizeClass class_of(std::size_t bytes) noexcept {
+    std::size_t step = smallest / 8, doublings = 0;
+    while (step * 16 < bytes) step *= 2, ++doublings;
+    const std::size_t steps = bytes <= smallest ? 8 : (bytes + step - 1) / step;
+    return {steps * step, 8 * doublings + steps - 8};
+}
+
+/// A block that nobody uses holds the address of the next.
+struct Free {
+    Free* next;
+};
 
 struct Pool {
     std::mutex mutex;
-    std::map<std::size_t, std::vector<void*>> kept;
+    std::array<Free*, 8 * std::numeric_limits<std::size_t>::digits> kept{};
     std::size_t kept_bytes = 0;
+
+    Free* take(SizeClass size) noexcept {
+        const std::lock_guard<std::mutex> lock(mutex);
+        Free* const block = kept[size.number];
+        if (!block) return nullptr;
+        kept[size.number] = block->next;
+        kept_bytes -= size.bytes;
+        return block;
+    }
+
+    bool keep(Free* block, SizeClass size) noexcept {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (kept_bytes + size.bytes > keep_limit) return false;
+        block->next = kept[size.number];
+        kept[size.number] = block;
+        kept_bytes += size.bytes;
+        return true;
+    }
 };
+
+Pool& pool();
+
+// A child would inherit the lock but not the thread that holds it.
+void lock_pool() { pool().mutex.lock(); }
+void unlock_pool() { pool().mutex.unlock(); }
 
 // Never destroyed: blocks may come back while the process ends.
 Pool& pool() {
-    static Pool* const one = new Pool;
+    static Pool* const one = [] {
+        around_fork(lock_pool, unlock_pool);
+        return new Pool;
+    }();
     return *one;
-}
-
-/// Sizes of which each is at most an eighth larger than the one before.
-std::size_t size_class(std::size_t bytes) {
-    std::size_t step = smallest / 8;
-    while (step * 16 < bytes) step *= 2;
-    return bytes <= smallest ? smallest : (bytes + step - 1) / step * step;
 }
 
 }  // namespace
 
 void* take_memory(std::size_t bytes) {
-    const std::size_t size = size_class(bytes);
-    Pool& p = pool();
-    {
-        const std::lock_guard<std::mutex> lock(p.mutex);
-        auto& blocks = p.kept[size];
-        if (!blocks.empty()) {
-            void* memory = blocks.back();
-            blocks.pop_back();
-            p.kept_bytes -= size;
-            return memory;
-        }
-        blocks.reserve(blocks.capacity() + 1);
-    }
-    return allocate_pages(size);
+    if (bytes > largest) throw std::bad_alloc();
+    const SizeClass size = class_of(bytes);
+    Free* const block = pool().take(size);
+    return block ? block : allocate_pages(size.bytes);
 }
 
 void give_memory(void* memory, std::size_t bytes) noexcept {
-    const std::size_t size = size_class(bytes);
-    Pool& p = pool();
-    {
-        const std::lock_guard<std::mutex> lock(p.mutex);
-        if (p.kept_bytes + size <= keep_limit) {
-            auto& blocks = p.kept[size];
-            blocks.push_back(memory);
-            p.kept_bytes += size;
-            return;
-        }
-    }
-    free_pages(memory);
+    if (!pool().keep(static_cast<Free*>(memory), class_of(bytes))) free_pages(memory);
 }
 
 void release_memory() noexcept {
     Pool& p = pool();
     const std::lock_guard<std::mutex> lock(p.mutex);
-    for (auto& [size, blocks] : p.kept) {
-        for (void* memory : blocks) free_pages(memory);
-        blocks.clear();
-    }
+    for (Free*& first : p.kept)
+        while (Free* const block = first) {
+            first = block->next;
+            free_pages(block);
+        }
     p.kept_bytes = 0;
 }
 

@@ -1,200 +1,319 @@
-#include <algorithm>
+#include <optional>
 
 #include "gemm/pack.h"
-#include "lstmkit/memory.h"
-#include "threads/team.h"
+#include "sequence/gathered.h"
+#include "sequence/plan.h"
 #include "sequence/walk.h"
+#include "threads/team.h"
 
 namespace lstmkit {
 namespace {
 
-constexpr Index block_rows = 96;
+constexpr Index block_rows = 192;
 
 // Steps are gathered up to so many rows before the weights' gradient takes them: more where it is too large for the
 // second-level cache and each visit to it costs a trip to memory.
 constexpr Index few_rows = 96, many_rows = 256, large_units = 192;
 
-/// What all threads read.
+/// One direction, ready to run: what all its threads read.
+template <typename P>
 struct Run {
-    const LayerCase& layer;
-    const Sequence<const float>& y;
-    const Trace<const float>& trace;
-    const Upstream& upstream;
-    const Gradients& gradients;
-    const Kernels& kernels;
+    const BackwardJob<P>& job;
+    const LayerCase<P>& layer;
+    const Kernels<P>& kernels;
     Blocks sizes;
-    TransposedPack recurrent, input;
-    const float *recurrent_pack, *input_pack, *zeros;
+    PackedMatrix<P> recurrent, input, projection;
+    Array<Real<P>> recurrent_pack, input_pack, projection_pack, zero_c;
+    Array<Stored<P>> zero_h;
+    SumMemory<P> sums;
 
-    bool wants_weights() const noexcept { return gradients.weight_input != nullptr; }
-};
+    Run(const BackwardJob<P>& job, const Kernels<P>& kernels, const Plan& plan)
+        : job(job), layer(job.layer), kernels(kernels), sizes(layer, kernels.lanes),
+          recurrent(of_gates(layer.weight_recurrent, layer.outputs, plan.unit_shares)),
+          input(of_gates(layer.weight_input, layer.inputs, plan.unit_shares)),
+          projection({layer.weight_projection, layer.units, layer.units, 1, layer.outputs, 0}, sizes.wide_blocks(layer.outputs),
+                     kernels.lanes, gates),
+          recurrent_pack(recurrent.numbers()), input_pack(job.gradients.x ? input.numbers() : 0),
+          projection_pack(layer.projected ? projection.numbers() : 0), zero_c(layer.units), zero_h(layer.outputs),
+          sums(sizes, layer.projected, plan.row_shares) {
+        std::fill_n(zero_c.data(), layer.units, Real<P>{});
+        std::fill_n(zero_h.data(), layer.outputs, Stored<P>{});
+    }
 
-/// The packed gradient of the weights that one share of the rows adds up.
-struct WeightSums {
-    Array<float> weights, bias;  // [blocks][I + H][4][L], [blocks][4][L]
+    bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
 
-    explicit WeightSums(const Blocks& s) : weights(s.blocks * s.weight_floats()), bias(s.blocks * s.gate_vectors()) {
-        std::fill_n(weights.data(), s.blocks * s.weight_floats(), 0.0f);
-        std::fill_n(bias.data(), s.blocks * s.gate_vectors(), 0.0f);
+    void pack(Index block) const noexcept {
+        recurrent.fill(block, recurrent_pack.data());
+        if (job.gradients.x) input.fill(block, input_pack.data());
+        if (layer.projected && block < projection.blocks()) projection.fill(block, projection_pack.data());
+    }
+
+private:
+    /// A weight [4H, columns], in groups of columns small enough that every member of a team has one.
+    PackedMatrix<P> of_gates(const Stored<P>* weight, Index columns, int unit_shares) const noexcept {
+        const Index group = std::clamp<Index>(sizes.blocks / unit_shares, 1, gates);
+        return {{weight, columns, columns, 1, layer.units, layer.units}, sizes.blocks, kernels.lanes, group};
     }
 };
 
-// Rows of dz between the last of one block and the first of the next: without them blocks lie a multiple of 4 KiB apart
-// and fight for the same few lines of the caches.
-constexpr Index spare_rows = 7;
-
-/// The gradients of the pre-activations of several steps, and where their rows come from and go to.
-struct Gathered {
-    Index capacity, rows = 0, dz_block;
-    Array<float> dz;  // [blocks][capacity + spare_rows][4][L]
-    Array<const float*> x, h, ones;
-    Array<float*> dx;
-    float one = 1.0f;
-
-    Gathered(const Blocks& s, Index capacity)
-        : capacity(capacity), dz_block((capacity + spare_rows) * s.gate_vectors()), dz(s.blocks * dz_block), x(capacity), h(capacity), ones(capacity), dx(capacity) {
-        std::fill_n(ones.data(), capacity, &one);
-    }
-};
-
-/// What flows from step to step: [rows][padded] each.
-struct Carried {
-    Array<float> dh, dc;
-    Array<float*> dh_rows;
-
-    Carried(const Run& run, const Walk& walk)
-        : dh(walk.rows() * run.sizes.padded()), dc(walk.rows() * run.sizes.padded()), dh_rows(walk.rows()) {
-        const Index padded = run.sizes.padded();
-        std::fill_n(dh.data(), walk.rows() * padded, 0.0f);
-        std::fill_n(dc.data(), walk.rows() * padded, 0.0f);
-        for (Index r = 0; r < walk.rows(); ++r) {
-            dh_rows[r] = &dh[r * padded];
-            if (run.upstream.h) std::copy_n(run.upstream.h.at(walk.row(r)), run.sizes.units, dh_rows[r]);
-            if (run.upstream.c) std::copy_n(run.upstream.c.at(walk.row(r)), run.sizes.units, &dc[r * padded]);
-        }
-    }
-};
-
-const float* at_or_null(const Sequence<const float>& values, Index t, Index b) noexcept {
+template <typename Number>
+const Number* at_or_null(const Sequence<const Number>& values, Index t, Index b) noexcept {
     return values ? values.at(t, b) : nullptr;
 }
 
-void step_cell(const Run& run, const Walk& walk, Index t, Index r, const Carried& carried, const Gathered& gathered) noexcept {
+template <typename Number>
+Number* shift(Number* values, Index by) noexcept {
+    return values ? values + by : nullptr;
+}
+
+/// Some rows and some hidden blocks of a direction, on one thread. The others of a team have the other hidden blocks.
+template <typename P>
+class Part {
+public:
+    Part(const Run<P>& run, Gathered<P>& gathered, const Sources<P>& from, const WeightSums<P>& sums, const Member& member,
+         Barrier* barrier) noexcept
+        : run_(run), gathered_(gathered), from_(from), sums_(sums), barrier_(barrier),
+          groups_(share_of(run.recurrent.groups(), member)), input_groups_(share_of(run.input.groups(), member)) {
+        // A member's columns of the recurrent product are those of its units; with a projection it has them all.
+        const Index size = run.recurrent.group_vectors(), last = run.layer.projected ? run.sizes.blocks : groups_.last * size;
+        blocks_ = {groups_.first * size, std::min(run.sizes.blocks, last)};
+    }
+
+    void run(const Walk& walk, const Flow<P>& flow) noexcept {
+        begin(walk, flow);
+        for (Index n = walk.steps(); n-- > 0;) {
+            const Index t = walk.time(n);
+            if (rows_ + walk.active(t) > gathered_.capacity) spend();
+            step(walk, t, flow);
+        }
+        spend();
+        end(walk, flow);
+    }
+
+private:
+    static Range share_of(Index count, const Member& member) noexcept {
+        return {count * member.index / member.count, count * (member.index + 1) / member.count};
+    }
+    Range units() const noexcept {
+        return {run_.sizes.first(blocks_.first), std::min(run_.sizes.units, run_.sizes.first(blocks_.last))};
+    }
+    Range outputs() const noexcept { return run_.layer.projected ? Range{0, run_.sizes.outputs} : units(); }
+    Real<P>* dc(const Flow<P>& flow, Index r) const noexcept { return &flow.dc[r * run_.sizes.padded()]; }
+
+    void begin(const Walk& walk, const Flow<P>& flow) const noexcept {
+        const Upstream<P>& upstream = run_.job.upstream;
+        for (Index r = 0; r < walk.rows(); ++r) {
+            zero_flow(flow, r);
+            const Index b = walk.row(r), h = outputs().first, c = units().first;
+            if (upstream.h) std::copy_n(upstream.h.at(b) + h, outputs().size(), flow.d_output_rows[r] + h);
+            if (upstream.c) std::copy_n(upstream.c.at(b) + c, units().size(), dc(flow, r) + c);
+        }
+    }
+
+    void zero_flow(const Flow<P>& flow, Index r) const noexcept {
+        const Index first = run_.sizes.first(blocks_.first), count = blocks_.size() * run_.sizes.lanes;
+        if (run_.layer.projected)
+            std::fill_n(flow.d_output_rows[r], run_.sizes.padded_outputs(), Real<P>{});
+        else
+            std::fill_n(flow.d_output_rows[r] + first, count, Real<P>{});
+        std::fill_n(dc(flow, r) + first, count, Real<P>{});
+    }
+
+    void step(const Walk& walk, Index t, const Flow<P>& flow) noexcept {
+        const Blocks& s = run_.sizes;
+        const Index active = walk.active(t);
+        if (run_.layer.projected) step_projection(walk, t, active, flow);
+        for (Index r = 0; r < active; ++r) step_cell(walk, t, r, flow);
+        if (barrier_) barrier_->wait();
+        run_.recurrent.multiply(run_.kernels, &gathered_.dz[rows_ * s.gate_vectors()], s.gate_vectors(), gathered_.dz_block,
+                                active, run_.recurrent_pack.data(), flow.d_output_rows.data(), groups_.first, groups_.last);
+        for (Index r = 0; r < active; ++r)
+            if (walk.is_reset(t, r)) zero_flow(flow, r);
+        rows_ += active;
+    }
+
+    void step_projection(const Walk& walk, Index t, Index active, const Flow<P>& flow) noexcept {
+        const Index wide = run_.sizes.wide(run_.sizes.outputs);
+        for (Index r = 0; r < active; ++r) {
+            Real<P>* total = &gathered_.d_output[(rows_ + r) * wide];
+            const Stored<P>* dy = at_or_null(run_.job.upstream.y, t, walk.row(r));
+            for (Index k = 0; k < run_.sizes.outputs; ++k) total[k] = flow.d_output_rows[r][k] + (dy ? dy[k] : 0);
+            from_.d_output[rows_ + r] = total;
+        }
+        run_.projection.multiply(run_.kernels, &gathered_.d_output[rows_ * wide], wide, run_.sizes.gate_vectors(), active,
+                                 run_.projection_pack.data(), flow.d_hidden_rows.data());
+    }
+
+    void step_cell(const Walk& walk, Index t, Index r, const Flow<P>& flow) noexcept {
+        const Blocks& s = run_.sizes;
+        const BackwardJob<P>& job = run_.job;
+        const bool projected = run_.layer.projected;
+        const Index b = walk.row(r), slot = rows_ + r, ahead = run_.layer.backwards ? 1 : -1, first = units().first;
+        run_.kernels.cell_backward(
+            {job.trace.activations.at(t, b) + first, job.trace.cells.at(t, b) + first,
+             walk.before(t, r, job.trace.cells, run_.layer.c, run_.zero_c.data()) + first,
+             projected ? nullptr : shift(at_or_null(job.upstream.y, t, b), first),
+             shift(at_or_null(job.upstream.trace.cells, t, b), first),
+             shift(at_or_null(job.upstream.trace.activations, t, b), first),
+             (projected ? flow.d_hidden_rows : flow.d_output_rows)[r] + first, dc(flow, r) + first,
+             &gathered_.dz[blocks_.first * gathered_.dz_block + slot * s.gate_vectors()],
+             projected ? &gathered_.hidden[slot * s.wide(s.units)] : nullptr, units().size(), job.trace.gate_stride,
+             job.upstream.trace.gate_stride, gathered_.dz_block, ahead * job.upstream.y.step, ahead * job.trace.cells.step,
+             ahead * job.trace.activations.step});
+        from_.x[slot] = run_.layer.x.at(t, b);
+        from_.h[slot] = walk.before(t, r, job.y, run_.layer.h, run_.zero_h.data());
+        if (job.gradients.x) from_.dx[slot] = job.gradients.x.at(t, b);
+    }
+
+    /// Spends the gathered rows on the gradients of input and weights.
+    void spend() noexcept {
+        const Blocks& s = run_.sizes;
+        if (run_.job.gradients.x)
+            run_.input.multiply(run_.kernels, gathered_.dz.data(), s.gate_vectors(), gathered_.dz_block, rows_,
+                                run_.input_pack.data(), from_.dx, input_groups_.first, input_groups_.last);
+        for (Index block = blocks_.first; block < blocks_.last && run_.wants_weights(); ++block) {
+            const Real<P>* dz = &gathered_.dz[block * gathered_.dz_block];
+            Real<P>* sum = &sums_.weights[block * s.weight_numbers()];
+            outer(s.inputs, from_.x, dz, s.gate_vectors(), sum);
+            outer(s.outputs, from_.h, dz, s.gate_vectors(), sum + s.inputs * s.gate_vectors());
+            outer(1, from_.ones, dz, s.gate_vectors(), &sums_.bias[block * s.gate_vectors()]);
+        }
+        if constexpr (can_project<P>)
+            for (Index k = 0; run_.layer.projected && k < s.wide_blocks(s.units) && run_.wants_weights(); ++k)
+                outer(s.outputs, from_.d_output, &gathered_.hidden[k * s.gate_vectors()], s.wide(s.units),
+                      &sums_.projection[k * s.outputs * s.gate_vectors()]);
+        rows_ = 0;
+        // The others may still read what the next step will write.
+        if (barrier_) barrier_->wait();
+    }
+
+    void outer(Index columns, const Stored<P>* const* in, const Real<P>* right, Index right_row, Real<P>* sum) const noexcept {
+        run_.kernels.outer({rows_, columns, in, right, right_row, sum});
+    }
+
+    void end(const Walk& walk, const Flow<P>& flow) const noexcept {
+        const Gradients<P>& gradients = run_.job.gradients;
+        for (Index r = 0; r < walk.rows(); ++r) {
+            const Index b = walk.row(r), h = outputs().first, c = units().first;
+            if (gradients.h) std::copy_n(flow.d_output_rows[r] + h, outputs().size(), gradients.h.at(b) + h);
+            if (gradients.c) std::copy_n(dc(flow, r) + c, units().size(), gradients.c.at(b) + c);
+        }
+        zero_padding(run_.layer, walk, gradients.x,
+                     Range{run_.input.first_column(input_groups_.first), run_.input.first_column(input_groups_.last)});
+    }
+
+    const Run<P>& run_;
+    Gathered<P>& gathered_;
+    Sources<P> from_;
+    WeightSums<P> sums_;
+    Barrier* barrier_;
+    Range groups_, input_groups_, blocks_;
+    Index rows_ = 0;
+};
+
+template <typename P>
+Index capacity(const Run<P>& run, Index block) noexcept {
+    return std::max(block, run.layer.units < large_units ? few_rows : many_rows);
+}
+
+/// The rows of one share, one block of rows after the other.
+template <typename P>
+void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSums<P>& sums) {
+    const Index rows = capacity(run, std::min(share.size(), block_rows + run.kernels.tile_rows));
+    Gathered<P> gathered(run.sizes, run.layer.projected, rows);
+    const SourceMemory<P> from(1, rows);
+    Barrier alone(1);
+    Part<P> part(run, gathered, from.of(0), sums, {0, 1, alone}, nullptr);
+    for_each_block(share, block_rows, run.kernels.tile_rows, [&](Range block) {
+        const Walk walk(run.layer, order, block);
+        part.run(walk, Flow<P>(run.sizes, run.layer.projected, walk.rows()));
+    });
+}
+
+/// All rows, the hidden blocks divided among the members of a team.
+template <typename P>
+void run_units(const Run<P>& run, const Index* order, int members, const WeightSums<P>& sums) {
+    const Walk walk(run.layer, order, {0, run.layer.batch});
+    const Index rows = capacity(run, walk.rows());
+    Gathered<P> gathered(run.sizes, false, rows);
+    const Flow<P> flow(run.sizes, false, walk.rows());
+    const SourceMemory<P> from(members, rows);
+    run_team(members, [&](const Member& member) noexcept {
+        Part<P>(run, gathered, from.of(member.index), sums, member, &member.barrier).run(walk, flow);
+    });
+}
+
+template <typename Number>
+void add(Number* to, const Number* more, Index count) noexcept {
+    for (Index k = 0; k < count; ++k) to[k] += more[k];
+}
+
+/// Adds one block of the shares' sums in their order, so that the result does not depend on which finished first.
+template <typename P>
+void join(const Run<P>& run, Index block, int shares) noexcept {
     const Blocks& s = run.sizes;
-    const Index b = walk.row(r), slot = gathered.rows + r, ahead = run.layer.backwards ? 1 : -1;
-    run.kernels.cell_backward({run.trace.activations.at(t, b), run.trace.cells.at(t, b),
-                               walk.before(t, r, run.trace.cells, run.layer.c, run.zeros),
-                               at_or_null(run.upstream.y, t, b), at_or_null(run.upstream.trace.cells, t, b),
-                               at_or_null(run.upstream.trace.activations, t, b), &carried.dh[r * s.padded()],
-                               &carried.dc[r * s.padded()], &gathered.dz[slot * s.gate_vectors()], s.units,
-                               run.trace.gate_stride, run.upstream.trace.gate_stride,
-                               gathered.dz_block, ahead * run.upstream.y.step,
-                               ahead * run.trace.cells.step, ahead * run.trace.activations.step});
-    gathered.x[slot] = run.layer.x.at(t, b);
-    gathered.h[slot] = walk.before(t, r, run.y, run.layer.h, run.zeros);
-    if (run.gradients.x) gathered.dx[slot] = run.gradients.x.at(t, b);
+    const WeightSums<P> sums = run.sums.of(0);
+    const Index weights = block * s.weight_numbers(), bias = block * s.gate_vectors();
+    for (int share = 1; share < shares; ++share) {
+        add(sums.weights + weights, run.sums.of(share).weights + weights, s.weight_numbers());
+        add(sums.bias + bias, run.sums.of(share).bias + bias, s.gate_vectors());
+    }
+    unpack_block(s, block, sums.weights + weights, sums.bias + bias, run.job.gradients);
+    if (!run.layer.projected || block >= s.wide_blocks(s.units)) return;
+    const Index numbers = s.outputs * s.gate_vectors();
+    for (int share = 1; share < shares; ++share)
+        add(sums.projection + block * numbers, run.sums.of(share).projection + block * numbers, numbers);
+    unpack_projection<P>(s, block, sums.projection + block * numbers, run.job.gradients.weight_projection);
 }
 
-void step(const Run& run, const Walk& walk, Index t, const Carried& carried, Gathered& gathered) noexcept {
-    const Blocks& s = run.sizes;
-    const Index active = walk.active(t);
-    for (Index r = 0; r < active; ++r) step_cell(run, walk, t, r, carried, gathered);
-    run.recurrent.multiply(run.kernels, &gathered.dz[gathered.rows * s.gate_vectors()],
-                           gathered.dz_block, active, run.recurrent_pack, carried.dh_rows.data());
-    for (Index r = 0; r < active; ++r) {
-        if (!walk.is_reset(t, r)) continue;
-        std::fill_n(&carried.dh[r * s.padded()], s.padded(), 0.0f);
-        std::fill_n(&carried.dc[r * s.padded()], s.padded(), 0.0f);
-    }
-    gathered.rows += active;
-}
-
-/// Spends the gathered rows on the gradients of input and weights.
-void spend(const Run& run, Gathered& gathered, const WeightSums& sums) noexcept {
-    const Blocks& s = run.sizes;
-    if (run.gradients.x)
-        run.input.multiply(run.kernels, gathered.dz.data(), gathered.dz_block, gathered.rows, run.input_pack, gathered.dx.data());
-    for (Index block = 0; block < s.blocks && run.wants_weights(); ++block) {
-        const float* dz = &gathered.dz[block * gathered.dz_block];
-        float* sum = &sums.weights[block * s.weight_floats()];
-        run.kernels.outer({gathered.rows, s.inputs, gathered.x.data(), dz, sum});
-        run.kernels.outer({gathered.rows, s.units, gathered.h.data(), dz, sum + s.inputs * s.gate_vectors()});
-        run.kernels.outer({gathered.rows, 1, gathered.ones.data(), dz, &sums.bias[block * s.gate_vectors()]});
-    }
-    gathered.rows = 0;
-}
-
-void run_block(const Run& run, const Walk& walk, Gathered& gathered, const WeightSums& sums) {
-    const Carried carried(run, walk);
-    for (Index n = walk.steps(); n-- > 0;) {
-        const Index t = walk.time(n);
-        if (gathered.rows + walk.active(t) > gathered.capacity) spend(run, gathered, sums);
-        step(run, walk, t, carried, gathered);
-    }
-    spend(run, gathered, sums);
-    for (Index r = 0; r < walk.rows(); ++r) {
-        const Index b = walk.row(r), first = r * run.sizes.padded();
-        if (run.gradients.h) std::copy_n(&carried.dh[first], run.sizes.units, run.gradients.h.at(b));
-        if (run.gradients.c) std::copy_n(&carried.dc[first], run.sizes.units, run.gradients.c.at(b));
-    }
-    zero_padding(run.layer, walk, run.gradients.x, run.sizes.inputs);
-}
-
-/// Adds the shares in their order, so that the result does not depend on which finished first.
-void join(const Blocks& s, Index block, const std::vector<WeightSums>& sums, const Gradients& gradients) noexcept {
-    float* weights = &sums[0].weights[block * s.weight_floats()];
-    float* bias = &sums[0].bias[block * s.gate_vectors()];
-    for (std::size_t share = 1; share < sums.size(); ++share) {
-        const float* more = &sums[share].weights[block * s.weight_floats()];
-        const float* more_bias = &sums[share].bias[block * s.gate_vectors()];
-        for (Index k = 0; k < s.weight_floats(); ++k) weights[k] += more[k];
-        for (Index k = 0; k < s.gate_vectors(); ++k) bias[k] += more_bias[k];
-    }
-    unpack_block(s, block, weights, bias, gradients);
-}
-
-void zero_weights(const LayerCase& layer, const Gradients& gradients) noexcept {
-    if (!gradients.weight_input) return;
-    std::fill_n(gradients.weight_input, gates * layer.units * layer.inputs, 0.0f);
-    std::fill_n(gradients.weight_recurrent, gates * layer.units * layer.units, 0.0f);
-    std::fill_n(gradients.bias, gates * layer.units, 0.0f);
+template <typename P>
+void zero_weights(const BackwardJob<P>& job) noexcept {
+    const Course& layer = job.layer;
+    if (!job.gradients.weight_input) return;
+    std::fill_n(job.gradients.weight_input, gates * layer.units * layer.inputs, Real<P>{});
+    std::fill_n(job.gradients.weight_recurrent, gates * layer.units * layer.outputs, Real<P>{});
+    std::fill_n(job.gradients.bias, gates * layer.units, Real<P>{});
+    if (layer.projected) std::fill_n(job.gradients.weight_projection, layer.outputs * layer.units, Real<P>{});
 }
 
 }  // namespace
 
-void run_backward(const LayerCase& layer, const Sequence<const float>& y, const Trace<const float>& trace,
-                  const Upstream& upstream, const Gradients& gradients, int threads, InstructionSet set) {
-    check_case(layer);
-    if (layer.batch == 0) return zero_weights(layer, gradients);
-    const Kernels& kernels = kernels_of(set);
-    const Blocks sizes(layer, kernels.lanes);
-    const std::vector<Index> order = order_rows(layer);
-    const std::vector<Range> shares = cut_shares(layer, order, threads, kernels.tile_rows);
-    const int count = static_cast<int>(shares.size());
-    const TransposedPack recurrent(sizes, layer.units), input(sizes, layer.inputs);
-    const Array<float> recurrent_pack(recurrent.floats()), input_pack(input.floats()), zeros(sizes.padded());
-    std::fill_n(zeros.data(), sizes.padded(), 0.0f);
-    run_shares(count, [&](int share) noexcept {
-        for (Index block = share; block < sizes.blocks; block += count) {
-            recurrent.fill(layer.weight_recurrent, block, recurrent_pack.data());
-            if (gradients.x) input.fill(layer.weight_input, block, input_pack.data());
+template <typename P>
+void run_backward(const BackwardJob<P>* directions, int count, int threads, InstructionSet set) {
+    check_jobs(directions, count);
+    const Course& layer = directions[0].layer;
+    if (layer.batch == 0) {
+        std::for_each_n(directions, count, zero_weights<P>);
+        return;
+    }
+    const Kernels<P>& kernels = kernels_of<P>(set);
+    const Plan plan = plan_layer(layer, count, threads, {kernels.lanes, kernels.tile_rows, sizeof(Real<P>)});
+    const Array<Index> order(layer.batch);
+    order_rows(layer, order.data());
+    std::optional<Run<P>> runs[most_directions];
+    for (int d = 0; d < count; ++d) runs[d].emplace(directions[d], kernels, plan);
+    const int blocks = static_cast<int>(runs[0]->sizes.blocks);
+    run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
+    if (plan.unit_shares > 1)
+        for (int d = 0; d < count; ++d) {
+            runs[d]->sums.zero(0);
+            run_units(*runs[d], order.data(), plan.unit_shares, runs[d]->sums.of(0));
         }
-    });
-    const Run run{layer, y, trace, upstream, gradients, kernels, sizes, recurrent, input,
-                  recurrent_pack.data(), input_pack.data(), zeros.data()};
-    std::vector<WeightSums> sums;
-    sums.reserve(shares.size());
-    for (int share = 0; share < count; ++share) sums.emplace_back(sizes);
-    run_shares(count, [&](int share) noexcept {
-        const std::vector<Range> blocks = cut_blocks(shares[static_cast<std::size_t>(share)], block_rows, kernels.tile_rows);
-        const Index most = blocks[0].last - blocks[0].first;
-        Gathered gathered(sizes, std::max(most, layer.units < large_units ? few_rows : many_rows));
-        for (Range rows : blocks) run_block(run, Walk(layer, order, rows), gathered, sums[static_cast<std::size_t>(share)]);
-    });
-    if (!run.wants_weights()) return;
-    run_shares(count, [&](int share) noexcept {
-        for (Index block = share; block < sizes.blocks; block += count) join(sizes, block, sums, gradients);
+    else
+        run_shares(count * plan.row_shares, plan.threads, [&](int share) {
+            const Run<P>& run = *runs[share % count];
+            const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
+            run.sums.zero(share / count);
+            run_rows(run, order.data(), rows, run.sums.of(share / count));
+        });
+    run_shares(count * blocks, plan.threads, [&](int share) {
+        const Run<P>& run = *runs[share % count];
+        if (run.wants_weights()) join(run, share / count, plan.row_shares);
     });
 }
+
+#define LSTMKIT_PRECISION(P) template void run_backward(const BackwardJob<P>*, int, int, InstructionSet);
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

@@ -1,109 +1,231 @@
-#include <algorithm>
+#include <optional>
 
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
-#include "threads/team.h"
+#include "sequence/plan.h"
 #include "sequence/walk.h"
+#include "threads/team.h"
 
 namespace lstmkit {
 namespace {
 
 // So many rows of one step stay in the second-level cache beside one block of weights.
-constexpr Index block_rows = 96;
+constexpr Index block_rows = 192;
 
-/// What all threads read.
+/// One direction, ready to run: what all its threads read.
+template <typename P>
 struct Run {
-    const LayerCase& layer;
-    const ForwardResult& result;
-    const Kernels& kernels;
+    const LayerCase<P>& layer;
+    const ForwardResult<P>& result;
+    const Kernels<P>& kernels;
     Blocks sizes;
-    const float *weights, *bias, *zeros;
+    PackedMatrix<P> projection;
+    Array<Real<P>> weights, bias, projection_pack;
+    Array<Stored<P>> zeros;
+
+    Run(const ForwardJob<P>& job, const Kernels<P>& kernels)
+        : layer(job.layer), result(job.result), kernels(kernels), sizes(layer, kernels.lanes),
+          // The product needs the weight the other way round.
+          projection({layer.weight_projection, layer.outputs, 1, layer.units, layer.units, 0}, sizes.wide_blocks(layer.units),
+                     kernels.lanes, gates),
+          weights(sizes.blocks * sizes.weight_numbers()), bias(sizes.blocks * sizes.gate_vectors()),
+          projection_pack(layer.projected ? projection.numbers() : 0), zeros(std::max(layer.outputs, layer.units)) {
+        std::fill_n(zeros.data(), std::max(layer.outputs, layer.units), Stored<P>{});
+    }
+
+    void pack(Index block) noexcept {
+        pack_block(layer, sizes, block, &weights[block * sizes.weight_numbers()], &bias[block * sizes.gate_vectors()]);
+        if (layer.projected && block < projection.blocks()) projection.fill(block, projection_pack.data());
+    }
 };
 
 /// Where each row of one step is read and written.
+template <typename P>
 struct Pointers {
-    Array<const float*> x, h;
-    Array<float*> y, cells, activations;
-
-    explicit Pointers(Index rows) : x(rows), h(rows), y(rows), cells(rows), activations(rows) {}
+    const Stored<P> **x, **h;
+    Stored<P> **y, **hidden;
+    Real<P>** cells;
+    Saved<P>** activations;
 };
 
-void aim(const Run& run, const Walk& walk, Index t, Index rows, const Pointers& to) noexcept {
-    const ForwardResult& out = run.result;
-    const Sequence<const float> y{out.y.data, out.y.step, out.y.row};
-    for (Index r = 0; r < rows; ++r) {
-        const Index b = walk.row(r);
-        to.x[r] = run.layer.x.at(t, b);
-        to.h[r] = walk.before(t, r, y, run.layer.h, run.zeros);
-        to.y[r] = out.y.at(t, b);
-        if (out.trace.cells) to.cells[r] = out.trace.cells.at(t, b);
-        if (out.trace.activations) to.activations[r] = out.trace.activations.at(t, b);
+template <typename P>
+class PointerMemory {
+public:
+    explicit PointerMemory(Index rows) : inputs_(2 * rows), outputs_(2 * rows), cells_(rows), activations_(rows), rows_(rows) {}
+    /// Those of the rows from `first` on.
+    Pointers<P> from(Index first) const noexcept {
+        return {&inputs_[first], &inputs_[rows_ + first], &outputs_[first], &outputs_[rows_ + first], &cells_[first],
+                &activations_[first]};
     }
+
+private:
+    Array<const Stored<P>*> inputs_;
+    Array<Stored<P>*> outputs_;
+    Array<Real<P>*> cells_;
+    Array<Saved<P>*> activations_;
+    Index rows_;
+};
+
+/// What a block of rows carries from step to step: c, and within a step what is projected.
+template <typename P>
+struct Carried {
+    Array<Real<P>> c;
+    Array<Stored<P>> hidden;  // [rows][wide]
+
+    Carried(const Blocks& s, bool projected, Index rows) : c(rows * s.padded()), hidden(projected ? rows * s.wide(s.units) : 0) {
+        std::fill_n(hidden.data(), projected ? rows * s.wide(s.units) : 0, Stored<P>{});
+    }
+};
+
+/// Some rows and some hidden blocks of a direction, on one thread. The others of a team have the other hidden blocks.
+template <typename P>
+class Part {
+public:
+    Part(const Run<P>& run, const Walk& walk, Range blocks, const Pointers<P>& pointers, const Carried<P>& carried,
+         Barrier* barrier) noexcept
+        : run_(run), walk_(walk), blocks_(blocks), to_(pointers), carried_(carried), barrier_(barrier),
+          units_{run.sizes.first(blocks.first), std::min(run.sizes.units, run.sizes.first(blocks.last))},
+          outputs_(run.layer.projected ? Range{0, run.sizes.outputs} : units_) {}
+
+    void run() const noexcept {
+        begin();
+        for (Index n = 0; n < walk_.steps(); ++n) step(walk_.time(n));
+        end();
+    }
+
+private:
+    Real<P>* c(Index r) const noexcept { return &carried_.c[r * run_.sizes.padded()]; }
+
+    void begin() const noexcept {
+        for (Index r = 0; r < walk_.rows(); ++r) {
+            zero_cells(r);
+            if (run_.layer.c) std::copy_n(run_.layer.c.at(walk_.row(r)) + units_.first, units_.size(), c(r) + units_.first);
+            if (run_.layer.projected) to_.hidden[r] = &carried_.hidden[r * run_.sizes.wide(run_.sizes.units)];
+        }
+    }
+
+    void zero_cells(Index r) const noexcept {
+        std::fill_n(c(r) + units_.first, blocks_.size() * run_.sizes.lanes, Real<P>{});
+    }
+
+    void step(Index t) const noexcept {
+        const Index active = walk_.active(t);
+        aim(t, active);
+        for (Index r = 0; r < active; ++r)
+            if (walk_.is_reset(t, r)) zero_cells(r);
+        for (Index block = blocks_.first; block < blocks_.last; ++block) step_block(block, active);
+        if constexpr (can_project<P>)
+            if (run_.layer.projected)
+                run_.projection.multiply(run_.kernels, carried_.hidden.data(), run_.sizes.wide(run_.sizes.units),
+                                         run_.sizes.gate_vectors(), active, run_.projection_pack.data(), to_.y);
+        if (barrier_) barrier_->wait();
+    }
+
+    void aim(Index t, Index rows) const noexcept {
+        const ForwardResult<P>& out = run_.result;
+        const Sequence<const Stored<P>> y{out.y.data, out.y.step, out.y.row};
+        for (Index r = 0; r < rows; ++r) {
+            const Index b = walk_.row(r);
+            to_.x[r] = run_.layer.x.at(t, b);
+            to_.h[r] = walk_.before(t, r, y, run_.layer.h, run_.zeros.data());
+            to_.y[r] = out.y.at(t, b);
+            if (out.trace.cells) to_.cells[r] = out.trace.cells.at(t, b);
+            if (out.trace.activations) to_.activations[r] = out.trace.activations.at(t, b);
+        }
+    }
+
+    void step_block(Index block, Index rows) const noexcept {
+        const Blocks& s = run_.sizes;
+        const ForwardResult<P>& out = run_.result;
+        const Index ahead = run_.layer.backwards ? -1 : 1;
+        run_.kernels.forward({rows, to_.x, s.inputs, to_.h, s.outputs,
+                              &run_.weights[block * s.weight_numbers()], &run_.bias[block * s.gate_vectors()],
+                              carried_.c.data() + s.first(block), s.padded(), s.first(block), s.count(block),
+                              run_.layer.projected ? to_.hidden : to_.y,
+                              out.trace.cells ? to_.cells : nullptr,
+                              out.trace.activations ? to_.activations : nullptr, out.trace.gate_stride,
+                              run_.layer.projected ? 0 : ahead * out.y.step, ahead * out.trace.cells.step,
+                              ahead * out.trace.activations.step});
+    }
+
+    void end() const noexcept {
+        const ForwardResult<P>& out = run_.result;
+        for (Index r = 0; r < walk_.rows(); ++r) {
+            const Index b = walk_.row(r), first = outputs_.first;
+            const Stored<P>* untouched = run_.layer.h ? run_.layer.h.at(b) : run_.zeros.data();
+            const Stored<P>* last = walk_.length(r) ? out.y.at(walk_.last_time(r), b) : untouched;
+            if (out.h) std::copy_n(last + first, outputs_.size(), out.h.at(b) + first);
+            if (out.c) std::copy_n(c(r) + units_.first, units_.size(), out.c.at(b) + units_.first);
+        }
+        zero_padding(run_.layer, walk_, out.y, outputs_);
+        zero_padding(run_.layer, walk_, out.trace.cells, units_);
+        for (Index gate = 0; gate < gates && out.trace.activations; ++gate) {
+            Sequence<Saved<P>> values = out.trace.activations;
+            values.data += gate * out.trace.gate_stride;
+            zero_padding(run_.layer, walk_, values, units_);
+        }
+    }
+
+    const Run<P>& run_;
+    const Walk& walk_;
+    Range blocks_;
+    Pointers<P> to_;
+    const Carried<P>& carried_;
+    Barrier* barrier_;
+    Range units_, outputs_;
+};
+
+/// The rows of one share, one block of rows after the other.
+template <typename P>
+void run_rows(const Run<P>& run, const Index* order, Range share) {
+    for_each_block(share, block_rows, run.kernels.tile_rows, [&](Range rows) {
+        const Walk walk(run.layer, order, rows);
+        const PointerMemory<P> pointers(walk.rows());
+        const Carried<P> carried(run.sizes, run.layer.projected, walk.rows());
+        Part<P>(run, walk, {0, run.sizes.blocks}, pointers.from(0), carried, nullptr).run();
+    });
 }
 
-void step(const Run& run, const Walk& walk, Index t, const Pointers& rows, float* c) noexcept {
-    const Blocks& s = run.sizes;
-    const Index active = walk.active(t);
-    aim(run, walk, t, active, rows);
-    for (Index r = 0; r < active; ++r)
-        if (walk.is_reset(t, r)) std::fill_n(c + r * s.padded(), s.padded(), 0.0f);
-    const ForwardResult& out = run.result;
-    const Index ahead = run.layer.backwards ? -1 : 1;
-    for (Index block = 0; block < s.blocks; ++block)
-        run.kernels.forward({active, rows.x.data(), s.inputs, rows.h.data(), s.units,
-                             run.weights + block * s.weight_floats(), run.bias + block * s.gate_vectors(),
-                             c + s.first(block), s.padded(), s.first(block), s.count(block), rows.y.data(),
-                             out.trace.cells ? rows.cells.data() : nullptr,
-                             out.trace.activations ? rows.activations.data() : nullptr, out.trace.gate_stride,
-                             ahead * out.y.step, ahead * out.trace.cells.step, ahead * out.trace.activations.step});
-}
-
-void run_block(const Run& run, const Walk& walk, const Pointers& rows, float* c) noexcept {
-    const Index H = run.sizes.units, padded = run.sizes.padded();
-    std::fill_n(c, walk.rows() * padded, 0.0f);
-    for (Index r = 0; r < walk.rows() && run.layer.c; ++r) std::copy_n(run.layer.c.at(walk.row(r)), H, c + r * padded);
-    for (Index n = 0; n < walk.steps(); ++n) step(run, walk, walk.time(n), rows, c);
-    const ForwardResult& out = run.result;
-    for (Index r = 0; r < walk.rows(); ++r) {
-        const Index b = walk.row(r);
-        if (out.h) std::copy_n(out.y.at(walk.last_time(r), b), H, out.h.at(b));
-        if (out.c) std::copy_n(c + r * padded, H, out.c.at(b));
-    }
-    zero_padding(run.layer, walk, out.y, H);
-    zero_padding(run.layer, walk, out.trace.cells, H);
-    for (Index gate = 0; gate < gates && out.trace.activations; ++gate) {
-        Sequence<float> values = out.trace.activations;
-        values.data += gate * out.trace.gate_stride;
-        zero_padding(run.layer, walk, values, H);
-    }
+/// All rows, the hidden blocks divided among the members of a team.
+template <typename P>
+void run_units(const Run<P>& run, const Index* order, int members) {
+    const Walk walk(run.layer, order, {0, run.layer.batch});
+    const PointerMemory<P> pointers(walk.rows() * members);
+    const Carried<P> carried(run.sizes, false, walk.rows());
+    run_team(members, [&](const Member& member) noexcept {
+        const Index blocks = run.sizes.blocks;
+        const Range own{blocks * member.index / member.count, blocks * (member.index + 1) / member.count};
+        Part<P>(run, walk, own, pointers.from(walk.rows() * member.index), carried, &member.barrier).run();
+    });
 }
 
 }  // namespace
 
-void run_forward(const LayerCase& layer, const ForwardResult& result, int threads, InstructionSet set) {
-    check_case(layer);
+template <typename P>
+void run_forward(const ForwardJob<P>* directions, int count, int threads, InstructionSet set) {
+    check_jobs(directions, count);
+    const Course& layer = directions[0].layer;
     if (layer.batch == 0) return;
-    const Kernels& kernels = kernels_of(set);
-    const Blocks sizes(layer, kernels.lanes);
-    const std::vector<Index> order = order_rows(layer);
-    const std::vector<Range> shares = cut_shares(layer, order, threads, kernels.tile_rows);
-    const int count = static_cast<int>(shares.size());
-    const Array<float> weights(sizes.blocks * sizes.weight_floats()), bias(sizes.blocks * sizes.gate_vectors()),
-        zeros(sizes.padded());
-    std::fill_n(zeros.data(), sizes.padded(), 0.0f);
-    run_shares(count, [&](int share) noexcept {
-        for (Index block = share; block < sizes.blocks; block += count)
-            pack_block(layer, sizes, block, &weights[block * sizes.weight_floats()], &bias[block * sizes.gate_vectors()]);
-    });
-    const Run run{layer, result, kernels, sizes, weights.data(), bias.data(), zeros.data()};
-    run_shares(count, [&](int share) noexcept {
-        for (Range rows : cut_blocks(shares[static_cast<std::size_t>(share)], block_rows, kernels.tile_rows)) {
-            const Walk walk(layer, order, rows);
-            const Pointers pointers(walk.rows());
-            const Array<float> c(walk.rows() * sizes.padded());
-            run_block(run, walk, pointers, c.data());
-        }
+    const Kernels<P>& kernels = kernels_of<P>(set);
+    const Plan plan = plan_layer(layer, count, threads, {kernels.lanes, kernels.tile_rows, sizeof(Real<P>)});
+    const Array<Index> order(layer.batch);
+    order_rows(layer, order.data());
+    std::optional<Run<P>> runs[most_directions];
+    for (int d = 0; d < count; ++d) runs[d].emplace(directions[d], kernels);
+    const int blocks = static_cast<int>(runs[0]->sizes.blocks);
+    run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
+    if (plan.unit_shares > 1) {
+        for (int d = 0; d < count; ++d) run_units(*runs[d], order.data(), plan.unit_shares);
+        return;
+    }
+    run_shares(count * plan.row_shares, plan.threads, [&](int share) {
+        const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
+        run_rows(*runs[share % count], order.data(), rows);
     });
 }
+
+#define LSTMKIT_PRECISION(P) template void run_forward(const ForwardJob<P>*, int, int, InstructionSet);
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

@@ -8,66 +8,73 @@
 namespace lstmkit {
 namespace {
 
-// Multiply-adds below which a second thread costs more than it saves.
-constexpr Index share_work = 500'000;
-
 void expect(bool condition, const std::string& what) {
     if (!condition) throw std::invalid_argument(what);
 }
 
 }  // namespace
 
-void check_case(const LayerCase& layer) {
+void check_count(int directions) {
+    expect(directions >= 1 && directions <= most_directions, "expected 1 or 2 directions, got " + std::to_string(directions));
+}
+
+template <typename P>
+void check_case(const LayerCase<P>& layer) {
     expect(layer.steps >= 1 && layer.batch >= 0 && layer.inputs >= 0 && layer.units >= 1,
            "expected at least one step and unit and no negative size, got T=" + std::to_string(layer.steps) + " B=" +
                std::to_string(layer.batch) + " I=" + std::to_string(layer.inputs) + " H=" + std::to_string(layer.units));
     expect(layer.weight_input && layer.weight_recurrent && (layer.x || layer.batch == 0), "the input or a weight is null");
     expect(!layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
+    expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
+    expect(layer.outputs >= 1 && (layer.projected || layer.outputs == layer.units), "expected as many outputs as units, or a projection");
+    expect(!layer.projected || can_project<P>, "this precision has no projection");
     for (Index b = 0; layer.lengths && b < layer.batch; ++b)
-        expect(layer.lengths[b] >= 1 && layer.lengths[b] <= layer.steps,
-               "expected lengths in 1.." + std::to_string(layer.steps) + ", got " + std::to_string(layer.lengths[b]));
+        expect(layer.lengths[b] >= 0 && layer.lengths[b] <= layer.steps,
+               "expected lengths in 0.." + std::to_string(layer.steps) + ", got " + std::to_string(layer.lengths[b]));
 }
 
-std::vector<Index> order_rows(const LayerCase& layer) {
-    std::vector<Index> order(static_cast<std::size_t>(layer.batch));
-    std::iota(order.begin(), order.end(), Index{0});
-    if (layer.lengths)
-        std::stable_sort(order.begin(), order.end(),
-                         [&](Index a, Index b) { return layer.lengths[a] > layer.lengths[b]; });
-    return order;
+void order_rows(const Course& layer, Index* order) noexcept {
+    std::iota(order, order + layer.batch, Index{0});
+    if (!layer.lengths) return;
+    // By row where lengths are equal: the sort is stable without the memory that a stable sort takes.
+    std::sort(order, order + layer.batch, [&](Index a, Index b) {
+        return layer.lengths[a] != layer.lengths[b] ? layer.lengths[a] > layer.lengths[b] : a < b;
+    });
 }
 
-std::vector<Range> cut_shares(const LayerCase& layer, const std::vector<Index>& order, int threads, Index tile_rows) {
-    Index total = 0;
-    for (Index b : order) total += layer.lengths ? layer.lengths[b] : layer.steps;
-    const Index work = total * gates * layer.units * (layer.inputs + layer.units);
-    const Index count = std::max<Index>(1, std::min({static_cast<Index>(threads), layer.batch, work / share_work}));
-    const Index grain = layer.batch >= 4 * tile_rows * count ? tile_rows : 1;
-    std::vector<Range> shares;
-    Index first = 0, row = 0, done = 0;
-    for (Index share = 1; share <= count; ++share) {
-        while (row < layer.batch && done * count < total * share) done += layer.lengths ? layer.lengths[order[row++]] : (++row, layer.steps);
-        const Index last = share == count ? layer.batch : std::min(layer.batch, (row + grain / 2) / grain * grain);
-        if (last > first) shares.push_back({first, last});
-        first = std::max(first, last);
+namespace {
+
+/// The first row of a share: where that part of all steps is done, on the border of a tile where there are many.
+Index first_row(const Course& layer, const Index* order, int share, int count, Index grain) noexcept {
+    if (share == count || !layer.lengths) {
+        const Index row = layer.batch * share / count;
+        return share == count ? layer.batch : std::min(layer.batch, (row + grain / 2) / grain * grain);
     }
-    return shares;
+    Index total = 0, done = 0, row = 0;
+    for (Index b = 0; b < layer.batch; ++b) total += layer.lengths[b];
+    while (row < layer.batch && done * count < total * share) done += layer.lengths[order[row++]];
+    return std::min(layer.batch, (row + grain / 2) / grain * grain);
 }
 
-std::vector<Range> cut_blocks(Range share, Index limit, Index tile_rows) {
-    const Index rows = share.last - share.first, count = (rows + limit - 1) / limit;
-    Index size = (rows + count - 1) / count;
-    if (count > 1) size = (size + tile_rows - 1) / tile_rows * tile_rows;
-    std::vector<Range> blocks;
-    for (Index first = share.first; first < share.last; first += size)
-        blocks.push_back({first, std::min(share.last, first + size)});
-    return blocks;
+}  // namespace
+
+Range cut_share(const Course& layer, const Index* order, int share, int count, Index tile_rows) noexcept {
+    const Index grain = layer.batch >= 4 * tile_rows * count ? tile_rows : 1;
+    return {first_row(layer, order, share, count, grain), first_row(layer, order, share + 1, count, grain)};
 }
 
-void zero_padding(const LayerCase& layer, const Walk& walk, const Sequence<float>& values, Index width) noexcept {
+template <typename Number>
+void zero_padding(const Course& layer, const Walk& walk, const Sequence<Number>& values, Range columns) noexcept {
     if (!values || !layer.lengths) return;
     for (Index r = 0; r < walk.rows(); ++r)
-        for (Index t = walk.length(r); t < layer.steps; ++t) std::fill_n(values.at(t, walk.row(r)), width, 0.0f);
+        for (Index t = walk.length(r); t < layer.steps; ++t)
+            std::fill_n(values.at(t, walk.row(r)) + columns.first, columns.size(), Number{});
 }
+
+#define LSTMKIT_PRECISION(P)                         \
+    template void check_case(const LayerCase<P>&);   \
+    template void zero_padding(const Course&, const Walk&, const Sequence<Real<P>>&, Range) noexcept;
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

@@ -2,34 +2,57 @@
 // block walks through time. At each step the rows that take part are the first ones of their block.
 #pragma once
 
-#include <vector>
+#include <algorithm>
+#include <type_traits>
 
 #include "lstmkit/layer.h"
 
 namespace lstmkit {
 
-/// Rows first..last of the order.
+/// first..last of something that is counted.
 struct Range {
     Index first, last;
+
+    Index size() const noexcept { return last - first; }
 };
 
-/// Throws std::invalid_argument unless the sizes and lengths of `layer` can be.
-void check_case(const LayerCase& layer);
+/// A projection is a product between two things that are otherwise read from the caller and computed here.
+template <typename P>
+inline constexpr bool can_project = std::is_same_v<Stored<P>, Real<P>>;
 
-/// Rows of the batch, longest first.
-std::vector<Index> order_rows(const LayerCase& layer);
+/// Throw std::invalid_argument unless so many directions, or the sizes, pointers and lengths of `layer`, can be.
+void check_count(int directions);
+template <typename P>
+void check_case(const LayerCase<P>& layer);
 
-/// Shares of about equal work, at most `threads`, fewer where there is too little to do.
-std::vector<Range> cut_shares(const LayerCase& layer, const std::vector<Index>& order, int threads, Index tile_rows);
+/// check_case for each of `count` ForwardJob or BackwardJob, of which there must be 1 or 2.
+template <typename Job>
+void check_jobs(const Job* jobs, int count) {
+    check_count(count);
+    for (int job = 0; job < count; ++job) check_case(jobs[job].layer);
+}
 
-/// Blocks of at most `limit` rows and nearly one size, whole tiles where possible.
-std::vector<Range> cut_blocks(Range share, Index limit, Index tile_rows);
+/// Writes the rows of the batch to `order` [B], longest first. Allocates nothing.
+void order_rows(const Course& layer, Index* order) noexcept;
+
+/// One of `count` shares of about equal work; may be empty.
+Range cut_share(const Course& layer, const Index* order, int share, int count, Index tile_rows) noexcept;
+
+/// Calls run(Range) for blocks of at most `limit` rows and nearly one size, whole tiles where possible.
+template <typename Run>
+void for_each_block(Range share, Index limit, Index tile_rows, Run run) {
+    const Index rows = share.last - share.first, count = (rows + limit - 1) / limit;
+    if (rows == 0) return;
+    Index size = (rows + count - 1) / count;
+    if (count > 1) size = (size + tile_rows - 1) / tile_rows * tile_rows;
+    for (Index first = share.first; first < share.last; first += size) run(Range{first, std::min(share.last, first + size)});
+}
 
 /// One block of rows on its way through time, in the layer's direction.
 class Walk {
 public:
-    Walk(const LayerCase& layer, const std::vector<Index>& order, Range rows) noexcept
-        : layer_(layer), rows_(order.data() + rows.first), count_(rows.last - rows.first) {}
+    Walk(const Course& layer, const Index* order, Range rows) noexcept
+        : layer_(layer), rows_(order + rows.first), count_(rows.last - rows.first) {}
 
     Index rows() const noexcept { return count_; }
     /// The batch's row for row r of this block.
@@ -54,20 +77,22 @@ public:
     Index last_time(Index r) const noexcept { return layer_.backwards ? 0 : length(r) - 1; }
 
     /// What `values` held before the step at time t: the neighbour's, `initial`, or `zeros`.
-    const float* before(Index t, Index r, const Sequence<const float>& values, const State<const float>& initial,
-                        const float* zeros) const noexcept {
+    template <typename Number>
+    const Number* before(Index t, Index r, const Sequence<const Number>& values, const State<const Number>& initial,
+                         const Number* zeros) const noexcept {
         if (is_reset(t, r)) return zeros;
         if (is_first(t, r)) return initial ? initial.at(row(r)) : zeros;
         return values.at(layer_.backwards ? t + 1 : t - 1, row(r));
     }
 
 private:
-    const LayerCase& layer_;
+    const Course& layer_;
     const Index* rows_;
     Index count_;
 };
 
-/// Zeroes `width` numbers of every step of every row beyond its length.
-void zero_padding(const LayerCase& layer, const Walk& walk, const Sequence<float>& values, Index width) noexcept;
+/// Zeroes `columns` of every step of every row beyond its length.
+template <typename Number>
+void zero_padding(const Course& layer, const Walk& walk, const Sequence<Number>& values, Range columns) noexcept;
 
 }  // namespace lstmkit

@@ -7,21 +7,25 @@
 
 namespace lstmkit {
 
-#define LSTMKIT_COMPILED(set)        \
-    namespace set {                  \
-    extern const Kernels kernels;    \
+#define LSTMKIT_PRECISION(P) const Kernels<P>& kernels(P) noexcept;
+#define LSTMKIT_COMPILED(set)    \
+    namespace set {              \
+    LSTMKIT_EVERY_PRECISION      \
     }
 #include "compiled_sets.inc"
+#undef LSTMKIT_PRECISION
 #undef LSTMKIT_COMPILED
 
 namespace {
 
+template <typename P>
 struct Compiled {
     InstructionSet set;
-    const Kernels* kernels;
+    const Kernels<P>& (*kernels)(P) noexcept;
 };
 
-constexpr Compiled table[] = {
+template <typename P>
+constexpr Compiled<P> table[] = {
 #define LSTMKIT_COMPILED(set) {InstructionSet::set, &set::kernels},
 #include "compiled_sets.inc"
 #undef LSTMKIT_COMPILED
@@ -59,7 +63,7 @@ std::string_view name_of(InstructionSet set) noexcept {
 const std::vector<InstructionSet>& compiled_sets() {
     static const std::vector<InstructionSet> sets = [] {
         std::vector<InstructionSet> all;
-        for (const Compiled& row : table) all.push_back(row.set);
+        for (const auto& row : table<Float32>) all.push_back(row.set);
         return all;
     }();
     return sets;
@@ -91,10 +95,15 @@ InstructionSet default_set() {
     return set;
 }
 
-const Kernels& kernels_of(InstructionSet set) {
-    for (const Compiled& row : table)
-        if (row.set == set && machine_has(set)) return *row.kernels;
+template <typename P>
+const Kernels<P>& kernels_of(InstructionSet set) {
+    for (const Compiled<P>& row : table<P>)
+        if (row.set == set && machine_has(set)) return row.kernels(P{});
     throw std::invalid_argument("no kernels for " + std::string(name_of(set)) + "; usable here: " + names(usable_sets()));
 }
+
+#define LSTMKIT_PRECISION(P) template const Kernels<P>& kernels_of(InstructionSet);
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

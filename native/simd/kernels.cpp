@@ -1,39 +1,40 @@
-// Compiled once per instruction set with LSTMKIT_SET (a namespace) and LSTMKIT_LANES (floats in a register).
+// Compiled once per instruction set and precision, with LSTMKIT_SET (a namespace), LSTMKIT_VECTOR (bytes in a register)
+// and LSTMKIT_PRECISION.
 #include "lstmkit/dispatch.h"
 #include "lstm.h"
 #include "tile.h"
 #include "vector.h"
 
 namespace lstmkit {
-namespace LSTMKIT_SET {
+namespace {
 
 // Enough independent sums to hide the latency of a fused multiply-add.
-inline constexpr std::size_t chains = 4;
+constexpr std::size_t chains = 4;
 
-static float dot(const float* a, const float* b, std::size_t count) noexcept {
+Real dot(const Real* a, const Real* b, std::size_t count) noexcept {
     Vector sums[chains] = {};
     std::size_t k = 0;
     for (; k + chains * lanes <= count; k += chains * lanes)
         for (std::size_t chain = 0; chain < chains; ++chain)
             sums[chain] += load(a + k + chain * lanes) * load(b + k + chain * lanes);
-    float total = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    Real total = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
     for (; k < count; ++k) total += a[k] * b[k];
     return total;
 }
 
 template <Vector (*function)(Vector)>
-static void apply(const float* in, float* out, std::size_t count) noexcept {
+void apply(const Real* in, Real* out, std::size_t count) noexcept {
     std::size_t k = 0;
     for (; k + lanes <= count; k += lanes) store(out + k, function(load(in + k)));
     if (k < count) store_first(out + k, function(load_first(in + k, count - k)), count - k);
 }
 
-static void sigmoid_all(const float* in, float* out, std::size_t count) noexcept { apply<sigmoid>(in, out, count); }
-static void tanh_all(const float* in, float* out, std::size_t count) noexcept { apply<tanh>(in, out, count); }
+void sigmoid_all(const Real* in, Real* out, std::size_t count) noexcept { apply<sigmoid>(in, out, count); }
+void tanh_all(const Real* in, Real* out, std::size_t count) noexcept { apply<tanh>(in, out, count); }
 
 template <Index R>
 struct Forward {
-    static void run(const ForwardTile& t, Index first) noexcept {
+    static void run(const ForwardTile<Precision>& t, Index first) noexcept {
         Vector z[R][gates];
 #pragma GCC unroll 4
         for (Index gate = 0; gate < gates; ++gate) {
@@ -41,39 +42,39 @@ struct Forward {
 #pragma GCC unroll 6
             for (Index r = 0; r < R; ++r) z[r][gate] = bias;
         }
-        const float* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
-        accumulate(z, t.h + first, t.units, recurrent);
+        const Real* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
+        accumulate(z, t.h + first, t.outputs, recurrent);
 #pragma GCC unroll 6
         for (Index r = 0; r < R; ++r) finish(t, first + r, z[r]);
     }
 
-    static LSTMKIT_INLINE void finish(const ForwardTile& t, Index row, const Vector* z) noexcept {
-        float* c = t.c + row * t.c_row;
+    static LSTMKIT_INLINE void finish(const ForwardTile<Precision>& t, Index row, const Vector* z) noexcept {
+        Real* c = t.c + row * t.c_row;
         const CellStep step = lstm_step(z[0], z[1], z[2], z[3], load(c));
         store(c, step.c);
         write(t.y[row] + t.first, step.h, t.count, t.y_ahead);
         if (t.cells) write(t.cells[row] + t.first, step.c, t.count, t.cells_ahead);
         if (!t.activations) return;
-        float* at = t.activations[row] + t.first;
+        Real* at = t.activations[row] + t.first;
         write(at, step.i, t.count, t.activations_ahead);
         write(at + t.gate_stride, step.f, t.count, t.activations_ahead);
         write(at + 2 * t.gate_stride, step.g, t.count, t.activations_ahead);
         write(at + 3 * t.gate_stride, step.o, t.count, t.activations_ahead);
     }
 
-    static LSTMKIT_INLINE void write(float* to, Vector value, Index count, Index ahead) noexcept {
+    static LSTMKIT_INLINE void write(Real* to, Vector value, Index count, Index ahead) noexcept {
         store_up_to(to, value, count);
         prefetch_to_write(to + ahead);
     }
 };
 
-static void forward(const ForwardTile& tile) noexcept {
+void forward(const ForwardTile<Precision>& tile) noexcept {
     for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Forward>(rows)(tile, first); });
 }
 
-static LSTMKIT_INLINE void cell_backward_block(const CellRow& row, Index block, Index count) noexcept {
+LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index block, Index count) noexcept {
     const Index u = block * lanes, s = row.gate_stride;
-    const float* a = row.activations + u;
+    const Real* a = row.activations + u;
     Vector dh = load(row.dh + u), dc = load(row.dc + u);
     prefetch(row.cells + u + row.cells_ahead);
     for (Index gate = 0; gate < gates; ++gate) prefetch(a + gate * s + row.activations_ahead);
@@ -91,14 +92,15 @@ static LSTMKIT_INLINE void cell_backward_block(const CellRow& row, Index block, 
         load_up_to(row.cells + u, count), load_up_to(row.cells_before + u, count), dh, dc,
         row.grad_activations ? dgates : nullptr);
     store(row.dc + u, grad.c_before);
-    float* dz = row.dz + block * row.dz_block;
+    if (row.hidden) store_up_to(row.hidden + u, grad.h, count);
+    Real* dz = row.dz + block * row.dz_block;
     store(dz, grad.zi);
     store(dz + lanes, grad.zf);
     store(dz + 2 * lanes, grad.zg);
     store(dz + 3 * lanes, grad.zo);
 }
 
-static void cell_backward(const CellRow& row) noexcept {
+void cell_backward(const CellRow<Precision>& row) noexcept {
     const Index whole = row.units / lanes;
     for (Index block = 0; block < whole; ++block) cell_backward_block(row, block, lanes);
     if (row.units % lanes) cell_backward_block(row, whole, row.units % lanes);
@@ -108,7 +110,7 @@ template <Index V>
 struct Product {
     template <Index R>
     struct Rows {
-        static void run(const ProductTile& t, Index first) noexcept {
+        static void run(const ProductTile<Precision>& t, Index first) noexcept {
             const Index last = t.count - (V - 1) * lanes;
             Vector sums[R][V] = {};
             if (t.add)
@@ -117,28 +119,28 @@ struct Product {
 #pragma GCC unroll 4
                     for (Index v = 0; v < V; ++v)
                         sums[r][v] = load_up_to(t.out[first + r] + t.first + v * lanes, v + 1 < V ? lanes : last);
-            const float* weights = t.weights;
-            const float* row[R];
+            const Real* weights = t.weights;
+            const Real* row[R];
             for (Index block = 0; block < t.blocks; ++block) {
 #pragma GCC unroll 6
-                for (Index r = 0; r < R; ++r) row[r] = t.dz + block * t.dz_block + (first + r) * gates * lanes;
+                for (Index r = 0; r < R; ++r) row[r] = t.in + block * t.in_block + (first + r) * t.in_row;
                 weights = accumulate(sums, row, gates * lanes, weights);
             }
 #pragma GCC unroll 6
             for (Index r = 0; r < R; ++r) {
-                float* out = t.out[first + r] + t.first;
+                Real* out = t.out[first + r] + t.first;
 #pragma GCC unroll 4
                 for (Index v = 0; v < V; ++v) store_up_to(out + v * lanes, sums[r][v], v + 1 < V ? lanes : last);
             }
         }
     };
 
-    static void run(const ProductTile& tile) noexcept {
+    static void run(const ProductTile<Precision>& tile) noexcept {
         for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Rows>(rows)(tile, first); });
     }
 };
 
-static void product(const ProductTile& tile) noexcept {
+void product(const ProductTile<Precision>& tile) noexcept {
     switch (tile.vectors) {
         case 4: return Product<4>::run(tile);
         case 3: return Product<3>::run(tile);
@@ -149,19 +151,19 @@ static void product(const ProductTile& tile) noexcept {
 
 template <Index R>
 struct Outer {
-    static void run(const OuterTile& t, Index first) noexcept {
-        float* sum = t.sum + first * gates * lanes;
+    static void run(const OuterTile<Precision>& t, Index first) noexcept {
+        Real* sum = t.sum + first * gates * lanes;
         Vector sums[R][gates];
 #pragma GCC unroll 6
         for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (Index gate = 0; gate < gates; ++gate) sums[r][gate] = load(sum + (r * gates + gate) * lanes);
-        const float* dz = t.dz;
-        for (Index row = 0; row < t.rows; ++row, dz += gates * lanes) {
-            const float* in = t.in[row] + first;
+        const Real* right = t.right;
+        for (Index row = 0; row < t.rows; ++row, right += t.right_row) {
+            const Real* in = t.in[row] + first;
             Vector w[gates];
 #pragma GCC unroll 4
-            for (Index gate = 0; gate < gates; ++gate) w[gate] = load(dz + gate * lanes);
+            for (Index gate = 0; gate < gates; ++gate) w[gate] = load(right + gate * lanes);
 #pragma GCC unroll 6
             for (Index r = 0; r < R; ++r) {
                 const Vector value = broadcast(in + r);
@@ -176,11 +178,15 @@ struct Outer {
     }
 };
 
-static void outer(const OuterTile& tile) noexcept {
+void outer(const OuterTile<Precision>& tile) noexcept {
     for_each_tile(tile.columns, [&](Index first, Index rows) noexcept { tile_of<Outer>(rows)(tile, first); });
 }
 
-extern const Kernels kernels = {lanes, tile_rows, dot, sigmoid_all, tanh_all, forward, cell_backward, product, outer};
+constexpr Kernels<Precision> table = {lanes, tile_rows, dot, sigmoid_all, tanh_all, forward, cell_backward, product, outer};
 
+}  // namespace
+
+namespace LSTMKIT_SET {
+const Kernels<Precision>& kernels(Precision) noexcept { return table; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

@@ -5,7 +5,7 @@
 #include "activation.h"
 
 namespace lstmkit {
-namespace LSTMKIT_SET {
+namespace {
 
 struct StreamStep {
     Vector c, h;
@@ -44,5 +44,5 @@ LSTMKIT_INLINE StreamStep stream_step(Vector zi, Vector zf, Vector zg, Vector zo
     return {c, m / ((m + 2.0f) * inverse_sigmoid(zo))};
 }
 
-}  // namespace LSTMKIT_SET
+}  // namespace
 }  // namespace lstmkit

@@ -1,4 +1,4 @@
-// The kernels of streams, compiled once per instruction set like kernels.cpp.
+// The kernels of streams, compiled once per instruction set like those of kernels.cpp.
 #include "stream/kernels.h"
 #include "stream_cell.h"
 #include "stream_product.h"
@@ -6,10 +6,10 @@
 #include "vector.h"
 
 namespace lstmkit {
-namespace LSTMKIT_SET {
+namespace {
 
 // One row has few sums: two blocks at once hide the latency of a multiply-add.
-inline constexpr Index blocks_at_once = 2;
+constexpr Index blocks_at_once = 2;
 
 template <class P>
 struct Layer {
@@ -64,7 +64,7 @@ LSTMKIT_INLINE void finish(const Vector* z, float* c, float* out) noexcept {
 }
 
 template <class P, Index B>
-static LSTMKIT_INLINE void step_blocks(const StepTile& t, Index block) noexcept {
+LSTMKIT_INLINE void step_blocks(const StepTile& t, Index block) noexcept {
     const LayerView& layer = *t.layer;
     Vector z[1][B * gates];
     if (t.z) {
@@ -82,7 +82,7 @@ static LSTMKIT_INLINE void step_blocks(const StepTile& t, Index block) noexcept 
 }
 
 template <class P>
-static void step(const StepTile& tile) noexcept {
+void step(const StepTile& tile) noexcept {
     const Index pairs = (tile.last - tile.first) / blocks_at_once, alone = tile.first + pairs * blocks_at_once;
     for (Index n = 0; n < pairs; ++n) {
         const Index pair = tile.is_reversed ? pairs - 1 - n : n;
@@ -156,7 +156,7 @@ struct Projection {
         for (Index group = 0; group < t.groups; ++group) {
             Vector sums[R][gates] = {};
             const Word* const weights[1] = {t.weights + group * t.units * gates * lanes};
-            accumulate_words<Float32, R, 1>(sums, in, t.units, weights);
+            accumulate_words<FloatWords, R, 1>(sums, in, t.units, weights);
 #pragma GCC unroll 6
             for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -165,19 +165,24 @@ struct Projection {
     }
 };
 
-static void project(const ProjectionTile& tile) noexcept {
+void project(const ProjectionTile& tile) noexcept {
     for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Projection>(rows)(tile, first); });
 }
 
-static bool is_finite(const float* in, Index count) noexcept { return largest_bits(in, count) < infinity_bits; }
+bool is_finite(const float* in, Index count) noexcept { return largest_bits(in, count) < infinity_bits; }
 
 template <class P>
-static constexpr PrecisionKernels precision() noexcept {
+constexpr PrecisionKernels precision() noexcept {
     return {P::ways, P::prepare, step<P>, Several<P>::step, Several<P>::inputs};
 }
 
-extern const StreamKernels stream_kernels = {
-    lanes, {precision<Float32>(), precision<Bfloat16>(), precision<Int8>()}, is_finite, project};
+constexpr StreamKernels table = {
+    lanes, {precision<FloatWords>(), precision<HalfWords>(), precision<ByteWords>()}, is_finite, project};
 
+}  // namespace
+
+namespace LSTMKIT_SET {
+extern const StreamKernels& stream_kernels;
+const StreamKernels& stream_kernels = table;
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

@@ -9,11 +9,11 @@
 #endif
 
 namespace lstmkit {
-namespace LSTMKIT_SET {
+namespace {
 
-typedef std::uint16_t Halves __attribute__((vector_size(LSTMKIT_LANES * 2)));
-typedef std::uint8_t Bytes __attribute__((vector_size(LSTMKIT_LANES)));
-typedef std::int16_t Shorts __attribute__((vector_size(LSTMKIT_LANES * 4)));
+typedef std::uint16_t Halves __attribute__((vector_size(LSTMKIT_VECTOR / 2)));
+typedef std::uint8_t Bytes __attribute__((vector_size(LSTMKIT_VECTOR / 4)));
+typedef std::int16_t Shorts __attribute__((vector_size(LSTMKIT_VECTOR)));
 
 template <typename Value>
 LSTMKIT_INLINE Value load_as(const Word* from) noexcept {
@@ -34,7 +34,7 @@ LSTMKIT_INLINE Integers broadcast_word(const Word* from) noexcept {
     return Integers{} + word;
 }
 
-inline constexpr Word infinity_bits = 0x7f800000;
+constexpr Word infinity_bits = 0x7f800000;
 
 /// The bits of the largest |in[k]|, which order as the numbers do; at least infinity_bits if one is not finite.
 LSTMKIT_INLINE Word largest_bits(const float* in, Index count) noexcept {
@@ -60,7 +60,7 @@ LSTMKIT_INLINE void for_each_vector(const float* in, Index count, Write write) n
     if (k < count) write(k, load_first(in + k, count - k));
 }
 
-struct Float32 {
+struct FloatWords {
     using Sum = Vector;
     static constexpr Index ways = 1;
     static constexpr bool is_scaled = false;
@@ -74,7 +74,7 @@ struct Float32 {
     }
 };
 
-struct Bfloat16 {
+struct HalfWords {
     using Sum = Vector;
     static constexpr Index ways = 2;
     static constexpr bool is_scaled = false;
@@ -98,7 +98,7 @@ struct Bfloat16 {
     }
 };
 
-struct Int8 {
+struct ByteWords {
     using Sum = Integers;
     static constexpr Index ways = 4;
     static constexpr bool is_scaled = true;
@@ -192,5 +192,5 @@ LSTMKIT_INLINE void add_product(Vector (&z)[R][B * gates], const Word* const (&i
     }
 }
 
-}  // namespace LSTMKIT_SET
+}  // namespace
 }  // namespace lstmkit

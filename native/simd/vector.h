@@ -1,9 +1,11 @@
-// A vector of LSTMKIT_LANES floats. Included only by kernels.cpp, once per instruction set; no standard library inline
-// functions may be used there, or the linker could keep a copy that the machine cannot run.
+// A vector of LSTMKIT_VECTOR bytes of Real. Included only by kernels.cpp, once per instruction set and precision, in an
+// unnamed namespace each time; no standard library inline functions may be used there, or the linker could keep a copy
+// that the machine cannot run.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -12,28 +14,47 @@
 #include "lstmkit/tiles.h"
 
 namespace lstmkit {
-namespace LSTMKIT_SET {
+namespace {
 
-inline constexpr Index lanes = LSTMKIT_LANES;
+using Precision = LSTMKIT_PRECISION;
+using Real = lstmkit::Real<Precision>;
+using Integer = std::conditional_t<sizeof(Real) == 8, std::int64_t, std::int32_t>;
 
-typedef float Vector __attribute__((vector_size(LSTMKIT_LANES * sizeof(float))));
-typedef std::int32_t Integers __attribute__((vector_size(LSTMKIT_LANES * sizeof(float))));
+constexpr Index lanes = LSTMKIT_VECTOR / sizeof(Real);
+
+typedef Real Vector __attribute__((vector_size(LSTMKIT_VECTOR)));
+typedef Integer Integers __attribute__((vector_size(LSTMKIT_VECTOR)));
 
 #define LSTMKIT_INLINE inline __attribute__((always_inline))
 
-/// lanes floats from any address.
-LSTMKIT_INLINE Vector load(const float* from) noexcept {
+/// lanes numbers from any address.
+LSTMKIT_INLINE Vector load(const Real* from) noexcept {
     Vector value;
     __builtin_memcpy(&value, from, sizeof value);
     return value;
 }
 
-LSTMKIT_INLINE void store(float* to, Vector value) noexcept { __builtin_memcpy(to, &value, sizeof value); }
+LSTMKIT_INLINE void store(Real* to, Vector value) noexcept { __builtin_memcpy(to, &value, sizeof value); }
 
-/// The first `count` < lanes floats, zeros behind them; reads nothing beyond.
-LSTMKIT_INLINE Vector load_first(const float* from, Index count) noexcept {
 #if defined(__AVX512F__)
-    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+LSTMKIT_INLINE __m512 load_masked(const float* from, unsigned mask) noexcept {
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from);
+}
+LSTMKIT_INLINE __m512d load_masked(const double* from, unsigned mask) noexcept {
+    return _mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), from);
+}
+LSTMKIT_INLINE void store_masked(float* to, __m512 value, unsigned mask) noexcept {
+    _mm512_mask_storeu_ps(to, static_cast<__mmask16>(mask), value);
+}
+LSTMKIT_INLINE void store_masked(double* to, __m512d value, unsigned mask) noexcept {
+    _mm512_mask_storeu_pd(to, static_cast<__mmask8>(mask), value);
+}
+#endif
+
+/// The first `count` < lanes numbers, zeros behind them; reads nothing beyond.
+LSTMKIT_INLINE Vector load_first(const Real* from, Index count) noexcept {
+#if defined(__AVX512F__)
+    return load_masked(from, (1u << count) - 1);
 #else
     Vector value = {};
     for (Index lane = 0; lane < count; ++lane) value[lane] = from[lane];
@@ -41,20 +62,20 @@ LSTMKIT_INLINE Vector load_first(const float* from, Index count) noexcept {
 #endif
 }
 
-/// Writes the first `count` < lanes floats and nothing beyond.
-LSTMKIT_INLINE void store_first(float* to, Vector value, Index count) noexcept {
+/// Writes the first `count` < lanes numbers and nothing beyond.
+LSTMKIT_INLINE void store_first(Real* to, Vector value, Index count) noexcept {
 #if defined(__AVX512F__)
-    _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), value);
+    store_masked(to, value, (1u << count) - 1);
 #else
     for (Index lane = 0; lane < count; ++lane) to[lane] = value[lane];
 #endif
 }
 
-LSTMKIT_INLINE Vector load_up_to(const float* from, Index count) noexcept {
+LSTMKIT_INLINE Vector load_up_to(const Real* from, Index count) noexcept {
     return __builtin_expect(count == lanes, 1) ? load(from) : load_first(from, count);
 }
 
-LSTMKIT_INLINE void store_up_to(float* to, Vector value, Index count) noexcept {
+LSTMKIT_INLINE void store_up_to(Real* to, Vector value, Index count) noexcept {
     if (__builtin_expect(count == lanes, 1))
         store(to, value);
     else
@@ -62,21 +83,21 @@ LSTMKIT_INLINE void store_up_to(float* to, Vector value, Index count) noexcept {
 }
 
 /// Bring the line at an address, which need not exist, into the second-level cache.
-LSTMKIT_INLINE void prefetch(const float* at) noexcept { __builtin_prefetch(at, 0, 2); }
-LSTMKIT_INLINE void prefetch_to_write(const float* at) noexcept { __builtin_prefetch(at, 1, 2); }
+LSTMKIT_INLINE void prefetch(const void* at) noexcept { __builtin_prefetch(at, 0, 2); }
+LSTMKIT_INLINE void prefetch_to_write(const void* at) noexcept { __builtin_prefetch(at, 1, 2); }
 
-/// One float in every lane. By way of integers, because Vector{} + x is not x for x = -0.
-LSTMKIT_INLINE Vector broadcast(const float* from) noexcept {
-    std::int32_t bits;
+/// One number in every lane. By way of integers, because Vector{} + x is not x for x = -0.
+LSTMKIT_INLINE Vector broadcast(const Real* from) noexcept {
+    Integer bits;
     __builtin_memcpy(&bits, from, sizeof bits);
     return (Vector)(Integers{} + bits);
 }
 
-LSTMKIT_INLINE float sum(Vector value) noexcept {
-    float total = 0;
+LSTMKIT_INLINE Real sum(Vector value) noexcept {
+    Real total = 0;
     for (Index lane = 0; lane < lanes; ++lane) total += value[lane];
     return total;
 }
 
-}  // namespace LSTMKIT_SET
+}  // namespace
 }  // namespace lstmkit

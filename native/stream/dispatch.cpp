@@ -6,9 +6,9 @@
 
 namespace lstmkit {
 
-#define LSTMKIT_COMPILED(set)                    \
-    namespace set {                              \
-    extern const StreamKernels stream_kernels;   \
+#define LSTMKIT_COMPILED(set)                   \
+    namespace set {                             \
+    extern const StreamKernels& stream_kernels; \
     }
 #include "compiled_sets.inc"
 #undef LSTMKIT_COMPILED

@@ -1,12 +1,15 @@
 #include "stream/helper.h"
 
+#include <atomic>
 #include <chrono>
-#include <system_error>
+#include <thread>
 
 #include "lstmkit/machine.h"
 
 namespace lstmkit {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr auto patience = std::chrono::microseconds(50);
 constexpr int spins = 256;
@@ -14,47 +17,41 @@ constexpr int spins = 256;
 }  // namespace
 
 struct Helper::Shared {
-    // 2n + 1: work n is offered; 2n + 2: somebody has taken it. Only who changes the one to the other may do it.
-    alignas(64) std::atomic<std::uint64_t> offer{0};
+    // Odd: a work is offered. Who makes the next even number of it has taken the work.
+    alignas(64) std::atomic<unsigned> offer{0};
     Call call = nullptr;
     void* context = nullptr;
-    alignas(64) std::atomic<std::uint64_t> finished{0};
+    alignas(64) std::atomic<unsigned> finished{0};
     alignas(64) std::atomic<bool> is_asleep{false};
     std::atomic<bool> is_over{false};
-    std::mutex mutex;
-    std::condition_variable wake;
     std::thread thread;
 
-    bool is_offered() const noexcept { return offer % 2 == 1; }
+    bool take(unsigned offered) noexcept { return offer.compare_exchange_strong(offered, offered + 1); }
 
-    bool take(std::uint64_t offered) noexcept { return offer.compare_exchange_strong(offered, offered + 1); }
+    void watch() noexcept {
+        Clock::time_point last = Clock::now();
+        while (!is_over) {
+            unsigned seen = offer;
+            for (int spin = 0; spin < spins && seen % 2 == 0 && !is_over; ++spin, seen = offer) pause_briefly();
+            if (seen % 2 == 1 && take(seen)) {
+                call(context, 1);
+                finished.store(seen, std::memory_order_release);
+                last = Clock::now();
+            } else if (seen % 2 == 0 && Clock::now() - last > patience) {
+                sleep(seen);
+                last = Clock::now();
+            }
+        }
+    }
 
-    void sleep() {
-        std::unique_lock<std::mutex> lock(mutex);
+    void sleep(unsigned seen) noexcept {
         is_asleep = true;
-        wake.wait(lock, [&] { return is_over || is_offered(); });
+        if (!is_over) sleep_while(offer, seen);
         is_asleep = false;
     }
 
     void rouse() noexcept {
-        const std::lock_guard<std::mutex> lock(mutex);
-        wake.notify_one();
-    }
-
-    void watch() {
-        auto last = std::chrono::steady_clock::now();
-        while (!is_over) {
-            for (int spin = 0; spin < spins && !is_offered() && !is_over; ++spin) relax_processor();
-            const std::uint64_t offered = offer;
-            if (offered % 2 == 1 && take(offered)) {
-                call(context, 1);
-                finished.store(offered, std::memory_order_release);
-                last = std::chrono::steady_clock::now();
-            } else if (std::chrono::steady_clock::now() - last > patience) {
-                sleep();
-                last = std::chrono::steady_clock::now();
-            }
-        }
+        if (is_asleep) wake_all(offer);
     }
 };
 
@@ -72,6 +69,7 @@ Helper::~Helper() {
         return;
     }
     shared_->is_over = true;
+    shared_->offer += 2;
     shared_->rouse();
     shared_->thread.join();
 }
@@ -84,14 +82,14 @@ void Helper::split(Call call, void* context) noexcept {
     }
     s.call = call;
     s.context = context;
-    const std::uint64_t offered = s.offer + 1;
+    const unsigned offered = s.offer + 1;
     s.offer = offered;
-    if (s.is_asleep) s.rouse();
+    s.rouse();
     call(context, 0);
     if (s.take(offered)) return call(context, 1);
     for (int spin = 0; s.finished.load(std::memory_order_acquire) != offered; ++spin) {
         if (spin < spins)
-            relax_processor();
+            pause_briefly();
         else
             std::this_thread::yield();
     }

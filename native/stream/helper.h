@@ -1,12 +1,7 @@
 // A second thread for one stream.
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
-#include <cstdint>
 #include <memory>
-#include <mutex>
-#include <thread>
 
 namespace lstmkit {
 

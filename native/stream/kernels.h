@@ -78,7 +78,7 @@ struct PrecisionKernels {
 /// The kernels of one instruction set.
 struct StreamKernels {
     Index lanes;
-    PrecisionKernels precisions[3];  ///< by Precision
+    PrecisionKernels precisions[3];  ///< by StreamPrecision
     bool (*is_finite)(const float* in, Index count) noexcept;
     void (*project)(const ProjectionTile& tile) noexcept;
 };

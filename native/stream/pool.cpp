@@ -87,7 +87,7 @@ Outcome StreamPool::step(const float* x, const std::int64_t* indices, Index coun
     const int shares = static_cast<int>(std::max<Index>(1, wanted));
     std::vector<Share> buffers;
     for (int share = 0; share < shares; ++share) buffers.emplace_back(weights);
-    run_shares(shares, [&](int share) noexcept {
+    run_shares(shares, shares, [&](int share) noexcept {
         for (Index block = share; block < blocks; block += shares) {
             const Index first = block * block_rows;
             run_rows(buffers[static_cast<std::size_t>(share)], x, indices, first, std::min(block_rows, count - first), y);

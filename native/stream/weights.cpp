@@ -33,24 +33,24 @@ std::uint32_t bfloat16_of(float value) noexcept {
 }
 
 constexpr float int8_steps = 127.0f;
-constexpr Word int8_zero = 128;  // what Int8::prepare adds to every number
+constexpr Word int8_zero = 128;  // what prepare adds to every number
 
 /// One row of a weight matrix, cut into words.
 struct Row {
     const float* numbers;
     Index count;
-    Precision precision;
+    StreamPrecision precision;
     float scale = 0;
 
-    Row(const float* numbers, Index count, Precision precision) noexcept : numbers(numbers), count(count), precision(precision) {
+    Row(const float* numbers, Index count, StreamPrecision precision) noexcept : numbers(numbers), count(count), precision(precision) {
         for (Index k = 0; k < count; ++k) scale = std::max(scale, std::fabs(numbers[k]) / int8_steps);
     }
     float at(Index k) const noexcept { return k < count ? numbers[k] : 0.0f; }
     Word int8(Index k) const noexcept { return scale > 0 ? static_cast<Word>(std::lrintf(at(k) / scale)) : 0; }
 
     Word word(Index k) const noexcept {
-        if (precision == Precision::float32) return word_of(at(k));
-        if (precision == Precision::bfloat16) return word_of(bfloat16_of(at(2 * k)) | bfloat16_of(at(2 * k + 1)) << 16);
+        if (precision == StreamPrecision::float32) return word_of(at(k));
+        if (precision == StreamPrecision::bfloat16) return word_of(bfloat16_of(at(2 * k)) | bfloat16_of(at(2 * k + 1)) << 16);
         std::uint32_t bytes = 0;
         for (Index way = 3; way >= 0; --way) bytes = bytes << 8 | (static_cast<std::uint32_t>(int8(4 * k + way)) & 0xff);
         return word_of(bytes);
@@ -81,7 +81,7 @@ void check(const StreamLayer& layer, const StreamKernels& kernels) {
     expect_finite(layer.weight_projection, layer.projected * H, kernels);
 }
 
-void pack_row(const StreamLayer& from, const PackedLayer& to, Precision precision, Index gate, Index unit) noexcept {
+void pack_row(const StreamLayer& from, const PackedLayer& to, StreamPrecision precision, Index gate, Index unit) noexcept {
     const LayerView& view = to.view;
     const Index L = to.lanes, block = unit / L, lane = unit % L, row = gate * to.units + unit;
     const Row input(from.weight_input + row * to.inputs, to.inputs, precision);
@@ -89,12 +89,12 @@ void pack_row(const StreamLayer& from, const PackedLayer& to, Precision precisio
     Word* weights = &to.weights[(block * (view.input_words + view.state_words) * gates + gate) * L];
     place(input, view.input_words, L, lane, weights);
     place(state, view.state_words, L, lane, weights + view.input_words * gates * L);
-    const Index count = precision == Precision::int8 ? constant_count : 1;
+    const Index count = precision == StreamPrecision::int8 ? constant_count : 1;
     const auto constant = [&](Constant which) -> Word& {
         return to.constants[((block * count + which) * gates + gate) * L + lane];
     };
     constant(bias) = word_of(from.bias_input ? from.bias_input[row] + from.bias_recurrent[row] : 0.0f);
-    if (precision != Precision::int8) return;
+    if (precision != StreamPrecision::int8) return;
     constant(input_scale) = word_of(input.scale);
     constant(input_offset) = input.offset();
     constant(state_scale) = word_of(state.scale);
@@ -120,11 +120,11 @@ LayerView sizes(const StreamLayer& layer, Index outputs, Index lanes, Index ways
             round_up(state_words, lanes), nullptr, nullptr};
 }
 
-Index constants_in(Precision precision) noexcept { return precision == Precision::int8 ? constant_count : 1; }
+Index constants_in(StreamPrecision precision) noexcept { return precision == StreamPrecision::int8 ? constant_count : 1; }
 
 }  // namespace
 
-PackedLayer::PackedLayer(const StreamLayer& layer, Precision precision, const StreamKernels& kernels)
+PackedLayer::PackedLayer(const StreamLayer& layer, StreamPrecision precision, const StreamKernels& kernels)
     : inputs(layer.inputs), units(layer.units), outputs(layer.projected ? layer.projected : layer.units),
       lanes(kernels.lanes), blocks(round_up(units, lanes) / lanes),
       groups(round_up(layer.projected, gates * lanes) / (gates * lanes)),
@@ -140,7 +140,7 @@ PackedLayer::PackedLayer(const StreamLayer& layer, Precision precision, const St
     pack_projection(layer, *this);
 }
 
-StreamWeights::StreamWeights(const std::vector<StreamLayer>& layers, Precision precision, InstructionSet set)
+StreamWeights::StreamWeights(const std::vector<StreamLayer>& layers, StreamPrecision precision, InstructionSet set)
     : kernels_(stream_kernels_of(set)), precision_(precision) {
     expect(!layers.empty(), "expected at least one layer");
     layers_.reserve(layers.size());

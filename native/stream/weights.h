@@ -12,7 +12,7 @@ struct PackedLayer {
     Array<Word> weights, constants, projection;
     LayerView view;
 
-    PackedLayer(const StreamLayer& layer, Precision precision, const StreamKernels& kernels);
+    PackedLayer(const StreamLayer& layer, StreamPrecision precision, const StreamKernels& kernels);
 
     /// Floats of c, and of the output before a projection, in whole vectors.
     Index padded_units() const noexcept { return blocks * lanes; }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -12,59 +13,78 @@
 
 namespace {
 
+using Wide = long double;
+
+template <typename P>
+std::string named(const char* subject, lstmkit::InstructionSet set) {
+    return std::string(subject) + " " + std::string(lstmkit::name_of(set)) + (sizeof(lstmkit::Real<P>) == 4 ? " f32" : " f64");
+}
+
 // The allocation ends exactly at the last element, so that a sanitizer sees a read beyond it.
-void dot_matches_double(lstmkit::InstructionSet set, std::size_t count, std::size_t offset) {
+template <typename P>
+void dot_matches_wide(lstmkit::InstructionSet set, std::size_t count, std::size_t offset) {
+    using Real = lstmkit::Real<P>;
     std::mt19937 random(static_cast<unsigned>(7 * count + offset));
-    std::normal_distribution<float> normal;
-    std::vector<float> a(count + offset), b(count + offset);
-    double expected = 0, scale = 0;
+    std::normal_distribution<Real> normal;
+    std::vector<Real> a(count + offset), b(count + offset);
+    Wide expected = 0, scale = 0;
     for (std::size_t k = 0; k < a.size(); ++k) {
         a[k] = normal(random);
         b[k] = normal(random);
         if (k < offset) continue;
-        expected += double(a[k]) * b[k];
-        scale += std::fabs(double(a[k]) * b[k]);
+        expected += Wide(a[k]) * b[k];
+        scale += std::fabs(Wide(a[k]) * b[k]);
     }
-    const float actual = lstmkit::kernels_of(set).dot(a.data() + offset, b.data() + offset, count);
-    check(std::fabs(actual - expected) <= 1e-6 * scale,
-          "dot " + std::string(lstmkit::name_of(set)) + " count " + std::to_string(count) + " offset " + std::to_string(offset));
+    const Real actual = lstmkit::kernels_of<P>(set).dot(a.data() + offset, b.data() + offset, count);
+    check(std::fabs(actual - expected) <= 8 * std::numeric_limits<Real>::epsilon() * scale,
+          named<P>("dot", set) + " count " + std::to_string(count) + " offset " + std::to_string(offset));
 }
 
 // Distance in units of the last place of the expected number; below the smallest normal number zero is right too.
-double ulps(float actual, double expected) {
-    const float nearest = static_cast<float>(expected);
+template <typename Real>
+double ulps(Real actual, Wide expected) {
     if (std::isnan(expected)) return std::isnan(actual) ? 0 : HUGE_VAL;
-    const double unit = std::max(std::fabs(double(std::nextafter(nearest, HUGE_VALF)) - nearest), std::ldexp(1.0, -126));
-    return std::fabs(actual - expected) / unit;
+    const Real nearest = static_cast<Real>(expected), above = std::nextafter(nearest, std::numeric_limits<Real>::infinity());
+    const Wide unit = std::max(std::fabs(Wide(above) - nearest), Wide(std::numeric_limits<Real>::min()));
+    return static_cast<double>(std::fabs(actual - expected) / unit);
 }
 
-void activations_match_double(lstmkit::InstructionSet set) {
-    const lstmkit::Kernels& kernels = lstmkit::kernels_of(set);
-    std::vector<float> x = {0.0f, -0.0f, 1e-40f, 88.7f, -88.7f, 104.0f, -104.0f, 1e30f, -1e30f, HUGE_VALF, -HUGE_VALF, NAN};
+template <typename P>
+void activations_match_wide(lstmkit::InstructionSet set) {
+    using Real = lstmkit::Real<P>;
+    const lstmkit::Kernels<P>& kernels = lstmkit::kernels_of<P>(set);
+    std::vector<Real> x;
+    for (double value : {0.0, 1e-40, 1e-310, 9.0, 10.0, 19.0, 20.0, 88.7, 104.0, 707.9, 708.1, 745.0, 1e30, HUGE_VAL, double(NAN)})
+        for (int sign : {1, -1}) x.push_back(static_cast<Real>(sign * value));
     std::mt19937 random(1);
-    std::uniform_real_distribution<float> exponent(-30, 7);
-    while (x.size() < 20'003) x.push_back(std::exp2(exponent(random)) * (x.size() % 2 ? -1.0f : 1.0f));
-    std::vector<float> sigmoid(x.size()), tanh(x.size());
+    std::uniform_real_distribution<Real> exponent(-60, 10);
+    while (x.size() < 40'003) x.push_back(std::exp2(exponent(random)) * (x.size() % 2 ? -1 : 1));
+    std::vector<Real> sigmoid(x.size()), tanh(x.size());
     kernels.sigmoid(x.data(), sigmoid.data(), x.size());
     kernels.tanh(x.data(), tanh.data(), x.size());
     double worst_sigmoid = 0, worst_tanh = 0;
     for (std::size_t k = 0; k < x.size(); ++k) {
-        worst_sigmoid = std::max(worst_sigmoid, ulps(sigmoid[k], 1 / (1 + std::exp(-double(x[k])))));
-        worst_tanh = std::max(worst_tanh, ulps(tanh[k], std::tanh(double(x[k]))));
+        worst_sigmoid = std::max(worst_sigmoid, ulps(sigmoid[k], 1 / (1 + std::exp(-Wide(x[k])))));
+        worst_tanh = std::max(worst_tanh, ulps(tanh[k], std::tanh(Wide(x[k]))));
     }
-    const std::string name(lstmkit::name_of(set));
-    check(worst_sigmoid <= 2, "sigmoid " + name + " ulp " + std::to_string(worst_sigmoid));
-    check(worst_tanh <= 2, "tanh " + name + " ulp " + std::to_string(worst_tanh));
-    std::printf("%s: sigmoid %.2f ulp, tanh %.2f ulp\n", name.c_str(), worst_sigmoid, worst_tanh);
+    check(worst_sigmoid <= 2, named<P>("sigmoid", set) + " ulp " + std::to_string(worst_sigmoid));
+    check(worst_tanh <= 2, named<P>("tanh", set) + " ulp " + std::to_string(worst_tanh));
+    std::printf("%s: sigmoid %.2f ulp, tanh %.2f ulp\n", named<P>("", set).c_str(), worst_sigmoid, worst_tanh);
+}
+
+template <typename P>
+void kernels_match_wide(lstmkit::InstructionSet set) {
+    for (std::size_t count : {0, 1, 3, 4, 15, 16, 17, 63, 64, 65, 127, 1001})
+        for (std::size_t offset : {0, 1, 3}) dot_matches_wide<P>(set, count, offset);
+    activations_match_wide<P>(set);
 }
 
 }  // namespace
 
 int main() {
     for (lstmkit::InstructionSet set : lstmkit::usable_sets()) {
-        for (std::size_t count : {0, 1, 3, 4, 15, 16, 17, 63, 64, 65, 127, 1001})
-            for (std::size_t offset : {0, 1, 3}) dot_matches_double(set, count, offset);
-        activations_match_double(set);
+        kernels_match_wide<lstmkit::Float32>(set);
+        kernels_match_wide<lstmkit::Float64>(set);
         check(lstmkit::choose_set(lstmkit::name_of(set)) == set, "choose_set by name");
     }
     check(lstmkit::choose_set("") == lstmkit::usable_sets().back(), "choose_set prefers the best");
@@ -73,7 +93,7 @@ int main() {
     for (lstmkit::InstructionSet set : lstmkit::all_instruction_sets)
         if (!lstmkit::machine_has(set)) {
             check(rejects([&] { lstmkit::choose_set(lstmkit::name_of(set)); }), "choose_set rejects what is not there");
-            check(rejects([&] { lstmkit::kernels_of(set); }), "kernels_of rejects what is not there");
+            check(rejects([&] { lstmkit::kernels_of<lstmkit::Float32>(set); }), "kernels_of rejects what is not there");
         }
     check(lstmkit::available_threads() >= 1, "at least one thread");
     std::printf("%d failures\n", failures);

@@ -2,50 +2,52 @@
 #include "lstmkit/layer.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <random>
 #include <vector>
 
 #include "check.h"
-#include "lstmkit/memory.h"
-#include "threads/team.h"
 
 namespace {
 
 using lstmkit::Index;
 using Doubles = std::vector<double>;
-using Floats = std::vector<float>;
+template <typename P>
+using Numbers = std::vector<lstmkit::Real<P>>;
+using lstmkit::Float32;
+using lstmkit::Float64;
 
 // Exactly as long as needed, so that a sanitizer sees a step beyond.
+template <typename P>
 struct Case {
+    using Number = lstmkit::Real<P>;
     Index T, B, I, H;
     bool masks, backwards;
-    Floats x, h, c, wi, wh, bi, bh, gy, gh, gc;
+    Numbers<P> x, h, c, wi, wh, bi, bh, gy, gh, gc;
     std::vector<std::int64_t> lengths;
     std::vector<std::uint8_t> resets;
 
     Case(Index T, Index B, Index I, Index H, bool masks, bool backwards) : T(T), B(B), I(I), H(H), masks(masks), backwards(backwards) {
         std::mt19937 random(static_cast<unsigned>(T + 10 * B + 100 * I + 1000 * H));
-        std::normal_distribution<float> normal;
-        auto draw = [&](Index count, float scale) {
-            Floats values(static_cast<std::size_t>(count));
-            for (float& value : values) value = scale * normal(random);
+        std::normal_distribution<Number> normal;
+        auto draw = [&](Index count, Number scale) {
+            Numbers<P> values(static_cast<std::size_t>(count));
+            for (Number& value : values) value = scale * normal(random);
             return values;
         };
-        const float scale = 1 / std::sqrt(float(I + H));
+        const Number scale = 1 / std::sqrt(Number(I + H));
         x = draw(T * B * I, 1), h = draw(B * H, 1), c = draw(B * H, 1);
         wi = draw(4 * H * I, scale), wh = draw(4 * H * H, scale), bi = draw(4 * H, 1), bh = draw(4 * H, 1);
         gy = draw(T * B * H, 1), gh = draw(B * H, 1), gc = draw(B * H, 1);
-        for (Index b = 0; b < B; ++b) lengths.push_back(masks ? 1 + Index(random() % unsigned(T)) : T);
+        for (Index b = 0; b < B; ++b) lengths.push_back(masks ? Index(random() % unsigned(T + 1)) : T);
         for (Index k = 0; k < T * B; ++k) resets.push_back(masks && random() % 3 == 0);
         for (Index b = 0; b < B; ++b)
             for (Index t = lengths[size_t(b)]; t < T; ++t) std::fill_n(&x[size_t((t * B + b) * I)], I, NAN);
     }
-    lstmkit::LayerCase view() const {
-        return {T, B, I, H, {x.data(), B * I, I}, {h.data(), H}, {c.data(), H}, wi.data(), wh.data(), bi.data(), bh.data(),
-                masks ? lengths.data() : nullptr, masks ? resets.data() : nullptr, backwards};
+    lstmkit::LayerCase<P> view() const {
+        return {{T, B, I, H, H, false, masks ? lengths.data() : nullptr, masks ? resets.data() : nullptr, backwards},
+                {x.data(), B * I, I}, {h.data(), H}, {c.data(), H}, wi.data(), wh.data(), bi.data(), bh.data(), nullptr};
     }
 };
 
@@ -56,7 +58,8 @@ struct Found {
 };
 
 /// One row through time and back, as the equations say it.
-void run_row(const Case& k, Index b, Found& f) {
+template <typename P>
+void run_row(const Case<P>& k, Index b, Found& f) {
     const Index H = k.H, I = k.I, length = k.lengths[size_t(b)];
     const Doubles none(static_cast<size_t>(H), 0.0);
     Doubles h(&k.h[size_t(b * H)], &k.h[size_t(b * H)] + H), c(&k.c[size_t(b * H)], &k.c[size_t(b * H)] + H);
@@ -68,12 +71,12 @@ void run_row(const Case& k, Index b, Found& f) {
     };
     for (Index n = 0; n < length; ++n) {
         h_before.push_back(is_reset(n) ? none : h), c_before.push_back(is_reset(n) ? none : c);
-        const float* x = &k.x[size_t((time(n) * k.B + b) * I)];
+        const auto* x = &k.x[size_t((time(n) * k.B + b) * I)];
         Doubles z(static_cast<size_t>(4 * H));
         for (Index r = 0; r < 4 * H; ++r) {
             double total = double(k.bi[size_t(r)]) + k.bh[size_t(r)];
             for (Index m = 0; m < I; ++m) total += double(k.wi[size_t(r * I + m)]) * x[m];
-            for (Index m = 0; m < H; ++m) total += k.wh[size_t(r * H + m)] * h_before[size_t(n)][size_t(m)];
+            for (Index m = 0; m < H; ++m) total += double(k.wh[size_t(r * H + m)]) * h_before[size_t(n)][size_t(m)];
             z[size_t(r)] = r / H == 2 ? std::tanh(total) : sigmoid(total);
         }
         for (Index u = 0; u < H; ++u) {
@@ -115,7 +118,8 @@ void run_row(const Case& k, Index b, Found& f) {
     std::copy(dc.begin(), dc.end(), &f.dc[size_t(b * H)]);
 }
 
-Found expected(const Case& k) {
+template <typename P>
+Found expected(const Case<P>& k) {
     auto zeros = [](Index count) { return Doubles(static_cast<size_t>(count), 0.0); };
     const Index n = k.T * k.B, H = k.H;
     Found f{zeros(n * H), zeros(k.B * H), zeros(k.B * H), zeros(n * k.I), zeros(k.B * H), zeros(k.B * H),
@@ -124,88 +128,82 @@ Found expected(const Case& k) {
     return f;
 }
 
-void near(const Floats& actual, const Doubles& right, double tolerance, const std::string& what) {
+template <typename Number>
+void near(const std::vector<Number>& actual, const Doubles& right, double tolerance, const std::string& what) {
     double scale = 1, worst = 0;
     for (double value : right) scale = std::max(scale, std::fabs(value));
     for (std::size_t k = 0; k < right.size(); ++k) {
-        const double error = std::fabs(actual[k] - right[k]);
+        const double error = std::fabs(double(actual[k]) - right[k]);
         worst = error <= worst ? worst : error;  // a NaN stays
     }
     check(worst <= tolerance * scale, what + " off by " + std::to_string(worst / scale));
 }
 
-void layer_matches_double(const Case& k, int threads, lstmkit::InstructionSet set) {
+template <typename P>
+void layer_matches_double(const Case<P>& k, int threads, lstmkit::InstructionSet set) {
     const Index n = k.T * k.B, H = k.H, I = k.I;
-    auto poison = [](Index count) { return Floats(static_cast<size_t>(count), NAN); };
-    Floats y = poison(n * H), h = poison(k.B * H), c = h, cells = y, gates = poison(4 * n * H);
-    Floats dx = poison(n * I), dh = h, dc = h, dwi = poison(4 * H * I), dwh = poison(4 * H * H), db = poison(4 * H);
-    const lstmkit::Sequence<float> all_cells{cells.data(), k.B * H, H}, all_gates{gates.data(), 4 * k.B * H, 4 * H};
-    run_forward(k.view(), {{y.data(), k.B * H, H}, {h.data(), H}, {c.data(), H}, {all_cells, all_gates, H}}, threads, set);
-    run_backward(k.view(), {y.data(), k.B * H, H}, {{cells.data(), k.B * H, H}, {gates.data(), 4 * k.B * H, 4 * H}, H},
-                 {{k.gy.data(), k.B * H, H}, {k.gh.data(), H}, {k.gc.data(), H}, {}},
-                 {{dx.data(), k.B * I, I}, {dh.data(), H}, {dc.data(), H}, dwi.data(), dwh.data(), db.data()}, threads, set);
+    auto poison = [](Index count) { return Numbers<P>(static_cast<size_t>(count), NAN); };
+    Numbers<P> y = poison(n * H), h = poison(k.B * H), c = h, cells = y, gates = poison(4 * n * H);
+    Numbers<P> dx = poison(n * I), dh = h, dc = h, dwi = poison(4 * H * I), dwh = poison(4 * H * H), db = poison(4 * H);
+    const lstmkit::Sequence<lstmkit::Real<P>> all_cells{cells.data(), k.B * H, H}, all_gates{gates.data(), 4 * k.B * H, 4 * H};
+    const lstmkit::ForwardJob<P> forward{k.view(), {{y.data(), k.B * H, H}, {h.data(), H}, {c.data(), H}, {all_cells, all_gates, H}}};
+    lstmkit::run_forward<P>(&forward, 1, threads, set);
+    const lstmkit::BackwardJob<P> backward{k.view(), {y.data(), k.B * H, H}, {{cells.data(), k.B * H, H}, {gates.data(), 4 * k.B * H, 4 * H}, H},
+                                           {{k.gy.data(), k.B * H, H}, {k.gh.data(), H}, {k.gc.data(), H}, {}},
+                                           {{dx.data(), k.B * I, I}, {dh.data(), H}, {dc.data(), H}, dwi.data(), dwh.data(), db.data(), nullptr}};
+    lstmkit::run_backward<P>(&backward, 1, threads, set);
     const Found right = expected(k);
-    const std::string name = std::string(lstmkit::name_of(set)) + " T" + std::to_string(k.T) + " B" + std::to_string(k.B) + " I" +
+    const bool single = sizeof(lstmkit::Real<P>) == 4;
+    const double values = single ? 1e-6 : 1e-15, gradients = single ? 1e-5 : 1e-14;
+    const std::string name = std::string(lstmkit::name_of(set)) + (single ? " f32 T" : " f64 T") + std::to_string(k.T) + " B" + std::to_string(k.B) + " I" +
                              std::to_string(I) + " H" + std::to_string(H) + (k.masks ? " masks" : "") + (k.backwards ? " backwards " : " ");
-    near(y, right.y, 1e-6, name + "y"), near(h, right.h, 1e-6, name + "h"), near(c, right.c, 1e-6, name + "c");
-    near(dx, right.dx, 1e-5, name + "dx"), near(dh, right.dh, 1e-5, name + "dh"), near(dc, right.dc, 1e-5, name + "dc");
-    near(dwi, right.dwi, 1e-5, name + "dwi"), near(dwh, right.dwh, 1e-5, name + "dwh"), near(db, right.db, 1e-5, name + "db");
+    near(y, right.y, values, name + "y"), near(h, right.h, values, name + "h"), near(c, right.c, values, name + "c");
+    near(dx, right.dx, gradients, name + "dx"), near(dh, right.dh, gradients, name + "dh"), near(dc, right.dc, gradients, name + "dc");
+    near(dwi, right.dwi, gradients, name + "dwi"), near(dwh, right.dwh, gradients, name + "dwh"), near(db, right.db, gradients, name + "db");
 }
 
 void bad_cases_are_rejected() {
-    Case k(3, 2, 2, 2, true, false);
+    Case<Float32> k(3, 2, 2, 2, true, false);
     const auto set = lstmkit::InstructionSet::baseline;
     auto run = [&](auto change) {
-        lstmkit::LayerCase layer = k.view();
+        lstmkit::LayerCase<Float32> layer = k.view();
         change(layer);
-        return rejects([&] { run_forward(layer, {}, 1, set); }) && rejects([&] { run_backward(layer, {}, {}, {}, {}, 1, set); });
+        const lstmkit::ForwardJob<Float32> forward{layer, {}};
+        const lstmkit::BackwardJob<Float32> backward{layer, {}, {}, {}, {}};
+        return rejects([&] { lstmkit::run_forward(&forward, 1, 1, set); }) && rejects([&] { lstmkit::run_backward(&backward, 1, 1, set); });
     };
-    check(run([](lstmkit::LayerCase& layer) { layer.steps = 0; }), "no steps");
-    check(run([](lstmkit::LayerCase& layer) { layer.units = 0; }), "no units");
-    check(run([](lstmkit::LayerCase& layer) { layer.batch = -1; }), "negative batch");
-    check(run([](lstmkit::LayerCase& layer) { layer.x.data = nullptr; }), "no input");
-    check(run([](lstmkit::LayerCase& layer) { layer.weight_recurrent = nullptr; }), "no weights");
-    check(run([](lstmkit::LayerCase& layer) { layer.bias_input = nullptr; }), "half a bias");
-    for (std::int64_t length : {0, 4, -1}) {
+    check(run([](lstmkit::LayerCase<Float32>& layer) { layer.steps = 0; }), "no steps");
+    check(run([](lstmkit::LayerCase<Float32>& layer) { layer.units = 0; }), "no units");
+    check(run([](lstmkit::LayerCase<Float32>& layer) { layer.batch = -1; }), "negative batch");
+    check(run([](lstmkit::LayerCase<Float32>& layer) { layer.x.data = nullptr; }), "no input");
+    check(run([](lstmkit::LayerCase<Float32>& layer) { layer.weight_recurrent = nullptr; }), "no weights");
+    check(run([](lstmkit::LayerCase<Float32>& layer) { layer.bias_input = nullptr; }), "half a bias");
+    for (std::int64_t length : {4, -1}) {
         k.lengths[1] = length;
-        check(run([](lstmkit::LayerCase&) {}), "length " + std::to_string(length));
+        check(run([](lstmkit::LayerCase<Float32>&) {}), "length " + std::to_string(length));
     }
 }
 
-void every_share_runs_once() {
-    for (int shares : {1, 2, 7}) {
-        std::vector<std::atomic<int>> counts(static_cast<size_t>(shares));
-        lstmkit::run_shares(shares, [&](int share) noexcept { ++counts[size_t(share)]; });
-        check(std::all_of(counts.begin(), counts.end(), [](const auto& count) { return count == 1; }), "every share once");
-    }
-}
-
-void memory_is_used_again() {
-    float* first = nullptr;
-    {
-        const lstmkit::Array<float> array(100'000);
-        first = array.data();
-    }
-    const lstmkit::Array<float> again(100'000), other(100'000);
-    check(again.data() == first, "a block is used again");
-    check(other.data() != first, "a block in use is not given out");
-    lstmkit::release_memory();
+template <typename P>
+void every_layer_matches_double() {
+    for (lstmkit::InstructionSet set : lstmkit::usable_sets())
+        for (bool masks : {false, true})
+            for (bool backwards : {false, true}) {
+                for (Index H : {1, 3, 4, 8, 15, 16, 17, 33}) layer_matches_double(Case<P>(5, 7, 3, H, masks, backwards), 1, set);
+                for (Index I : {1, 16, 50, 66}) layer_matches_double(Case<P>(4, 13, I, 5, masks, backwards), 2, set);
+                layer_matches_double(Case<P>(1, 1, 1, 1, masks, backwards), 2, set);
+                layer_matches_double(Case<P>(12, 230, 8, 20, masks, backwards), 3, set);
+                // Few rows and many units: the units are divided among the threads.
+                for (int threads : {2, 3, 5}) layer_matches_double(Case<P>(12, 3, 70, 131, masks, backwards), threads, set);
+            }
 }
 
 }  // namespace
 
 int main() {
-    for (lstmkit::InstructionSet set : lstmkit::usable_sets())
-        for (bool masks : {false, true})
-            for (bool backwards : {false, true}) {
-                for (Index H : {1, 3, 4, 8, 15, 16, 17, 33}) layer_matches_double(Case(5, 7, 3, H, masks, backwards), 1, set);
-                for (Index I : {1, 16, 50, 66}) layer_matches_double(Case(4, 13, I, 5, masks, backwards), 2, set);
-                layer_matches_double(Case(1, 1, 1, 1, masks, backwards), 2, set);
-                layer_matches_double(Case(12, 230, 8, 20, masks, backwards), 3, set);
-            }
+    every_layer_matches_double<Float32>();
+    every_layer_matches_double<Float64>();
     bad_cases_are_rejected();
-    every_share_runs_once();
-    memory_is_used_again();
     std::printf("%d failures\n", failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

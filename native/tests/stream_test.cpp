@@ -18,11 +18,11 @@ namespace {
 using lstmkit::Index;
 using lstmkit::InstructionSet;
 using lstmkit::Outcome;
-using lstmkit::Precision;
+using lstmkit::StreamPrecision;
 using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
 
-constexpr Precision precisions[] = {Precision::float32, Precision::bfloat16, Precision::int8};
+constexpr StreamPrecision precisions[] = {StreamPrecision::float32, StreamPrecision::bfloat16, StreamPrecision::int8};
 constexpr const char* precision_names[] = {"float32", "bfloat16", "int8"};
 constexpr double tolerances[] = {1e-6, 1e-2, 3e-2};
 
@@ -70,7 +70,7 @@ struct Model {
         return all;
     }
 
-    std::shared_ptr<const lstmkit::StreamWeights> pack(Precision precision, InstructionSet set) const {
+    std::shared_ptr<const lstmkit::StreamWeights> pack(StreamPrecision precision, InstructionSet set) const {
         return std::make_shared<const lstmkit::StreamWeights>(given(), precision, set);
     }
 
@@ -143,7 +143,7 @@ Floats run(lstmkit::Stream& stream, const Floats& x, const std::vector<Index>& b
 
 constexpr Index steps = 31;
 
-void stream_matches_double(const Model& model, Precision precision, InstructionSet set, int threads) {
+void stream_matches_double(const Model& model, StreamPrecision precision, InstructionSet set, int threads) {
     const Sizes& s = model.sizes;
     const std::string what = s.name() + " " + precision_names[static_cast<int>(precision)] + " " +
                              std::string(lstmkit::name_of(set)) + " threads " + std::to_string(threads);
@@ -178,7 +178,7 @@ void stream_matches_double(const Model& model, Precision precision, InstructionS
 }
 
 /// Steps random subsets and holds every row against a stream of its own.
-void pool_matches_streams(const Model& model, Precision precision, InstructionSet set, int threads) {
+void pool_matches_streams(const Model& model, StreamPrecision precision, InstructionSet set, int threads) {
     const Sizes& s = model.sizes;
     const Index capacity = 211;
     const auto weights = model.pack(precision, set);
@@ -213,7 +213,7 @@ void pool_matches_streams(const Model& model, Precision precision, InstructionSe
 }
 
 void calls_are_refused(const Model& model) {
-    const auto weights = model.pack(Precision::float32, lstmkit::usable_sets().back());
+    const auto weights = model.pack(StreamPrecision::float32, lstmkit::usable_sets().back());
     lstmkit::Stream stream(weights, 1);
     lstmkit::StreamPool pool(weights, 3);
     const auto I = static_cast<std::size_t>(model.sizes.inputs), O = static_cast<std::size_t>(model.sizes.outputs());
@@ -237,17 +237,17 @@ void calls_are_refused(const Model& model) {
     check(rejects([&] { lstmkit::StreamPool(weights, 0); }), "a pool without room");
     Model broken = model;
     broken.layers[0].weight_recurrent[2] = NAN;
-    check(rejects([&] { broken.pack(Precision::int8, InstructionSet::baseline); }), "weights that are not finite");
+    check(rejects([&] { broken.pack(StreamPrecision::int8, InstructionSet::baseline); }), "weights that are not finite");
     auto layers = model.given();
     layers.push_back(layers[0]);
     layers.back().inputs += 1;
-    check(rejects([&] { lstmkit::StreamWeights(layers, Precision::float32, InstructionSet::baseline); }), "layers that do not fit");
-    check(rejects([] { lstmkit::StreamWeights({}, Precision::float32, InstructionSet::baseline); }), "no layers");
+    check(rejects([&] { lstmkit::StreamWeights(layers, StreamPrecision::float32, InstructionSet::baseline); }), "layers that do not fit");
+    check(rejects([] { lstmkit::StreamWeights({}, StreamPrecision::float32, InstructionSet::baseline); }), "no layers");
 }
 
 /// Two threads at once: every call is done as if alone, or refused as busy.
 void busy_is_said(const Model& model) {
-    lstmkit::Stream stream(model.pack(Precision::float32, lstmkit::usable_sets().back()), 1);
+    lstmkit::Stream stream(model.pack(StreamPrecision::float32, lstmkit::usable_sets().back()), 1);
     const Floats x(static_cast<std::size_t>(200 * model.sizes.inputs), 0.1f);
     std::atomic<int> done{0}, busy{0};
     const auto use = [&] {
@@ -269,7 +269,7 @@ int main() {
     const Model small({3, 5, 0, 2}, 1), projected({5, 19, 3, 2}, 2), odd({1, 33, 0, 1}, 3), wide_projected({7, 90, 70, 1}, 4),
         even({64, 64, 0, 1}, 5), single({2, 1, 0, 1}, 6), large({40, 150, 0, 2}, 7);
     for (InstructionSet set : lstmkit::usable_sets())
-        for (Precision precision : precisions) {
+        for (StreamPrecision precision : precisions) {
             for (const Model* model : {&small, &projected, &odd, &wide_projected, &even, &single}) {
                 stream_matches_double(*model, precision, set, 1);
                 pool_matches_streams(*model, precision, set, 2);

@@ -1,6 +1,8 @@
 #include "threads/team.h"
 
+#include <algorithm>
 #include <atomic>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -12,32 +14,102 @@ namespace {
 /// Shares are handed out one by one, so that any number of threads, even one, finishes them all.
 struct Job {
     int shares;
-    void (*work)(void* context, int share) noexcept;
+    void (*work)(void* context, int share);
     void* context;
     std::atomic<int> next{0};
+    std::atomic<bool> has_failed{false};
+    std::exception_ptr failure{};
 
     void help() noexcept {
         const FlushDenormals flush;
-        for (int share = next++; share < shares; share = next++) work(context, share);
+        for (int share = next++; share < shares && !has_failed; share = next++) attempt(share);
+    }
+
+    void attempt(int share) noexcept {
+        try {
+            work(context, share);
+        } catch (...) {
+            if (!has_failed.exchange(true)) failure = std::current_exception();
+        }
     }
 };
 
 void help(void* job) { static_cast<Job*>(job)->help(); }
 
-void run_threads(Job& job) {
+void help_with_threads(Job& job, int threads) noexcept {
     std::vector<std::thread> others;
-    for (int share = 1; share < job.shares; ++share) others.emplace_back(help, &job);
+    try {
+        for (int thread = 1; thread < threads; ++thread) others.emplace_back(help, &job);
+    } catch (const std::exception&) {
+        // No more threads: those that there are do it.
+    }
     job.help();
+    for (std::thread& other : others) other.join();
+}
+
+struct Team {
+    int count;
+    void (*work)(void* context, const Member& member) noexcept;
+    void* context;
+    std::atomic<bool> has_run{false};
+    Barrier barrier{count};
+
+    void run_member(int index) noexcept {
+        const FlushDenormals flush;
+        has_run = true;
+        work(context, {index, count, barrier});
+    }
+};
+
+/// OpenMP gives fewer threads inside another region and where limits are set: then nobody begins.
+void join_openmp(void* data) {
+    Team& team = *static_cast<Team*>(data);
+    if (openmp()->team_size() == team.count) team.run_member(openmp()->thread_number());
+}
+
+/// Nobody begins before all threads are there.
+void run_with_threads(Team& team) noexcept {
+    enum Start { unknown, go, give_up };
+    std::atomic<Start> start{unknown};
+    const auto wait_and_run = [&](int index) noexcept {
+        while (start == unknown) std::this_thread::yield();
+        if (start == go) team.run_member(index);
+    };
+    std::vector<std::thread> others;
+    try {
+        for (int index = 1; index < team.count; ++index) others.emplace_back(wait_and_run, index);
+        start = go;
+        team.run_member(0);
+    } catch (const std::exception&) {
+        start = give_up;
+    }
     for (std::thread& other : others) other.join();
 }
 
 }  // namespace
 
-void run_shares(int shares, void (*work)(void* context, int share) noexcept, void* context) {
+void run_shares(int shares, int threads, void (*work)(void* context, int share), void* context) {
     Job job{shares, work, context};
-    if (shares < 2 || is_forked_child()) return job.help();
-    if (const auto parallel = openmp_parallel()) return parallel(help, &job, static_cast<unsigned>(shares), 0);
-    run_threads(job);
+    threads = std::min(threads, shares);
+    if (threads < 2 || is_forked_child())
+        job.help();
+    else if (const Openmp* found = openmp())
+        found->parallel(help, &job, static_cast<unsigned>(threads), 0);
+    else
+        help_with_threads(job, threads);
+    if (job.failure) std::rethrow_exception(job.failure);
+}
+
+void run_team(int count, void (*work)(void* context, const Member& member) noexcept, void* context) noexcept {
+    if (count > 1 && !is_forked_child()) {
+        Team team{count, work, context};
+        if (const Openmp* found = openmp())
+            found->parallel(join_openmp, &team, static_cast<unsigned>(count), 0);
+        else
+            run_with_threads(team);
+        if (team.has_run) return;
+    }
+    Team{1, work, context}.run_member(0);
 }
 
 }  // namespace lstmkit

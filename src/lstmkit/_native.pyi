@@ -1,10 +1,12 @@
 """The C++ core. Absent where it could not be compiled: go through lstmkit.core."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+_Real = TypeVar("_Real", np.float32, np.float64)
 
 version: str
 
@@ -20,14 +22,17 @@ def active_set() -> str:
 def available_threads() -> int:
     """Processors in this process's affinity mask."""
 
-def dot(a: NDArray[np.float32], b: NDArray[np.float32], instruction_set: str = "") -> float:
+def dot(a: NDArray[_Real], b: NDArray[_Real], instruction_set: str = "") -> float:
     """Sum of a * b, (N,) each; the probe that shows every compiled path to work."""
 
-def sigmoid(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: str = "") -> None:
+def sigmoid(x: NDArray[_Real], out: NDArray[_Real], instruction_set: str = "") -> None:
     """The cells' logistic function of x (N,) into out (N,)."""
 
-def tanh(x: NDArray[np.float32], out: NDArray[np.float32], instruction_set: str = "") -> None:
+def tanh(x: NDArray[_Real], out: NDArray[_Real], instruction_set: str = "") -> None:
     """The cells' tanh of x (N,) into out (N,)."""
+
+def peak(number: str = "float32", seconds: float = 0.2, instruction_set: str = "") -> float:
+    """Operations per second of this thread at most: float32, float64 or bfloat16 multiply-adds between registers."""
 
 Floats = NDArray[np.float32]
 

@@ -40,20 +40,19 @@ NEEDS_CORE = pytest.mark.skipif(not native_available(), reason="the native core 
 
 
 def each(specs: dict[str, CellSpec], *engines: str) -> pytest.MarkDecorator:
-    """Every specification with every engine that has it: the core computes in float32 and has no projections yet."""
+    """Every specification with every engine."""
     return pytest.mark.parametrize(
         ("spec", "engine"),
         [
             pytest.param(spec, engine, id=f"{name}-{engine}", marks=[NEEDS_CORE] if "native" in engine else [])
             for name, spec in specs.items()
             for engine in engines
-            if not ("native" in engine and spec.proj_size)
         ],
     )
 
 
 RICH = {name: spec for name, spec in SPECS.items() if name.endswith(("-L2-bi", "-L2-bi-projection"))}
-EAGER = ("torch", "reference", "native")
+EAGER = ("torch", "reference", "native", "native-f32")
 COMPILED = ("compiled-torch", "compiled-reference", "compiled-native")
 EVERY_EAGER = each(SPECS, *EAGER)
 EVERY_ENGINE = each(SPECS, *EAGER, *COMPILED)
@@ -63,7 +62,11 @@ RICHEST_ENGINE = each(RICH, *EAGER, *COMPILED)
 
 def draw(spec: CellSpec, engine: str, **options: Any) -> Hostile:
     """A hostile case in the precision that an engine is judged in."""
-    return hostile(spec, dtype=torch.float32 if "native" in engine else torch.float64, **options)
+    return hostile(spec, dtype=torch.float32 if engine.endswith("-f32") else torch.float64, **options)
+
+
+def engine_of(engine: str) -> str:
+    return engine.removeprefix("compiled-").removesuffix("-f32")
 
 
 def make_layer(case: Hostile, engine: str | None = None, **options: Any) -> Any:
@@ -76,7 +79,7 @@ def make_layer(case: Hostile, engine: str | None = None, **options: Any) -> Any:
         bidirectional=spec.bidirectional,
         proj_size=spec.proj_size,
         dtype=case.clean.dtype,
-        engine=engine and engine.removeprefix("compiled-"),
+        engine=engine and engine_of(engine),
         **options,
     )
     layer.load_state_dict(case.parameters)
@@ -351,7 +354,7 @@ def test_op__matches_its_declaration(spec: CellSpec, engine: str) -> None:
     weights = [value.requires_grad_() for value in case.parameters.values()]
     resets = None if engine == "torch" else case.resets
     x, (h, c) = leaves(case.x, case.hx)
-    results = torch.library.opcheck(lstm_layer, (x, h, c, weights, case.lengths, resets, engine, True))
+    results = torch.library.opcheck(lstm_layer, (x, h, c, weights, case.lengths, resets, engine_of(engine), True))
     assert set(results.values()) == {"SUCCESS"}
 
 

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not native_available(), reason="the native core 
 status = native_status()
 SETS = [name for name in status.compiled if name in status.found]
 VALUES, GRADIENTS = 1e-6, 1e-5
+DOUBLE = 1e-14
 
 
 @pytest.fixture(params=SETS)
@@ -49,7 +50,14 @@ def two_threads() -> Iterator[None]:
 def everything(engine: str, case: Any, dtype: torch.dtype, *, masks: bool = True) -> tuple[list[Tensor], list[Tensor]]:
     """All five outputs, and all gradients of a sum in which every number has a weight of its own."""
     spec = case.spec
-    layer = nn.LSTM(spec.input_size, spec.hidden_size, bias=spec.bias, bidirectional=spec.bidirectional, engine=engine)
+    layer = nn.LSTM(
+        spec.input_size,
+        spec.hidden_size,
+        bias=spec.bias,
+        bidirectional=spec.bidirectional,
+        proj_size=spec.proj_size,
+        engine=engine,
+    )
     layer.load_state_dict(case.parameters)
     layer = layer.to(dtype)
     x, h, c = (value.to(dtype).detach().requires_grad_() for value in (case.x, *case.hx))
@@ -85,15 +93,17 @@ def tame(case: Any, **changes: Any) -> Any:
 
 
 @st.composite
-def hostile_cases(draw: st.DrawFn) -> Any:
+def hostile_cases(draw: st.DrawFn, dtype: torch.dtype = torch.float32) -> Any:
+    units = draw(st.integers(1, 40))
     spec = CellSpec(
         input_size=draw(st.integers(1, 40)),
-        hidden_size=draw(st.integers(1, 40)),
+        hidden_size=units,
         bias=draw(st.booleans()),
         bidirectional=draw(st.booleans()),
+        proj_size=draw(st.integers(0, units - 1)),
     )
     steps, batch, seed = draw(st.integers(1, 9)), draw(st.integers(1, 40)), draw(st.integers(0, 99))
-    return hostile(spec, steps=steps, batch=batch, dtype=torch.float32, seed=seed)
+    return hostile(spec, steps=steps, batch=batch, dtype=dtype, seed=seed)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -110,6 +120,50 @@ def test_native__matches_float64__many_blocks_and_threads(
 ) -> None:
     spec = CellSpec(inputs, units, bidirectional=True)
     matches_float64(tame(hostile(spec, steps=steps, batch=batch, dtype=torch.float32)))
+
+
+@pytest.mark.parametrize("projection", [0, 70, 131])
+@pytest.mark.parametrize(("steps", "batch", "units"), [(20, 1, 140), (12, 3, 131), (7, 50, 150)])
+def test_native__matches_float64__units_or_rows_divided(
+    steps: int, batch: int, units: int, projection: int, instruction_set: str
+) -> None:
+    """Few rows and many units, where the threads divide the units and meet at every step; and where a plan may not."""
+    if projection >= units:
+        projection = units - 1
+    spec = CellSpec(21, units, bidirectional=batch == 3, proj_size=projection)
+    matches_float64(tame(hostile(spec, steps=steps, batch=batch, dtype=torch.float32)))
+
+
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=8, deadline=None)
+@given(hostile_cases(torch.float64))
+def test_native__matches_reference__float64(name: str, case: Any) -> None:
+    for _ in forced(name):
+        outputs, gradients = everything("native", tame(case), torch.float64)
+        expected, expected_gradients = everything("reference", tame(case), torch.float64)
+        assert all(value.dtype == torch.float64 for value in (*outputs, *gradients))
+        near(outputs, expected, DOUBLE)
+        near(gradients, expected_gradients, 10 * DOUBLE)
+
+
+@pytest.mark.parametrize(("steps", "batch", "units"), [(5, 215, 33), (40, 70, 40), (6, 9, 200)])
+def test_native__matches_reference__float64_many_blocks_and_threads(steps: int, batch: int, units: int) -> None:
+    case = tame(hostile(CellSpec(9, units, bidirectional=True), steps=steps, batch=batch))
+    (outputs, gradients), expected = (everything(engine, case, torch.float64) for engine in ("native", "reference"))
+    near(outputs, expected[0], DOUBLE)
+    near(gradients, expected[1], 10 * DOUBLE)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_native__matches_finite_differences(bias: bool, instruction_set: str) -> None:
+    case = hostile(CellSpec(2, 3, bias=bias, bidirectional=True), steps=4)
+    h, c = case.hx
+
+    def run(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        return run_native_layer(x, h, c, weights, case.lengths, case.resets, trace=True)
+
+    inputs = [value.detach().clone().requires_grad_() for value in (case.clean, h, c, *case.parameters.values())]
+    assert torch.autograd.gradcheck(run, inputs)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -252,7 +306,8 @@ def test_native__preserves_mode_of_the_caller__denormals() -> None:
 def _run_plainly(case: Any) -> list[bytes]:
     """Forward and backward by the core alone: torch's own threads would hang in a forked child."""
     weights = list(case.parameters.values())
-    arguments = (case.x, *case.hx, weights, case.lengths, case.resets)
+    h, c = case.hx
+    arguments = (case.x, h, c, weights, case.lengths, case.resets)
     outputs = native.run_native(*arguments, trace=True)
     upstream = [outputs[0], *outputs[1:3], None, None]
     gradients = native.differentiate_native(upstream, *arguments, [outputs[0], *outputs[3:]])
@@ -286,10 +341,30 @@ def test_native__matches_itself__several_python_threads() -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [((0, 1, 1, 1), "at least one step"), ((1, -1, 1, 1), "no negative size"), ((1, 1, 1, 1), "null")],
+    [
+        ((0, 1, 1, 1, 1), "at least one step"),
+        ((1, -1, 1, 1, 1), "no negative size"),
+        ((1, 1, 1, 1, 1), "null"),
+        ((1, 1, 1, 2, 1), "null"),
+    ],
 )
 def test_core__rejects_impossible_case(sizes: tuple[int, ...], message: str) -> None:
     core: Any = native_module()
-    layer = (sizes, None, None, None, (0, 0, 0, 0), 0, 0, False)
+    layer = (sizes, None, None, None, (0, 0, 0, 0, 0), 0, 0, False)
+    direction = (layer, None, None, None, (None, None, 0))
     with pytest.raises(ValueError, match=message):
-        core.lstm_forward(layer, None, None, None, (None, None, 0), 1)
+        core.lstm_forward([direction], 1)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_core__rejects_number_of_directions(count: int) -> None:
+    core: Any = native_module()
+    layer = ((1, 1, 1, 1, 1), None, None, None, (0, 0, 0, 0, 0), 0, 0, False)
+    with pytest.raises(ValueError, match="expected 1 or 2 directions"):
+        core.lstm_forward([(layer, None, None, None, (None, None, 0))] * count, 1)
+
+
+def test_core__rejects_unknown_precision() -> None:
+    core: Any = native_module()
+    with pytest.raises(ValueError, match="no precision is called 'int8'; there are: float32, float64"):
+        core.empty(3, "int8")

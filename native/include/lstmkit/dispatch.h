@@ -10,19 +10,20 @@
 
 namespace lstmkit {
 
-/// The functions that exist once per instruction set. All are thread-safe and allocate nothing.
+/// The functions that exist once per instruction set and precision. All are thread-safe and allocate nothing.
+template <typename P>
 struct Kernels {
-    /// Floats in a vector, L, and rows in a register tile.
+    /// Numbers in a vector, L, and rows in a register tile.
     Index lanes, tile_rows;
     /// Sum of a[k] * b[k] for k < count; a, b: [count], any alignment, read only.
-    float (*dot)(const float* a, const float* b, std::size_t count) noexcept;
+    Real<P> (*dot)(const Real<P>* a, const Real<P>* b, std::size_t count) noexcept;
     /// out[k] = f(in[k]) for k < count; the functions that the cells use.
-    void (*sigmoid)(const float* in, float* out, std::size_t count) noexcept;
-    void (*tanh)(const float* in, float* out, std::size_t count) noexcept;
-    void (*forward)(const ForwardTile& tile) noexcept;
-    void (*cell_backward)(const CellRow& row) noexcept;
-    void (*product)(const ProductTile& tile) noexcept;
-    void (*outer)(const OuterTile& tile) noexcept;
+    void (*sigmoid)(const Real<P>* in, Real<P>* out, std::size_t count) noexcept;
+    void (*tanh)(const Real<P>* in, Real<P>* out, std::size_t count) noexcept;
+    void (*forward)(const ForwardTile<P>& tile) noexcept;
+    void (*cell_backward)(const CellRow<P>& row) noexcept;
+    void (*product)(const ProductTile<P>& tile) noexcept;
+    void (*outer)(const OuterTile<P>& tile) noexcept;
 };
 
 /// The name that users write: "baseline", "avx2", ...
@@ -42,6 +43,7 @@ InstructionSet choose_set(std::string_view name);
 InstructionSet default_set();
 
 /// The kernels of a usable set.
-const Kernels& kernels_of(InstructionSet set);
+template <typename P>
+const Kernels<P>& kernels_of(InstructionSet set);
 
 }  // namespace lstmkit

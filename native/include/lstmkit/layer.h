@@ -1,5 +1,6 @@
-// One direction of one LSTM layer over a whole sequence: forward, and backward through time.
-// T steps, B rows, I inputs, H units; the four gates are in the order i f g o. All numbers are float32.
+// The directions of one LSTM layer over a whole sequence: forward, and backward through time.
+// T steps, B rows, I inputs, H units, R outputs: the units themselves, or their projection (Sak et al. 2014) to fewer.
+// The four gates are in the order i f g o. P is a precision.
 // Nothing here is owned: every pointer belongs to the caller and must live through the call. Outputs must not overlap
 // inputs or each other. Both functions are thread-safe and throw std::invalid_argument on a case that cannot be.
 #pragma once
@@ -11,71 +12,110 @@
 namespace lstmkit {
 
 /// A view of [T, B, N]: number n of row b at step t is at(t, b)[n].
-template <typename Float>
+template <typename Number>
 struct Sequence {
-    Float* data = nullptr;
+    Number* data = nullptr;
     Index step = 0, row = 0;
 
-    Float* at(Index t, Index b) const noexcept { return data + t * step + b * row; }
+    Number* at(Index t, Index b) const noexcept { return data + t * step + b * row; }
     explicit operator bool() const noexcept { return data != nullptr; }
 };
 
 /// A view of [B, N]; null stands for zeros.
-template <typename Float>
+template <typename Number>
 struct State {
-    Float* data = nullptr;
+    Number* data = nullptr;
     Index row = 0;
 
-    Float* at(Index b) const noexcept { return data + b * row; }
+    Number* at(Index b) const noexcept { return data + b * row; }
     explicit operator bool() const noexcept { return data != nullptr; }
 };
 
-/// What a layer is given.
-struct LayerCase {
-    Index steps, batch, inputs, units;
-    Sequence<const float> x;                        ///< [T, B, I]
-    State<const float> h, c;                        ///< [B, H], before the first step
-    const float *weight_input, *weight_recurrent;   ///< [4H, I] and [4H, H], contiguous
-    const float *bias_input, *bias_recurrent;       ///< [4H] each, or null
-    const std::int64_t* lengths;                    ///< [B] in 1..T, or null: all T. Steps beyond are never read
-    const std::uint8_t* resets;                     ///< [T, B] contiguous, or null; 1 zeroes the state before that step
-    bool backwards;                                 ///< read the sequence from its end
+/// The way that a layer takes through time.
+struct Course {
+    Index steps, batch, inputs, units, outputs;
+    bool projected;               ///< whether the outputs are a projection; they are the units where not
+    const std::int64_t* lengths;  ///< [B] in 0..T, or null: all T. Steps beyond are never read
+    const std::uint8_t* resets;   ///< [T, B] contiguous, or null; 1 zeroes the state before that step
+    bool backwards;               ///< read the sequence from its end
+};
+
+/// What a layer is given. Cell states are Real in every precision.
+template <typename P>
+struct LayerCase : Course {
+    Sequence<const Stored<P>> x;                        ///< [T, B, I]
+    State<const Stored<P>> h;                           ///< [B, R], before the first step
+    State<const Real<P>> c;                             ///< [B, H], likewise
+    const Stored<P> *weight_input, *weight_recurrent;   ///< [4H, I] and [4H, R], contiguous
+    const Stored<P> *bias_input, *bias_recurrent;       ///< [4H] each, or null
+    const Stored<P>* weight_projection;                 ///< [R, H] if projected, else null
 };
 
 /// What every step left, as forward writes it and backward reads it. Zero beyond a row's length.
-template <typename Float>
+template <typename Cell, typename Gate>
 struct Trace {
-    Sequence<Float> cells;        ///< [T, B, H] or null
-    Sequence<Float> activations;  ///< [T, B, 4, H], the gates after their activation, or null
-    Index gate_stride = 0;        ///< from one gate to the next in activations
+    Sequence<Cell> cells;        ///< [T, B, H] or null
+    Sequence<Gate> activations;  ///< [T, B, 4, H], the gates after their activation, or null
+    Index gate_stride = 0;       ///< from one gate to the next in activations
 };
 
+template <typename P>
+using TraceOut = Trace<Real<P>, Saved<P>>;
+template <typename P>
+using TraceIn = Trace<const Real<P>, const Saved<P>>;
+
+template <typename P>
 struct ForwardResult {
-    Sequence<float> y;  ///< [T, B, H], zero beyond a row's length
-    State<float> h, c;  ///< [B, H], after each row's last step
-    Trace<float> trace;
+    Sequence<Stored<P>> y;  ///< [T, B, R], zero beyond a row's length
+    State<Stored<P>> h;     ///< [B, R], after each row's last step
+    State<Real<P>> c;       ///< [B, H], likewise
+    TraceOut<P> trace;
 };
 
 /// Gradients of the loss with respect to what forward gave; null is zero.
+template <typename P>
 struct Upstream {
-    Sequence<const float> y;
-    State<const float> h, c;
-    Trace<const float> trace;
+    Sequence<const Stored<P>> y;
+    State<const Real<P>> h, c;
+    TraceIn<P> trace;
 };
 
-/// Gradients with respect to what the layer was given; null is not wanted. The weights' four come together or not at all.
+/// Gradients with respect to what the layer was given; null is not wanted. The weights' come together or not at all.
+template <typename P>
 struct Gradients {
-    Sequence<float> x;                       ///< [T, B, I], zero beyond a row's length
-    State<float> h, c;                       ///< [B, H]
-    float *weight_input, *weight_recurrent;  ///< [4H, I], [4H, H]
-    float* bias;                             ///< [4H], of either bias
+    Sequence<Real<P>> x;                       ///< [T, B, I], zero beyond a row's length
+    State<Real<P>> h, c;                       ///< [B, R], [B, H]
+    Real<P> *weight_input, *weight_recurrent;  ///< [4H, I], [4H, R]
+    Real<P>* bias;                             ///< [4H], of either bias
+    Real<P>* weight_projection;                ///< [R, H] if projected, else null
 };
 
-/// Results depend on `threads` and the instruction set, and on nothing else outside the arguments.
-void run_forward(const LayerCase& layer, const ForwardResult& result, int threads, InstructionSet set);
+/// One direction of a layer, forward.
+template <typename P>
+struct ForwardJob {
+    LayerCase<P> layer;
+    ForwardResult<P> result;
+};
 
-/// `y` and `trace` are what forward wrote.
-void run_backward(const LayerCase& layer, const Sequence<const float>& y, const Trace<const float>& trace,
-                  const Upstream& upstream, const Gradients& gradients, int threads, InstructionSet set);
+/// One direction of a layer, backward; `y` and `trace` are what forward wrote.
+template <typename P>
+struct BackwardJob {
+    LayerCase<P> layer;
+    Sequence<const Stored<P>> y;
+    TraceIn<P> trace;
+    Upstream<P> upstream;
+    Gradients<P> gradients;
+};
+
+/// Most directions of a call.
+inline constexpr int most_directions = 2;
+
+/// Runs `count` directions of one layer, side by side where there are threads for it. They differ in nothing of their
+/// course but the direction. Results depend on `threads` and the instruction set, and on nothing else outside the arguments.
+template <typename P>
+void run_forward(const ForwardJob<P>* directions, int count, int threads, InstructionSet set);
+
+template <typename P>
+void run_backward(const BackwardJob<P>* directions, int count, int threads, InstructionSet set);
 
 }  // namespace lstmkit

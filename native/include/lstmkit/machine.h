@@ -1,6 +1,7 @@
 // What this machine is: its instruction sets, its threads, its memory.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,15 +23,30 @@ bool machine_has(InstructionSet set) noexcept;
 /// Threads that this process may use: the processors in its affinity mask, at least 1.
 int available_threads() noexcept;
 
-/// Tells the processor that this thread is waiting for another.
-void relax_processor() noexcept;
-
 /// Whether this process was forked after this library was loaded: threads of before are gone.
 bool is_forked_child() noexcept;
 
-/// GOMP_parallel of the OpenMP runtime that is already in this process, or null; nothing is loaded for it.
-using OpenmpParallel = void (*)(void (*work)(void*), void* data, unsigned threads, unsigned flags);
-OpenmpParallel openmp_parallel() noexcept;
+/// Calls `before` before each fork of this process, and `after` after it in parent and child.
+void around_fork(void (*before)(), void (*after)()) noexcept;
+
+/// What is needed of an OpenMP runtime.
+struct Openmp {
+    void (*parallel)(void (*work)(void*), void* data, unsigned threads, unsigned flags);  ///< GOMP_parallel
+    int (*team_size)();
+    int (*thread_number)();
+};
+
+/// The OpenMP runtime that is already in this process, or null; nothing is loaded for it.
+const Openmp* openmp() noexcept;
+
+/// Tells the processor that this thread spins.
+void pause_briefly() noexcept;
+
+/// Sleeps until woken, or not at all where `word` is no longer `value`; may also return for no reason.
+void sleep_while(const std::atomic<unsigned>& word, unsigned value) noexcept;
+
+/// Wakes all who sleep on `word`.
+void wake_all(const std::atomic<unsigned>& word) noexcept;
 
 /// Fresh memory at a multiple of 64 bytes, in large pages where the system has them. Throws std::bad_alloc.
 void* allocate_pages(std::size_t bytes);

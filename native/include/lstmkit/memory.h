@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
+#include <new>
 #include <utility>
 
 namespace lstmkit {
 
-/// At least `bytes` bytes at a multiple of 64, with any content. Thread-safe. Throws std::bad_alloc.
+/// At least `bytes` bytes at a multiple of 64, with any content. Thread-safe, also across a fork. Throws std::bad_alloc.
 void* take_memory(std::size_t bytes);
 
 /// Gives back what take_memory(bytes) returned; it is kept for the next taker up to a limit.
@@ -19,8 +21,8 @@ void release_memory() noexcept;
 template <typename T>
 class Array {
 public:
-    explicit Array(std::ptrdiff_t count)
-        : bytes_(sizeof(T) * static_cast<std::size_t>(count)), data_(static_cast<T*>(take_memory(bytes_))) {}
+    /// Throws std::bad_alloc, also for a count that no memory could hold.
+    explicit Array(std::ptrdiff_t count) : bytes_(bytes_of(count)), data_(static_cast<T*>(take_memory(bytes_))) {}
     Array(Array&& other) noexcept : bytes_(other.bytes_), data_(std::exchange(other.data_, nullptr)) {}
     ~Array() {
         if (data_) give_memory(data_, bytes_);
@@ -31,6 +33,12 @@ public:
     T& operator[](std::ptrdiff_t k) const noexcept { return data_[k]; }
 
 private:
+    static std::size_t bytes_of(std::ptrdiff_t count) {
+        if (count < 0 || count > std::numeric_limits<std::ptrdiff_t>::max() / static_cast<std::ptrdiff_t>(sizeof(T)))
+            throw std::bad_alloc();
+        return sizeof(T) * static_cast<std::size_t>(count);
+    }
+
     std::size_t bytes_;
     T* data_;
 };

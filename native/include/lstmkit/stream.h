@@ -14,7 +14,7 @@ namespace lstmkit {
 
 /// What the products are computed in; sums, cell state and activations are always float32.
 /// int8: weights with a scale per row, inputs with a scale per step.
-enum class Precision { float32, bfloat16, int8 };
+enum class StreamPrecision { float32, bfloat16, int8 };
 
 /// The weights of one layer, row-major as torch keeps them, gates in the order i f g o. Read while packing only.
 struct StreamLayer {
@@ -34,14 +34,14 @@ class Helper;
 class StreamWeights {
 public:
     /// Throws std::invalid_argument if the layers do not fit each other or a weight is not finite.
-    StreamWeights(const std::vector<StreamLayer>& layers, Precision precision, InstructionSet set);
+    StreamWeights(const std::vector<StreamLayer>& layers, StreamPrecision precision, InstructionSet set);
     ~StreamWeights();
     StreamWeights(const StreamWeights&) = delete;
     StreamWeights& operator=(const StreamWeights&) = delete;
 
     const std::vector<PackedLayer>& layers() const noexcept { return layers_; }
     const StreamKernels& kernels() const noexcept { return kernels_; }
-    Precision precision() const noexcept { return precision_; }
+    StreamPrecision precision() const noexcept { return precision_; }
     Index inputs() const noexcept { return inputs_; }
     Index outputs() const noexcept { return outputs_; }
     /// Numbers in the h and the c of one state: [L, R] and [L, H].
@@ -54,7 +54,7 @@ public:
 
 private:
     const StreamKernels& kernels_;
-    Precision precision_;
+    StreamPrecision precision_;
     std::vector<PackedLayer> layers_;
     Index inputs_ = 0, outputs_ = 0, h_count_ = 0, c_count_ = 0, work_ = 0, bytes_ = 0;
 };

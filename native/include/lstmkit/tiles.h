@@ -1,9 +1,11 @@
 // What the kernels take. A tile is a few rows by all four gates of one block of `lanes` hidden units.
 // Rows are given by pointers, so that any strides, any order and shrinking batches cost nothing.
-// L = lanes, G = 4 gates in the order i f g o. Nothing here owns memory; outputs never overlap inputs.
+// P is a precision; L = lanes, G = 4 gates in the order i f g o. Nothing here owns memory; outputs never overlap inputs.
 #pragma once
 
 #include <cstddef>
+
+#include "lstmkit/precision.h"
 
 namespace lstmkit {
 
@@ -12,58 +14,64 @@ using Index = std::ptrdiff_t;
 inline constexpr Index gates = 4;
 
 /// One step of `rows` rows through one hidden block.
+template <typename P>
 struct ForwardTile {
     Index rows;
-    const float* const* x;  ///< [rows] -> [inputs]
+    const Stored<P>* const* x;  ///< [rows] -> [inputs]
     Index inputs;
-    const float* const* h;  ///< [rows] -> [units], the output of the step before
-    Index units;
-    const float* weights;  ///< [inputs + units][G][L], packed
-    const float* bias;     ///< [G][L], packed
-    float* c;              ///< row r of the block at c + r * c_row: [L], updated
+    const Stored<P>* const* h;  ///< [rows] -> [outputs], the output of the step before
+    Index outputs;
+    const Real<P>* weights;  ///< [inputs + outputs][G][L], packed
+    const Real<P>* bias;     ///< [G][L], packed
+    Real<P>* c;              ///< row r of the block at c + r * c_row: [L], updated
     Index c_row;
     Index first;               ///< the block's first unit
     Index count;               ///< units in the block, 1..L
-    float* const* y;           ///< [rows] -> [units], written at first..first + count
-    float* const* cells;       ///< the same, or null
-    float* const* activations; ///< [rows] -> [G] of [units] at distance gate_stride, or null
+    Stored<P>* const* y;           ///< [rows] -> [units], written at first..first + count
+    Real<P>* const* cells;         ///< the same, or null
+    Saved<P>* const* activations;  ///< [rows] -> [G] of [units] at distance gate_stride, or null
     Index gate_stride;
     Index y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step: where memory is fetched ahead
 };
 
 /// What one row's backward step through the cell needs; null gradients are zero.
+template <typename P>
 struct CellRow {
-    const float* activations;        ///< [G] of [units] at distance gate_stride
-    const float* cells;              ///< [units]
-    const float* cells_before;       ///< [units]
-    const float* grad_y;             ///< [units] or null
-    const float* grad_cells;         ///< [units] or null
-    const float* grad_activations;   ///< like activations, or null
-    const float* dh;                 ///< [units rounded up to L]
-    float* dc;                       ///< [units rounded up to L], updated
-    float* dz;                       ///< block j at dz + j * dz_block: [G][L], written
+    const Saved<P>* activations;     ///< [G] of [units] at distance gate_stride
+    const Real<P>* cells;            ///< [units]
+    const Real<P>* cells_before;     ///< [units]
+    const Stored<P>* grad_y;         ///< [units] or null
+    const Real<P>* grad_cells;       ///< [units] or null
+    const Saved<P>* grad_activations;  ///< like activations, or null
+    const Real<P>* dh;               ///< [units rounded up to L]
+    Real<P>* dc;                     ///< [units rounded up to L], updated
+    Real<P>* dz;                     ///< block j at dz + j * dz_block: [G][L], written
+    Real<P>* hidden;                 ///< [units], written with the units' outputs before a projection, or null
     Index units, gate_stride, grad_gate_stride, dz_block;
     Index grad_y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step
 };
 
-/// out[r][first..first + count] (+)= sum over blocks j and k < G*L of dz[j][r][k] * weights[j][k][...].
+/// out[r][first..first + count] (+)= sum over blocks j and k < G*L of in[j][r][k] * weights[j][k][...].
+template <typename P>
 struct ProductTile {
     Index rows;
-    const float* dz;  ///< block j at dz + j * dz_block: [rows][G][L]
-    Index dz_block, blocks;
-    const float* weights;  ///< [blocks][G*L][vectors*L], packed
+    const Real<P>* in;  ///< row r of block j at in + j * in_block + r * in_row: [G][L], as dz has it
+    Index in_row, in_block, blocks;
+    const Real<P>* weights;  ///< [blocks][G*L][vectors*L], packed
     Index vectors;         ///< 1..4, the vectors that hold `count` columns
-    float* const* out;
+    Real<P>* const* out;
     Index first, count;
     bool add;  ///< to what is there, instead of replacing it
 };
 
-/// sum[k][G][L] += sum over rows of in[r][k] * dz[r][G][L], for k < columns.
+/// sum[k][G][L] += sum over rows of in[r][k] * right[r][G][L], for k < columns.
+template <typename P>
 struct OuterTile {
     Index rows, columns;
-    const float* const* in;  ///< [rows] -> [columns]
-    const float* dz;         ///< [rows][G][L]
-    float* sum;              ///< [columns][G][L]
+    const Stored<P>* const* in;  ///< [rows] -> [columns]
+    const Real<P>* right;        ///< row r at right + r * right_row: [G][L], as dz has it
+    Index right_row;
+    Real<P>* sum;                ///< [columns][G][L]
 };
 
 }  // namespace lstmkit

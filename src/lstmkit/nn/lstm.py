@@ -262,9 +262,9 @@ class LSTM(RecurrentLayer):
             EngineError: the engine that was insisted on cannot do this.
 
         Example:
-            >>> print(LSTM(2, 3, dtype=torch.float64).explain_engine(return_gates=True))
+            >>> print(LSTM(2, 3, dtype=torch.bfloat16).explain_engine(return_gates=True))
             reference: the equations as torch operations; they do every case
-            not native: the native core computes in float32, not float64
+            not native: the native core computes in float32 and float64, not bfloat16
             not torch: ATen does not return the gates
         """
         return self._choose(

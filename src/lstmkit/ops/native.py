@@ -1,4 +1,4 @@
-"""The engine ``native``: the C++ core on CPU tensors of float32.
+"""The engine ``native``: the C++ core on CPU tensors of float32 or float64.
 
 What the core needs of a tensor is its address and strides, so any layout whose last axis is dense
 goes in without a copy.
@@ -6,16 +6,18 @@ goes in without a copy.
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from lstmkit.core import native_module, native_status
 
-# Above this many floats, memory comes from the core's pool: a fresh page costs more than the arithmetic on it.
+# Above this many numbers, memory comes from the core's pool: a fresh page costs more than the arithmetic on it.
 _POOLED = 1 << 16
-_BYTES = 4
+
+# The core's names for types of numbers.
+_PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
 # Name of the instruction set to run with; empty means the best, or LSTMKIT_ISA.
 instruction_set = ""
@@ -47,22 +49,25 @@ def run_native(
     Shape:
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
-    (T, B, _), (D, _, H) = x.shape, c.shape
+    (T, B, _), (D, _, R), H = x.shape, h.shape, c.shape[2]
     layer = _Layer(x, h, c, weights, lengths, resets)
-    y = _empty(T, B, D * H)
-    h_last, c_last = torch.empty(D, B, H), torch.empty(D, B, H)
-    cells = _empty(T, B, D * H) if trace else torch.empty(0)
-    gates = _empty(T, B, 4, D * H).permute(2, 0, 1, 3) if trace else torch.empty(0)
-    for d in range(D):
-        layer.core.lstm_forward(
-            layer.direction(d),
-            _sequence(y, d * H),
-            _state(h_last, d),
-            _state(c_last, d),
-            _trace(cells, gates, d * H) if trace else _NO_TRACE,
-            torch.get_num_threads(),
-            instruction_set,
-        )
+    y = _empty(T, B, D * R, dtype=x.dtype)
+    h_last, c_last = x.new_empty(D, B, R), x.new_empty(D, B, H)
+    cells = _empty(T, B, D * H, dtype=x.dtype) if trace else x.new_empty(0)
+    gates = _empty(T, B, 4, D * H, dtype=x.dtype).permute(2, 0, 1, 3) if trace else x.new_empty(0)
+    layer.run(
+        "lstm_forward",
+        [
+            (
+                layer.direction(d),
+                _sequence(y, d * R),
+                _state(h_last, d),
+                _state(c_last, d),
+                _trace(cells, gates, d * H) if trace else _NO_TRACE,
+            )
+            for d in range(D)
+        ],
+    )
     return y, h_last, c_last, cells, gates
 
 
@@ -85,36 +90,76 @@ def differentiate_native(
         upstream: Gradients of the five outputs; None is zero.
         saved: Output, cells and gates of the forward run.
     """
-    (D, _, H), n = c.shape, len(weights) // c.shape[0]
+    (D, _, R), H = h.shape, c.shape[2]
     layer = _Layer(x, h, c, weights, lengths, resets)
     y, cells, gates = map(_dense, saved)
     dy, dh_last, dc_last, dcells, dgates = (None if grad is None else _dense(grad) for grad in upstream)
-    dh, dc = torch.empty(c.shape), torch.empty(c.shape)
-    dx: Tensor | None = None
-    dweights: list[Tensor | None] = []
-    for d in range(D):
-        part = _empty(*x.shape) if wants_x else None
-        grads = [torch.empty(w.shape) for w in weights[d * n : (d + 1) * n][:3]] if wants_weights else []
-        bias = grads[2] if len(grads) > 2 else torch.empty(4 * H)
-        layer.core.lstm_backward(
-            layer.direction(d),
-            _sequence(y, d * H),
-            _trace(cells, gates, d * H),
-            None if dy is None else _sequence(dy, d * H),
-            None if dh_last is None else _state(dh_last, d),
-            None if dc_last is None else _state(dc_last, d),
-            _trace(dcells, dgates, d * H),
-            None if part is None else _sequence(part, 0),
-            _state(dh, d),
-            _state(dc, d),
-            (grads[0].data_ptr(), grads[1].data_ptr(), bias.data_ptr()) if wants_weights else (0, 0, 0),
-            torch.get_num_threads(),
-            instruction_set,
-        )
-        dx = part if dx is None or part is None else dx.add_(part)
-        # torch's two biases have one gradient, but never one tensor.
-        dweights += [*grads, *([bias.clone()] if n == 4 else [])] if wants_weights else [None] * n
-    return [dx, dh, dc, *dweights]
+    dh, dc = x.new_empty(h.shape), x.new_empty(c.shape)
+    dx = [_empty(*x.shape, dtype=x.dtype) if wants_x else None for _ in range(D)]
+    dweights = [_Weights.like(x, layer.weights(d), H) if wants_weights else None for d in range(D)]
+    layer.run(
+        "lstm_backward",
+        [
+            (
+                layer.direction(d),
+                _sequence(y, d * R),
+                _trace(cells, gates, d * H),
+                (
+                    None if dy is None else _sequence(dy, d * R),
+                    None if dh_last is None else _state(dh_last, d),
+                    None if dc_last is None else _state(dc_last, d),
+                    _trace(dcells, dgates, d * H),
+                ),
+                (
+                    None if (part := dx[d]) is None else _sequence(part, 0),
+                    _state(dh, d),
+                    _state(dc, d),
+                    (0, 0, 0, 0) if (grads := dweights[d]) is None else grads.addresses(),
+                ),
+            )
+            for d in range(D)
+        ],
+    )
+    joined = dx[0] if D == 1 or dx[0] is None else dx[0].add_(dx[1])
+    given = [grad for d in range(D) for grad in _in_order(dweights[d], len(weights) // D)]
+    return [joined, dh, dc, *given]
+
+
+class _Weights(NamedTuple):
+    """Parameters of one direction, or their gradients, of which both biases have one."""
+
+    input: Tensor
+    recurrent: Tensor
+    bias: Tensor | None
+    bias_recurrent: Tensor | None
+    projection: Tensor | None
+
+    @classmethod
+    def named(cls, w: Sequence[Tensor]) -> "_Weights":
+        """From torch's order."""
+        biases = (w[2], w[3]) if len(w) > 3 else (None, None)
+        return cls(w[0], w[1], *biases, w[-1] if len(w) in (3, 5) else None)
+
+    @classmethod
+    def like(cls, x: Tensor, w: "_Weights", hidden_size: int) -> "_Weights":
+        """Empty gradients of ``w``."""
+        projection = None if w.projection is None else x.new_empty(w.projection.shape)
+        bias = x.new_empty(4 * hidden_size)
+        return cls(x.new_empty(w.input.shape), x.new_empty(w.recurrent.shape), bias, None, projection)
+
+    def addresses(self) -> tuple[int, int, int, int]:
+        """Where the core writes gradients."""
+        values = (self.input, self.recurrent, self.bias, self.projection)
+        a, b, c, d = (0 if value is None else value.data_ptr() for value in values)
+        return a, b, c, d
+
+
+def _in_order(grads: _Weights | None, count: int) -> list[Tensor | None]:
+    """Gradients in torch's order of ``count`` parameters; its two biases have one gradient, but never one tensor."""
+    if grads is None:
+        return [None] * count
+    biases = [grads.bias, cast(Tensor, grads.bias).clone()] if count > 3 else []
+    return [grads.input, grads.recurrent, *biases, *([grads.projection] if count in (3, 5) else [])]
 
 
 class _Layer:
@@ -129,22 +174,32 @@ class _Layer:
         lengths: Tensor | None,
         resets: Tensor | None,
     ) -> None:
-        self.core: Any = native_module()
+        self._core: Any = native_module()
+        self._precision = _PRECISIONS[x.dtype]
         self._x, self._h, self._c = _dense(x), _dense(h), _dense(c)
         self._weights = [w.contiguous() for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if resets is None else resets.contiguous()
 
+    def run(self, function: str, directions: list[Any]) -> None:
+        """Call the core for all directions at once."""
+        getattr(self._core, function)(directions, torch.get_num_threads(), instruction_set, self._precision)
+
+    def weights(self, d: int) -> _Weights:
+        """The parameters of one direction."""
+        n = len(self._weights) // self._c.shape[0]
+        return _Weights.named(self._weights[d * n : (d + 1) * n])
+
     def direction(self, d: int) -> tuple[Any, ...]:
-        D, B, H = self._c.shape
-        n = len(self._weights) // D
-        weights = [w.data_ptr() for w in self._weights[d * n : (d + 1) * n]]
+        """One direction's sizes, addresses and strides."""
+        T, _, I = self._x.shape  # noqa: E741
+        _, B, H = self._c.shape
         return (
-            (self._x.shape[0], B, self._x.shape[2], H),
+            (T, B, I, H, self._h.shape[2]),
             _sequence(self._x, 0),
             _state(self._h, d),
             _state(self._c, d),
-            (*weights, 0, 0)[:4],
+            tuple(0 if weight is None else weight.data_ptr() for weight in self.weights(d)),
             0 if self._lengths is None else self._lengths.data_ptr(),
             0 if self._resets is None else self._resets.data_ptr(),
             d == 1,
@@ -161,12 +216,12 @@ def _dense(value: Tensor) -> Tensor:
 
 def _sequence(value: Tensor, first: int) -> tuple[int, int, int]:
     """Address and strides of ``(T, B, N)`` from its column ``first`` on."""
-    return value.data_ptr() + first * _BYTES, value.stride(0), value.stride(1)
+    return value.data_ptr() + first * value.element_size(), value.stride(0), value.stride(1)
 
 
 def _state(value: Tensor, d: int) -> tuple[int, int]:
     """Address and stride of direction ``d`` of ``(D, B, H)``."""
-    return value.data_ptr() + d * value.stride(0) * _BYTES, value.stride(1)
+    return value.data_ptr() + d * value.stride(0) * value.element_size(), value.stride(1)
 
 
 def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any, Any, int]:
@@ -174,12 +229,16 @@ def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any,
     at_cells = None if cells is None else _sequence(cells, first)
     if gates is None:
         return at_cells, None, 0
-    return at_cells, (gates.data_ptr() + first * _BYTES, gates.stride(1), gates.stride(2)), gates.stride(0)
+    return (
+        at_cells,
+        (gates.data_ptr() + first * gates.element_size(), gates.stride(1), gates.stride(2)),
+        gates.stride(0),
+    )
 
 
-def _empty(*shape: int) -> Tensor:
+def _empty(*shape: int, dtype: torch.dtype) -> Tensor:
     count = prod(shape)
     if count < _POOLED:
-        return torch.empty(shape)
+        return torch.empty(shape, dtype=dtype)
     core: Any = native_module()
-    return torch.from_dlpack(core.empty(count)).view(shape)
+    return torch.from_dlpack(core.empty(count, _PRECISIONS[dtype])).view(shape)

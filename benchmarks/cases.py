@@ -1,0 +1,95 @@
+"""What is measured and what it must show: the table of issue 3 as data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["train", "infer"]
+Sizes = tuple[int, int, int, int]
+
+TORCH, TUNED, CELLS = "torch", "torch, tuned malloc", "torch, LSTMCell loop"
+KERAS, ONNX, OPENVINO = "Keras on JAX", "ONNX Runtime", "OpenVINO"
+OURS, OURS_FLOAT32 = "lstmkit", "lstmkit in float32"
+# A goal against the fastest of a case's peers, whichever that is.
+BEST = "best peer"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The peer must take at least ``factor`` times our time."""
+
+    against: str
+    factor: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Args:
+        name: What it is called in the tables.
+        task: ``train`` is forward and backward with every gradient, ``infer`` forward only.
+        sizes: T, B, I and H.
+        peers: Who takes part.
+        goals: What it must show.
+        dtype: ``float32`` or ``bfloat16``.
+        uneven: Whether rows have lengths of 10 to 100 % of T.
+        trace: Whether the cell states and gates of every step come back too.
+    """
+
+    name: str
+    task: Task
+    sizes: Sizes
+    peers: tuple[str, ...]
+    goals: tuple[Goal, ...]
+    dtype: str = "float32"
+    uneven: bool = False
+    bidirectional: bool = False
+    projection: int = 0
+    trace: bool = False
+
+    @property
+    def output_size(self) -> int:
+        """Features of the output."""
+        return (self.projection or self.sizes[3]) * (1 + self.bidirectional)
+
+    def operations(self, steps: int) -> float:
+        """Floating-point operations over ``steps`` real steps of rows; a backward pass has twice those of a forward."""
+        _, _, I, H = self.sizes  # noqa: E741
+        R = self.projection or H
+        per_step = 8 * H * (I + R) + 2 * H * self.projection
+        return per_step * steps * (1 + self.bidirectional) * (3 if self.task == "train" else 1)
+
+
+TRAINERS = (TORCH, TUNED, KERAS)
+RUNNERS = (TORCH, TUNED, ONNX, OPENVINO, KERAS)
+
+
+def _train(sizes: Sizes, against_torch: float, against_tuned: float) -> Case:
+    name = "train " + ", ".join(map(str, sizes))
+    return Case(name, "train", sizes, TRAINERS, (Goal(TORCH, against_torch), Goal(TUNED, against_tuned)))
+
+
+def _train_bfloat16(sizes: Sizes, against_float32: float) -> Case:
+    name = "train bfloat16 " + ", ".join(map(str, sizes))
+    goals = (Goal(TORCH, 1.3), Goal(OURS_FLOAT32, against_float32))
+    return Case(name, "train", sizes, (TORCH, TUNED, OURS_FLOAT32), goals, dtype="bfloat16")
+
+
+_LARGE, _MIDDLE = (96, 1024, 64, 64), (100, 32, 128, 128)
+
+CASES = (
+    _train(_LARGE, 3.8, 1.65),
+    _train((96, 1024, 32, 32), 5.5, 2.2),
+    _train((96, 1024, 8, 64), 5.0, 2.0),
+    Case("train 96, 32, 64, 64", "train", (96, 32, 64, 64), TRAINERS, (Goal(TORCH, 1.8), Goal(BEST, 1.8))),
+    _train((96, 64, 256, 256), 1.5, 1.12),
+    _train((100, 64, 512, 512), 1.3, 1.05),
+    _train_bfloat16(_LARGE, 1.5),
+    _train_bfloat16((100, 64, 512, 512), 1.6),
+    Case("infer 96, 1024, 64, 64", "infer", _LARGE, RUNNERS, (Goal(TORCH, 3.0), Goal(BEST, 1.3))),
+    Case("infer 100, 64, 512, 512", "infer", (100, 64, 512, 512), RUNNERS, ()),
+    Case("packed train", "train", _MIDDLE, TRAINERS, (Goal(TORCH, 6.0), Goal(BEST, 6.0)), uneven=True),
+    Case("projection 64 train", "train", _MIDDLE, (TORCH, TUNED), (Goal(TORCH, 3.0), Goal(BEST, 3.0)), projection=64),
+    Case("bidirectional train", "train", _MIDDLE, TRAINERS, (Goal(TORCH, 1.2), Goal(BEST, 1.2)), bidirectional=True),
+    Case("cells and gates train", "train", _MIDDLE, (CELLS,), (Goal(CELLS, 3.0),), trace=True),
+)

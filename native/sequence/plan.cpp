@@ -1,0 +1,47 @@
+#include "sequence/plan.h"
+
+#include <algorithm>
+
+namespace lstmkit {
+namespace {
+
+// Multiply-adds of a whole call below which a second thread costs more than it saves.
+constexpr double share_work = 500'000;
+// Threads that divide the units of a row wait for the slowest at every step.
+constexpr double meeting_cycles = 400;
+constexpr double first_cache = 24 << 10, second_cache = 768 << 10;
+
+Index divide_up(Index a, Index b) noexcept { return (a + b - 1) / b; }
+
+double all_steps(const Course& layer) noexcept {
+    if (!layer.lengths) return static_cast<double>(layer.steps * layer.batch);
+    double total = 0;
+    for (Index b = 0; b < layer.batch; ++b) total += static_cast<double>(layer.lengths[b]);
+    return total;
+}
+
+}  // namespace
+
+double step_cycles(const Course& layer, Index rows, Index blocks, const TileSizes& tile) noexcept {
+    const double vectors = static_cast<double>(blocks * (layer.inputs + layer.outputs) * gates);
+    const double bytes = vectors * static_cast<double>(tile.lanes) * static_cast<double>(tile.number_bytes);
+    const double load = bytes <= first_cache ? 1 : bytes <= second_cache ? 2 : 4;
+    return vectors * std::max(static_cast<double>(rows), load * static_cast<double>(divide_up(rows, tile.rows)));
+}
+
+Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile) noexcept {
+    const Index blocks = divide_up(layer.units, tile.lanes);
+    const double work = all_steps(layer) * static_cast<double>(gates * layer.units * (layer.inputs + layer.outputs));
+    const int useful = static_cast<int>(std::clamp(work * directions / share_work, 1.0, std::max<double>(threads, 1)));
+    const int row_shares = static_cast<int>(std::clamp<Index>(divide_up(useful, directions), 1, std::max<Index>(layer.batch, 1)));
+    const int unit_shares = static_cast<int>(std::min<Index>(useful, blocks));
+    const Plan by_rows{std::min(useful, directions * row_shares), row_shares, 1}, by_units{unit_shares, 1, unit_shares};
+    if (unit_shares < 2 || layer.projected) return by_rows;
+    const double turns = divide_up(directions * row_shares, by_rows.threads);
+    const double cycles_by_rows = turns * step_cycles(layer, divide_up(layer.batch, row_shares), blocks, tile);
+    const double cycles_by_units =
+        directions * (step_cycles(layer, layer.batch, divide_up(blocks, unit_shares), tile) + meeting_cycles);
+    return cycles_by_units < cycles_by_rows ? by_units : by_rows;
+}
+
+}  // namespace lstmkit

@@ -1,0 +1,31 @@
+// How the threads of one call divide a layer: the model of costs, and nothing else.
+#pragma once
+
+#include <cstddef>
+
+#include "lstmkit/layer.h"
+
+namespace lstmkit {
+
+/// The kernels' side of a case.
+struct TileSizes {
+    Index lanes, rows;
+    std::size_t number_bytes;
+};
+
+struct Plan {
+    int threads;      ///< at most so many run at the same time
+    int row_shares;   ///< into which the rows of every direction are cut; shares never wait for each other
+    int unit_shares;  ///< into which the hidden units are cut instead; these threads meet at every step
+};
+
+/// The cheaper of the two ways to spend `threads` threads on `directions` directions, as step_cycles estimates it.
+/// One of the two kinds of shares is 1; all three are where there is too little work for a second thread.
+Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile) noexcept;
+
+/// Estimated processor cycles of one step of `rows` rows through `blocks` hidden blocks on one thread. Each tile of rows
+/// needs, for every input, 4 fused multiply-adds per row and 4 vectors of weights: one cycle each from the first-level
+/// cache, 2 from the second, 4 from what lies behind. The larger of the two counts.
+double step_cycles(const Course& layer, Index rows, Index blocks, const TileSizes& tile) noexcept;
+
+}  // namespace lstmkit
