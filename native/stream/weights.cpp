@@ -81,6 +81,10 @@ void check(const StreamLayer& layer, const StreamKernels& kernels) {
     expect_finite(layer.weight_projection, layer.projected * H, kernels);
 }
 
+Index constants_in(StreamPrecision precision) noexcept {
+    return precision == StreamPrecision::int8 ? static_cast<Index>(constant_count) : 1;
+}
+
 void pack_row(const StreamLayer& from, const PackedLayer& to, StreamPrecision precision, Index gate, Index unit) noexcept {
     const LayerView& view = to.view;
     const Index L = to.lanes, block = unit / L, lane = unit % L, row = gate * to.units + unit;
@@ -89,7 +93,7 @@ void pack_row(const StreamLayer& from, const PackedLayer& to, StreamPrecision pr
     Word* weights = &to.weights[(block * (view.input_words + view.state_words) * gates + gate) * L];
     place(input, view.input_words, L, lane, weights);
     place(state, view.state_words, L, lane, weights + view.input_words * gates * L);
-    const Index count = precision == StreamPrecision::int8 ? constant_count : 1;
+    const Index count = constants_in(precision);
     const auto constant = [&](Constant which) -> Word& {
         return to.constants[((block * count + which) * gates + gate) * L + lane];
     };
@@ -119,8 +123,6 @@ LayerView sizes(const StreamLayer& layer, Index outputs, Index lanes, Index ways
     return {(layer.units + lanes - 1) / lanes, input_words, state_words, round_up(input_words, lanes),
             round_up(state_words, lanes), nullptr, nullptr};
 }
-
-Index constants_in(StreamPrecision precision) noexcept { return precision == StreamPrecision::int8 ? constant_count : 1; }
 
 }  // namespace
 
