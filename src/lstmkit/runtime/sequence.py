@@ -1,7 +1,6 @@
 """A model over sequences: whole at once, or step by step with the state carried."""
 
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import Document
 from lstmkit.runtime.numbers import finite_float32
 from lstmkit.runtime.pool import StreamPool
-from lstmkit.runtime.recurrence import pack, state_shapes
 from lstmkit.runtime.stage_shapes import BATCH, STEPS, Shape, count
 from lstmkit.runtime.stages import Stage
 from lstmkit.runtime.stream import Stream
@@ -54,11 +52,6 @@ class SequenceModel(Model):
             _check_steps(stage)
         if len(self.shapes[self.answer]) != 3 or self.shapes[self.answer][:2] != (BATCH, STEPS):
             raise ModelFileError("the model file is damaged: its last stage does not answer every step")
-        self._cells = {
-            stage.name: CellSpec.from_dict(stage.options["cell"]) for stage in self.stages if stage.kind == "recurrent"
-        }
-        self._first_states = {name: _first_state(spec, self.weights[name]) for name, spec in self._cells.items()}
-        self._packed: dict[tuple[str, str], Any] = {}
 
     def input_shapes(self) -> dict[str, Shape]:
         """One sequence of features, ``x``."""
@@ -103,19 +96,9 @@ class SequenceModel(Model):
         Raises:
             OptionError: one reads its input backwards too, so no step can be answered at once.
         """
-        if any(spec.bidirectional for spec in self._cells.values()):
+        if any(spec.bidirectional for spec in self.cells.values()):
             raise OptionError("a bidirectional model needs the whole sequence; it cannot stream: use predict")
-        return dict(self._cells)
-
-    def first_states(self) -> dict[str, tuple[Array, Array]]:
-        """h ``(L, 1, R)`` and c ``(L, 1, H)`` of each recurrent stage at first: zero, or what was learned."""
-        return dict(self._first_states)
-
-    def packed(self, core: ModuleType, name: str, precision: str) -> Any:
-        """A recurrent stage's weights as the native core reads them, packed once for all streams."""
-        if (name, precision) not in self._packed:
-            self._packed[name, precision] = pack(core, self._cells[name], self.weights[name], precision)
-        return self._packed[name, precision]
+        return dict(self.cells)
 
 
 def _check_steps(stage: Stage) -> None:
@@ -124,11 +107,3 @@ def _check_steps(stage: Stage) -> None:
         raise ModelFileError(f"a sequence model works step by step; it cannot have a stage of the kind {stage.kind!r}")
     if any("." in name for name in stage.inputs) or (stage.kind == "recurrent" and len(stage.inputs) > 1):
         raise ModelFileError(f"in a sequence model a stage reads the outputs of others only; {stage.name!r} reads more")
-
-
-def _first_state(spec: CellSpec, weights: Mapping[str, Array]) -> tuple[Array, Array]:
-    h, c = (
-        np.zeros(shape, np.float32) if f"{letter}_0" not in weights else weights[f"{letter}_0"][:, None]
-        for letter, shape in zip("hc", state_shapes(spec), strict=True)
-    )
-    return h, c
