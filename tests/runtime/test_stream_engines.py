@@ -93,6 +93,20 @@ def test_stream_without_the_core__matches_the_core(monkeypatch, make):
 
 
 @native
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("make", [lambda: layer_model(CELLS["deep-projected"]), chain_model], ids=["layer", "chain"])
+def test_predict_without_the_core__matches_the_core(monkeypatch, make, batch):
+    model = make()
+    x = draw(batch, T, model.input_size)
+    with_core = model.predict(x)
+    monkeypatch.setattr("lstmkit.runtime.model.run_whole", refuse)
+    with pytest.raises(AssertionError):
+        model.predict(x)
+    without_core(monkeypatch)
+    np.testing.assert_allclose(model.predict(x), with_core, rtol=0, atol=2e-6)
+
+
+@native
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_chain__matches_whole_sequence__in_every_precision(precision):
     model = chain_model()
