@@ -239,8 +239,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     status = native_status()
+    if not status.available:
+        raise SystemExit(f"there is no native core to measure: {status.reason}")
     print(
-        f"native core: {status.active or status.reason}; torch {torch.__version__} on {torch.get_num_threads()} threads"
+        f"native core: {status.active}; torch {torch.__version__} on {torch.get_num_threads()} threads"
     )
     rows = measure(options.rounds)
     for found in rows:

@@ -20,7 +20,9 @@ LSTMKIT_INLINE Vector limit(Vector x, float bound) noexcept {
     const __m256 high = _mm256_set1_ps(bound), low = _mm256_set1_ps(-bound);
     return (Vector)_mm256_max_ps(low, _mm256_min_ps(high, (__m256)x));
 #else
-    return clamp(x, bound);
+    const Vector high = Vector{} + bound, low = Vector{} - bound;
+    x = x > high ? high : x;  // false for NaN
+    return x < low ? low : x;
 #endif
 }
 
