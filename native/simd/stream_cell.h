@@ -11,24 +11,11 @@ struct StreamStep {
     Vector c, h;
 };
 
-/// min(max(x, -bound), bound); the order of the arguments lets NaN pass.
-LSTMKIT_INLINE Vector limit(Vector x, float bound) noexcept {
-#if defined(__AVX512F__)
-    const __m512 high = _mm512_set1_ps(bound), low = _mm512_set1_ps(-bound);
-    return (Vector)_mm512_max_ps(low, _mm512_min_ps(high, (__m512)x));
-#elif defined(__AVX2__)
-    const __m256 high = _mm256_set1_ps(bound), low = _mm256_set1_ps(-bound);
-    return (Vector)_mm256_max_ps(low, _mm256_min_ps(high, (__m256)x));
-#else
-    const Vector high = Vector{} + bound, low = Vector{} - bound;
-    x = x > high ? high : x;  // false for NaN
-    return x < low ? low : x;
-#endif
-}
+LSTMKIT_INLINE Vector limit(Vector x, Real bound) noexcept { return at_least(at_most(x, bound), -bound); }
 
 /// 1 + e^-x, the inverse of the sigmoid.
 LSTMKIT_INLINE Vector inverse_sigmoid(Vector x) noexcept {
-    const Exponential e = exponential(limit(-x, 24.0f));
+    const Exponential e = exponential<-1>(limit(x, 24.0f));
     return (e.m * e.scale + 1.0f) + e.scale;
 }
 
