@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: demo test lint docs bench bench-forecasting sanitize ulp emulator clean install
+.PHONY: demo test lint docs bench bench-forecasting sanitize ulp fuzz emulator clean install
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
