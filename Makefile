@@ -23,9 +23,14 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-# BENCH holds arguments, such as BENCH="--case infer --rounds 9".
+# BENCH holds arguments, such as BENCH="--case infer --rounds 9"; then there are no charts.
 bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(BENCH)
+	$(if $(BENCH),,$(BIN)/python -m benchmarks.charts)
+
+# Stops after 15 minutes, and goes on where it stopped when it is called again.
+bench-grid: $(INSTALLED)
+	$(BIN)/python -m benchmarks.grid $(GRID)
 
 bench-forecasting: $(INSTALLED)
 	$(BIN)/python -m benchmarks.forecasting

@@ -1,6 +1,7 @@
 #include "gemm/pack.h"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace lstmkit {
 namespace {
@@ -9,43 +10,48 @@ namespace {
 constexpr Index resident_blocks = 16;
 
 /// to[k][l] at distance 4L = from[l][k] for l < count, zero beyond.
-template <typename From, typename To>
-void transpose(const From* from, Index columns, Index count, Index lanes, To* to) noexcept {
-    for (Index k = 0; k < columns; ++k, to += gates * lanes) {
-        for (Index l = 0; l < count; ++l) to[l] = from[l * columns + k];
-        std::fill(to + count, to + lanes, To{});
-    }
+template <typename P>
+void transpose(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Real<P>* to) noexcept {
+    const Index L = kernels.lanes, width = gates * L;
+    Index first = 0;
+    if constexpr (std::is_same_v<Stored<P>, Real<P>>)
+        for (; count == L && first + L <= columns; first += L) kernels.transpose(from + first, columns, to + first * width, width);
+    for (Index l = 0; l < L; ++l)
+        for (Index k = first; k < columns; ++k) to[k * width + l] = l < count ? Real<P>(from[l * columns + k]) : Real<P>{};
 }
 
-template <typename Number>
-void transpose_back(const Number* from, Index columns, Index count, Index lanes, Number* to) noexcept {
+template <typename P>
+void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index count, Real<P>* to) noexcept {
+    const Index L = kernels.lanes, width = gates * L;
+    Index first = 0;
+    for (; count == L && first + L <= columns; first += L) kernels.transpose(from + first * width, width, to + first, columns);
     for (Index l = 0; l < count; ++l)
-        for (Index k = 0; k < columns; ++k) to[l * columns + k] = from[k * gates * lanes + l];
+        for (Index k = first; k < columns; ++k) to[l * columns + k] = from[k * width + l];
 }
 
 }  // namespace
 
 template <typename P>
-void pack_block(const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights, Real<P>* bias) noexcept {
+void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights, Real<P>* bias) noexcept {
     const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
         Real<P>* to = weights + gate * L;
-        transpose(layer.weight_input + row * I, I, count, L, to);
-        transpose(layer.weight_recurrent + row * R, R, count, L, to + I * sizes.gate_vectors());
+        transpose(kernels, layer.weight_input + row * I, I, count, to);
+        transpose(kernels, layer.weight_recurrent + row * R, R, count, to + I * sizes.gate_vectors());
         for (Index l = 0; l < L; ++l)
             bias[gate * L + l] = layer.bias_input && l < count ? layer.bias_input[row + l] + layer.bias_recurrent[row + l] : 0;
     }
 }
 
 template <typename P>
-void unpack_block(const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept {
+void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept {
     const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
         const Real<P>* from = weights + gate * L;
-        transpose_back(from, I, count, L, to.weight_input + row * I);
-        transpose_back(from + I * sizes.gate_vectors(), R, count, L, to.weight_recurrent + row * R);
+        transpose_back(kernels, from, I, count, to.weight_input + row * I);
+        transpose_back(kernels, from + I * sizes.gate_vectors(), R, count, to.weight_recurrent + row * R);
         std::copy(bias + gate * L, bias + gate * L + count, to.bias + row);
     }
 }
@@ -66,7 +72,8 @@ void PackedMatrix<P>::fill(Index block, Real<P>* pack) const noexcept {
         for (Index k = 0; k < depth; ++k, to += width) {
             const Stored<P>* from = matrix_.row(block, k, lanes_);
             const Index real = from ? count : 0;
-            for (Index column = 0; column < real; ++column) to[column] = from[(first + column) * matrix_.column_stride];
+            if (real && matrix_.column_stride == 1) std::copy_n(from + first, real, to);
+            else for (Index column = 0; column < real; ++column) to[column] = from[(first + column) * matrix_.column_stride];
             std::fill(to + real, to + width, Real<P>{});
         }
     }
@@ -87,8 +94,8 @@ void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Real<P>* in, Ind
 }
 
 #define LSTMKIT_PRECISION(P)                                                                              \
-    template void pack_block(const LayerCase<P>&, const Blocks&, Index, Real<P>*, Real<P>*) noexcept;     \
-    template void unpack_block(const Blocks&, Index, const Real<P>*, const Real<P>*, const Gradients<P>&) noexcept; \
+    template void pack_block(const Kernels<P>&, const LayerCase<P>&, const Blocks&, Index, Real<P>*, Real<P>*) noexcept;     \
+    template void unpack_block(const Kernels<P>&, const Blocks&, Index, const Real<P>*, const Real<P>*, const Gradients<P>&) noexcept; \
     template void unpack_projection<P>(const Blocks&, Index, const Real<P>*, Real<P>*) noexcept;           \
     template class PackedMatrix<P>;
 LSTMKIT_EVERY_PRECISION

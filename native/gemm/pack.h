@@ -28,11 +28,13 @@ struct Blocks {
 
 /// One block: weights [I + R][4][L], the input's share first, and bias [4][L].
 template <typename P>
-void pack_block(const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights, Real<P>* bias) noexcept;
+void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights,
+                Real<P>* bias) noexcept;
 
 /// The inverse for gradients: one block of [I + R][4][L] and [4][L] into its rows of the layer's weights.
 template <typename P>
-void unpack_block(const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept;
+void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias,
+                  const Gradients<P>& to) noexcept;
 
 /// One block of [R][4L] into its columns of the projection's weight [R, H].
 template <typename P>

@@ -35,7 +35,7 @@ struct Run {
     }
 
     void pack(Index block) noexcept {
-        pack_block(layer, sizes, block, &weights[block * sizes.weight_numbers()], &bias[block * sizes.gate_vectors()]);
+        pack_block(kernels, layer, sizes, block, &weights[block * sizes.weight_numbers()], &bias[block * sizes.gate_vectors()]);
         if (layer.projected && block < projection.blocks()) projection.fill(block, projection_pack.data());
     }
 };

@@ -162,6 +162,31 @@ void layer_matches_double(const Case<P>& k, int threads, lstmkit::InstructionSet
     near(dwi, right.dwi, gradients, name + "dwi"), near(dwh, right.dwh, gradients, name + "dwh"), near(db, right.db, gradients, name + "db");
 }
 
+// tests/ops compares projections with the equations; here the sanitizer's memory shows what is read before it is written.
+template <typename P>
+void projection_is_finite(Index T, Index B, Index I, Index H, Index R, int threads, lstmkit::InstructionSet set) {
+    const Case<P> k(T, B, I, H, true, false);
+    const Index n = T * B;
+    auto poison = [](Index count) { return Numbers<P>(static_cast<size_t>(count), NAN); };
+    auto is_finite = [](const Numbers<P>& values) {
+        return std::all_of(values.begin(), values.end(), [](auto value) { return std::isfinite(value); });
+    };
+    const Numbers<P> wp(static_cast<size_t>(R * H), lstmkit::Real<P>(0.1));
+    Numbers<P> y = poison(n * R), h = poison(B * R), c = poison(B * H), cells = poison(n * H), gates = poison(4 * n * H);
+    Numbers<P> dx = poison(n * I), dh = h, dc = c, dwi = poison(4 * H * I), dwh = poison(4 * H * R), db = poison(4 * H), dwp = poison(R * H);
+    lstmkit::LayerCase<P> layer = k.view();
+    layer.outputs = R, layer.projected = true, layer.weight_projection = wp.data();
+    const lstmkit::TraceOut<P> kept{{cells.data(), B * H, H}, {gates.data(), 4 * B * H, 4 * H}, H};
+    const lstmkit::ForwardJob<P> forward{layer, {{y.data(), B * R, R}, {h.data(), R}, {c.data(), H}, kept}};
+    lstmkit::run_forward<P>(&forward, 1, threads, set);
+    const lstmkit::BackwardJob<P> backward{layer, {y.data(), B * R, R}, {{cells.data(), B * H, H}, {gates.data(), 4 * B * H, 4 * H}, H},
+                                           {{y.data(), B * R, R}, {k.gh.data(), R}, {k.gc.data(), H}, {}},
+                                           {{dx.data(), B * I, I}, {dh.data(), R}, {dc.data(), H}, dwi.data(), dwh.data(), db.data(), dwp.data()}};
+    lstmkit::run_backward<P>(&backward, 1, threads, set);
+    for (const Numbers<P>* values : {&y, &h, &c, &dx, &dh, &dc, &dwi, &dwh, &db, &dwp})
+        check(is_finite(*values), "a projection of H" + std::to_string(H) + " to " + std::to_string(R) + " is finite");
+}
+
 template <typename P>
 void every_layer_matches_double() {
     for (lstmkit::InstructionSet set : lstmkit::usable_sets())
@@ -171,6 +196,7 @@ void every_layer_matches_double() {
                 for (Index I : {1, 16, 50, 66}) layer_matches_double(Case<P>(4, 13, I, 5, masks, backwards), 2, set);
                 layer_matches_double(Case<P>(1, 1, 1, 1, masks, backwards), 2, set);
                 layer_matches_double(Case<P>(12, 230, 8, 20, masks, backwards), 3, set);
+                if (!backwards) projection_is_finite<P>(4, 7, 3, 37, masks ? 5 : 21, 2, set);
                 // Few rows and many units: the units are divided among the threads.
                 for (int threads : {2, 3, 5}) layer_matches_double(Case<P>(12, 3, 70, 131, masks, backwards), threads, set);
             }

@@ -120,7 +120,7 @@ def differentiate_native(
             for d in range(D)
         ],
     )
-    joined = dx[0] if D == 1 or dx[0] is None else dx[0].add_(dx[1])
+    joined = cast(Tensor, dx[0]).add_(cast(Tensor, dx[1])) if D == 2 and wants_x else dx[0]
     given = [grad for d in range(D) for grad in _in_order(dweights[d], len(weights) // D)]
     return [joined, dh, dc, *given]
 
