@@ -67,8 +67,8 @@ def test_choice__rejects_native__with_its_reason(change: dict[str, Any], reason:
 @pytest.mark.parametrize(
     ("change", "chosen"),
     [
-        ({"compiling": True}, "torch"),
-        ({"compiling": True, "resets": True}, "reference"),
+        ({"exporting": True}, "torch"),
+        ({"exporting": True, "resets": True}, "reference"),
         ({"sizes": (96, 1, 512, 512)}, "torch"),
         ({"sizes": (96, 1, 512, 512), "resets": True}, "native"),
         ({"sizes": (96, 1, 64, 64)}, "native"),

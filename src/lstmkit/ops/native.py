@@ -43,14 +43,15 @@ def run_native(
     resets: Tensor | None,
     *,
     trace: bool,
+    reverse: bool = False,
 ) -> Outputs:
-    """All directions of one layer; the outputs of ``lstm_layer``.
+    """All directions of one layer, or with ``reverse`` the second one alone; the outputs of ``lstm_layer``.
 
     Shape:
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
     (T, B, _), (D, _, R), H = x.shape, h.shape, c.shape[2]
-    layer = _Layer(x, h, c, weights, lengths, resets)
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y = _empty(T, B, D * R, dtype=x.dtype)
     h_last, c_last = x.new_empty(D, B, R), x.new_empty(D, B, H)
     cells = _empty(T, B, D * H, dtype=x.dtype) if trace else x.new_empty(0)
@@ -83,6 +84,7 @@ def differentiate_native(
     *,
     wants_x: bool = True,
     wants_weights: bool = True,
+    reverse: bool = False,
 ) -> list[Tensor | None]:
     """Gradients with respect to x, h, c and each weight, None where they are not wanted.
 
@@ -91,7 +93,7 @@ def differentiate_native(
         saved: Output, cells and gates of the forward run.
     """
     (D, _, R), H = h.shape, c.shape[2]
-    layer = _Layer(x, h, c, weights, lengths, resets)
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y, cells, gates = map(_dense, saved)
     dy, dh_last, dc_last, dcells, dgates = (None if grad is None else _dense(grad) for grad in upstream)
     dh, dc = x.new_empty(h.shape), x.new_empty(c.shape)
@@ -173,11 +175,13 @@ class _Layer:
         weights: Sequence[Tensor],
         lengths: Tensor | None,
         resets: Tensor | None,
+        reverse: bool,
     ) -> None:
+        self._reverse = reverse
         self._core: Any = native_module()
         self._precision = _PRECISIONS[x.dtype]
         self._x, self._h, self._c = _dense(x), _dense(h), _dense(c)
-        self._weights = [w.contiguous() for w in weights]
+        self._weights = [w.resolve_neg().contiguous() for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if resets is None else resets.contiguous()
 
@@ -202,7 +206,7 @@ class _Layer:
             tuple(0 if weight is None else weight.data_ptr() for weight in self.weights(d)),
             0 if self._lengths is None else self._lengths.data_ptr(),
             0 if self._resets is None else self._resets.data_ptr(),
-            d == 1,
+            self._reverse or d == 1,
         )
 
 
@@ -210,7 +214,8 @@ _NO_TRACE = (None, None, 0)
 
 
 def _dense(value: Tensor) -> Tensor:
-    """The core reads along the last axis in steps of one."""
+    """The core reads along the last axis in steps of one, and knows nothing of torch's lazy minus sign."""
+    value = value.resolve_neg()
     return value if value.stride(-1) == 1 or value.shape[-1] == 1 else value.contiguous()
 
 
