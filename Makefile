@@ -48,6 +48,11 @@ ulp: $(INSTALLED)
 	$(BIN)/cmake --build build/ulp --target lstmkit_activations_test
 	build/ulp/lstmkit_activations_test 1
 
+# Draws layers of any kind for so many minutes and compares them with the reference.
+fuzz: MINUTES ?= 10
+fuzz: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python tests/ops/test_native_fuzz.py $(MINUTES)
+
 # What tests/native/test_aarch64.py needs, on Debian and Ubuntu. Says why where it cannot install it; those tests are skipped then.
 emulator:
 	@scripts/install_emulator

@@ -13,7 +13,7 @@ struct Format;
 template <>
 struct Format<float> {
     static constexpr int mantissa = 23;
-    static constexpr Integer exponent_of_one = 127;
+    static constexpr Unsigned exponent_of_one = 127;
     static constexpr float most = 88;         // e^most and e^-most are normal numbers
     static constexpr float tanh_is_one = 10;  // from here on
     // ln 2 in two parts; the first has so few bits that n times it is exact.
@@ -25,7 +25,7 @@ struct Format<float> {
 template <>
 struct Format<double> {
     static constexpr int mantissa = 52;
-    static constexpr Integer exponent_of_one = 1023;
+    static constexpr Unsigned exponent_of_one = 1023;
     static constexpr double most = 708;
     static constexpr double tanh_is_one = 20;
     static constexpr double ln2_high = 0.693145751953125, ln2_low = 1.42860682030941723212e-6;
@@ -52,7 +52,7 @@ LSTMKIT_INLINE Exponential exponential(Vector x) noexcept {
     Vector p = y * F::powers[0] + F::powers[1];
 #pragma GCC unroll 16
     for (unsigned k = 2; k < sizeof F::powers / sizeof(Real); ++k) p = p * y + F::powers[k];
-    const Integers exponent = ((Integers)rounded << F::mantissa) + (F::exponent_of_one << F::mantissa);
+    const Bits exponent = ((Bits)rounded << F::mantissa) + (F::exponent_of_one << F::mantissa);
     return {p * (y * y) + y, (Vector)exponent};
 }
 
