@@ -241,9 +241,7 @@ def main() -> None:
     status = native_status()
     if not status.available:
         raise SystemExit(f"there is no native core to measure: {status.reason}")
-    print(
-        f"native core: {status.active}; torch {torch.__version__} on {torch.get_num_threads()} threads"
-    )
+    print(f"native core: {status.active}; torch {torch.__version__} on {torch.get_num_threads()} threads")
     rows = measure(options.rounds)
     for found in rows:
         peers = "  ".join(f"{name} {value:.2f}" for name, value in found["peers"].items())

@@ -8,7 +8,10 @@
 #include <type_traits>
 
 #if defined(__AVX2__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 warns of its own header
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 #include "lstmkit/tiles.h"
