@@ -206,7 +206,9 @@ def matches_float64(case: Drawn) -> None:
 
 def fuzz(**options: Any) -> Callable[[], None]:
     """The test on cases drawn anew."""
-    return settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], **options)(given(cases())(matches_float64))
+    return settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], **options)(
+        given(cases())(matches_float64)
+    )
 
 
 def test_native__matches_float64__anything_drawn() -> None:
