@@ -216,7 +216,9 @@ _NO_TRACE = (None, None, 0)
 def _dense(value: Tensor) -> Tensor:
     """The core reads along the last axis in steps of one, and knows nothing of torch's lazy minus sign."""
     value = value.resolve_neg()
-    return value if value.stride(-1) == 1 or value.shape[-1] == 1 else value.contiguous()
+    if value.stride(-1) == 1 or value.shape[-1] == 1:
+        return value
+    return _empty(*value.shape, dtype=value.dtype).copy_(value)
 
 
 def _sequence(value: Tensor, first: int) -> tuple[int, int, int]:
