@@ -27,7 +27,6 @@ void check_case(const LayerCase<P>& layer) {
     expect(!layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
     expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
     expect(layer.outputs >= 1 && (layer.projected || layer.outputs == layer.units), "expected as many outputs as units, or a projection");
-    expect(!layer.projected || can_project<P>, "this precision has no projection");
     for (Index b = 0; layer.lengths && b < layer.batch; ++b)
         expect(layer.lengths[b] >= 0 && layer.lengths[b] <= layer.steps,
                "expected lengths in 0.." + std::to_string(layer.steps) + ", got " + std::to_string(layer.lengths[b]));
@@ -63,17 +62,7 @@ Range cut_share(const Course& layer, const Index* order, int share, int count, I
     return {first_row(layer, order, share, count, grain), first_row(layer, order, share + 1, count, grain)};
 }
 
-template <typename Number>
-void zero_padding(const Course& layer, const Walk& walk, const Sequence<Number>& values, Range columns) noexcept {
-    if (!values || !layer.lengths) return;
-    for (Index r = 0; r < walk.rows(); ++r)
-        for (Index t = walk.length(r); t < layer.steps; ++t)
-            std::fill_n(values.at(t, walk.row(r)) + columns.first, columns.size(), Number{});
-}
-
-#define LSTMKIT_PRECISION(P)                         \
-    template void check_case(const LayerCase<P>&);   \
-    template void zero_padding(const Course&, const Walk&, const Sequence<Real<P>>&, Range) noexcept;
+#define LSTMKIT_PRECISION(P) template void check_case(const LayerCase<P>&);
 LSTMKIT_EVERY_PRECISION
 #undef LSTMKIT_PRECISION
 

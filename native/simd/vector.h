@@ -18,6 +18,7 @@ namespace {
 
 using Precision = LSTMKIT_PRECISION;
 using Real = lstmkit::Real<Precision>;
+using Factor = Stored<Precision>;
 using Integer = std::conditional_t<sizeof(Real) == 8, std::int64_t, std::int32_t>;
 
 constexpr Index lanes = LSTMKIT_VECTOR / sizeof(Real);
@@ -92,6 +93,14 @@ LSTMKIT_INLINE Vector broadcast(const Real* from) noexcept {
     __builtin_memcpy(&bits, from, sizeof bits);
     return (Vector)(Integers{} + bits);
 }
+
+/// What a product multiplies: a vector of it, one number in every lane, and the last of an odd count likewise.
+LSTMKIT_INLINE Vector load_factors(const Real* from) noexcept { return load(from); }
+LSTMKIT_INLINE Vector broadcast_factors(const Real* from) noexcept { return broadcast(from); }
+
+LSTMKIT_INLINE Vector broadcast_last(const Real* from) noexcept { return broadcast(from); }
+
+LSTMKIT_INLINE Vector multiply_add(Vector a, Vector b, Vector sum) noexcept { return sum + a * b; }
 
 LSTMKIT_INLINE Real sum(Vector value) noexcept {
     Real total = 0;
