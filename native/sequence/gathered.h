@@ -105,6 +105,8 @@ struct Flow {
     Flow(const Blocks& s, bool projected, Index rows)
         : d_output(rows * s.padded_outputs()), dc(rows * s.padded()), d_hidden(projected ? rows * s.padded() : 0),
           d_output_rows(rows), d_hidden_rows(rows) {
+        // The units that pad a row must not be NaN.
+        std::fill_n(d_hidden.data(), projected ? rows * s.padded() : 0, Real<P>{});
         for (Index r = 0; r < rows; ++r) {
             d_output_rows[r] = &d_output[r * s.padded_outputs()];
             d_hidden_rows[r] = &d_hidden[projected ? r * s.padded() : 0];

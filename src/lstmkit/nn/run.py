@@ -107,10 +107,10 @@ def _run_op(
 ) -> LayerResult:
     if engine == "native" and not torch.compiler.is_compiling():
         results = run_native_layer(x, h, c, weights, lengths, resets, trace=cells or gates)
-        return LayerResult(*results[:3], results[3] if cells else None, results[4] if gates else None)
+        return LayerResult(*results[:3], results[3].to(x.dtype) if cells else None, results[4] if gates else None)
     trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
     output, h, c, all_cells, all_gates = lstm_layer(x, h, c, weights, lengths, resets, engine, trace)
-    return LayerResult(output, h, c, all_cells if cells else None, all_gates if gates else None)
+    return LayerResult(output, h, c, all_cells.to(x.dtype) if cells else None, all_gates if gates else None)
 
 
 def _run_reference(

@@ -67,9 +67,9 @@ def choose_engine(request: EngineRequest, engine: str | None = None) -> EngineCh
         OptionError: there is no engine of that name.
 
     Example:
-        >>> print(choose_engine(EngineRequest(dtype="bfloat16", resets=True)))
+        >>> print(choose_engine(EngineRequest(dtype="float16", resets=True)))
         reference: the equations as torch operations; they do every case
-        not native: the native core computes in float32 and float64, not bfloat16
+        not native: the native core computes in float32, float64 and bfloat16, not float16
         not torch: ATen has no resets inside a sequence
     """
     check_engine(engine)
@@ -98,8 +98,8 @@ def check_engine(engine: str | None) -> None:
 def _native_obstacle(request: EngineRequest) -> str | None:
     if request.device != "cpu":
         return f"the native core runs on CPUs, not on {request.device}"
-    if request.dtype not in ("float32", "float64"):
-        return f"the native core computes in float32 and float64, not {request.dtype}"
+    if request.dtype not in ("float32", "float64", "bfloat16"):
+        return f"the native core computes in float32, float64 and bfloat16, not {request.dtype}"
     if request.transforms:
         return "the native core has no rules for torch.func transforms"
     if not request.native_available:

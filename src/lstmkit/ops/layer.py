@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths
-from lstmkit.ops.native import differentiate_native, run_native
+from lstmkit.ops.native import differentiate_native, real_dtype, run_native
 from lstmkit.reference import (
     Saved,
     Upstream,
@@ -84,7 +84,7 @@ def _(
         x.new_empty(T, B, D * R),
         x.new_empty(D, B, R),
         x.new_empty(D, B, H),
-        x.new_empty(T, B, D * H) if kept else x.new_empty(0),
+        x.new_empty((T, B, D * H) if kept else 0, dtype=real_dtype(x.dtype) if engine == "native" else x.dtype),
         _fake_gates(x, D * H, engine) if kept else x.new_empty(0),
     )
 
