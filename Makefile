@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: demo test lint docs bench bench-forecasting sanitize emulator clean install
+.PHONY: demo test lint docs bench bench-forecasting sanitize ulp emulator clean install
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -23,9 +23,14 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-# BENCH holds arguments, such as BENCH="--case infer --rounds 9".
+# BENCH holds arguments, such as BENCH="--case infer --rounds 9"; then there are no charts.
 bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(BENCH)
+	$(if $(BENCH),,$(BIN)/python -m benchmarks.charts)
+
+# Stops after 15 minutes, and goes on where it stopped when it is called again.
+bench-grid: $(INSTALLED)
+	$(BIN)/python -m benchmarks.grid $(GRID)
 
 bench-forecasting: $(INSTALLED)
 	$(BIN)/python -m benchmarks.forecasting
@@ -36,6 +41,12 @@ sanitize: $(INSTALLED)
 	  $(BIN)/cmake -S native -B build/$$kind -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON -DLSTMKIT_SANITIZE=$$kind && \
 	  $(BIN)/cmake --build build/$$kind && $(BIN)/ctest --test-dir build/$$kind --output-on-failure || exit 1; \
 	done
+
+# Sigmoid and tanh of every float on every instruction set of this machine: some minutes.
+ulp: $(INSTALLED)
+	$(BIN)/cmake -S native -B build/ulp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON
+	$(BIN)/cmake --build build/ulp --target lstmkit_activations_test
+	build/ulp/lstmkit_activations_test 1
 
 # What tests/native/test_aarch64.py needs, on Debian and Ubuntu. Says why where it cannot install it; those tests are skipped then.
 emulator:

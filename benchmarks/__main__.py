@@ -5,47 +5,79 @@ Writes benchmarks/results/<machine>.json as it goes, and the tables of the READM
 
 import argparse
 import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, MEMORY_CASES, STREAM_GOALS
 from benchmarks.machine import describe_machine, machine_slug
-from benchmarks.report import lines_of, table_of, write_between_markers, write_json
+from benchmarks.memory import measure_memory
+from benchmarks.pages import PERFORMANCE, README, RESULTS, write_between_markers, write_json
+from benchmarks.report import full_table, lines_of, short_table
 from benchmarks.runner import Row, Settings, measure
+from benchmarks.streaming import rows_of_streams
 
-ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "explanation" / "performance.md")
+# Measures one or more rows.
+Job = Callable[[], list[Row]]
 
 
 def main() -> None:
-    """Measure what was asked for; Ctrl-C keeps the cases measured so far."""
+    """Measure what was asked for; Ctrl-C keeps the rows measured so far."""
     given = _parse()
-    cases = [case for case in CASES if given.case in case.name]
-    if not cases:
-        raise SystemExit(f"no case is called {given.case!r}; there are: {'; '.join(case.name for case in CASES)}")
     settings = Settings(given.rounds or (2 if given.quick else 5), 0.05 if given.quick else 0.15, not given.no_peers)
     if given.threads:
         # Every library asks how many processors it may use, and children inherit the answer.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
     machine = describe_machine()
-    peak = ", ".join(f"{value / 1e9:.0f} GF/s {number}" for number, value in machine["peak"].items())
-    print(f"{machine['processor']}, {machine['threads']} threads, {machine['instruction_set']}; measured peak {peak}")
-    if machine["load"] > 0.5:
-        print(f"the machine is busy (load {machine['load']:.1f}): these numbers will not be worth much")
-    path = given.json or ROOT / "benchmarks" / "results" / f"{machine_slug(machine)}.json"
-    rows: list[Row] = []
-    results: dict[str, Any] = {"machine": machine, "settings": vars(settings), "rows": rows}
+    jobs = list(_jobs(given.case, settings, machine["peak"]))
+    if not jobs:
+        names = [case.name for case in (*CASES, *MEMORY_CASES)]
+        raise SystemExit(f"no case is called {given.case!r}; there are: {'; '.join([*names, 'stream'])}")
+    print(_machine_line(machine))
+    path = given.json or RESULTS / f"{machine_slug(machine)}.json"
+    results: dict[str, Any] = {"machine": machine, "settings": vars(settings), "rows": []}
     try:
-        for case in cases:
-            rows.append(measure(case, settings, machine["peak"], print))
-            print(lines_of(rows[-1]), flush=True)
+        for job in jobs:
+            rows = job()
+            results["rows"] += rows
+            print(*map(lines_of, rows), sep="\n", flush=True)
             write_json(path, results)
     except KeyboardInterrupt:
-        print(f"stopped; {len(rows)} cases are in {path.name}" if rows else "stopped; nothing was measured")
+        rows = results["rows"]
+        print(f"stopped; {len(rows)} rows are in {path.name}" if rows else "stopped; nothing was measured")
         raise SystemExit(130) from None
-    if len(cases) == len(CASES) and not given.quick and not given.no_peers and not given.threads:
-        for page in PAGES:
-            write_between_markers(page, table_of(results))
+    if not (given.case or given.quick or given.no_peers or given.threads):
+        write_between_markers(README, "bench", short_table(results))
+        write_between_markers(PERFORMANCE, "bench", full_table(results))
+
+
+def _jobs(wanted: str, settings: Settings, peak: dict[str, float]) -> Iterator[Job]:
+    for case in CASES:
+        if wanted in case.name:
+            yield lambda case=case: [measure(case, settings, peak, print)]
+    for case in MEMORY_CASES:
+        if wanted in case.name:
+            yield lambda case=case: [measure_memory(case, settings, print)]
+    if wanted in " ".join(["stream", *STREAM_GOALS]):
+        yield lambda: rows_of_streams(_measure_streams(settings))
+
+
+def _measure_streams(settings: Settings) -> list[dict[str, Any]]:
+    if find_spec("benchmarks.stream") is None:
+        print("benchmarks.stream is not there: no streams are measured")
+        return []
+    from benchmarks import stream
+
+    return stream.measure(settings.rounds)
+
+
+def _machine_line(machine: dict[str, Any]) -> str:
+    peak = ", ".join(f"{value / 1e9:.0f} GF/s {number}" for number, value in machine["peak"].items())
+    line = f"{machine['processor']}, {machine['threads']} threads, {machine['instruction_set']}; measured peak {peak}"
+    if machine["load"] > 0.5:
+        line += f"\nthe machine is busy (load {machine['load']:.1f}): these numbers will not be worth much"
+    return line
 
 
 def _parse() -> argparse.Namespace:

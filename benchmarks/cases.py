@@ -8,17 +8,29 @@ Sizes = tuple[int, int, int, int]
 
 TORCH, TUNED, CELLS = "torch", "torch, tuned malloc", "torch, LSTMCell loop"
 KERAS, ONNX, OPENVINO = "Keras on JAX", "ONNX Runtime", "OpenVINO"
-OURS, OURS_FLOAT32 = "lstmkit", "lstmkit in float32"
-# A goal against the fastest of a case's peers, whichever that is.
+OURS, OURS_FLOAT32, OURS_NATIVE = "lstmkit", "lstmkit in float32", "lstmkit, native engine"
+# A goal against the fastest of a case's peers but default torch, whichever that is.
 BEST = "best peer"
+# Goals against ourselves: in the row's unit, in per cent of the machine's peak, and in medians.
+AT_MOST, AT_LEAST, OF_PEAK, TAIL = "at most", "at least", "of peak", "99th percentile"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """The peer must take at least ``factor`` times our time."""
+    """We must be at least ``factor`` times as good as the peer, or keep to ``factor`` itself."""
 
     against: str
     factor: float
+
+    def text(self, unit: str) -> str:
+        """The goal in words, of a row in this unit."""
+        own = {
+            AT_MOST: f"at most {self.factor:g} {unit}",
+            AT_LEAST: f"at least {self.factor:g} {unit}",
+            OF_PEAK: f"at least {self.factor:g} % of peak",
+            TAIL: f"99th percentile at most {self.factor:g}x the median",
+        }
+        return own.get(self.against, f"{self.against} {self.factor:g}x").rstrip()
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class Case:
         dtype: ``float32`` or ``bfloat16``.
         uneven: Whether rows have lengths of 10 to 100 % of T.
         trace: Whether the cell states and gates of every step come back too.
+        engine: The engine that ours must use; None lets it choose.
     """
 
     name: str
@@ -46,6 +59,7 @@ class Case:
     bidirectional: bool = False
     projection: int = 0
     trace: bool = False
+    engine: str | None = None
 
     @property
     def output_size(self) -> int:
@@ -87,9 +101,25 @@ CASES = (
     _train_bfloat16(_LARGE, 1.5),
     _train_bfloat16((100, 64, 512, 512), 1.6),
     Case("infer 96, 1024, 64, 64", "infer", _LARGE, RUNNERS, (Goal(TORCH, 3.0), Goal(BEST, 1.3))),
-    Case("infer 100, 64, 512, 512", "infer", (100, 64, 512, 512), RUNNERS, ()),
+    Case("infer 100, 64, 512, 512", "infer", (100, 64, 512, 512), RUNNERS, (Goal(OF_PEAK, 80),)),
     Case("packed train", "train", _MIDDLE, TRAINERS, (Goal(TORCH, 6.0), Goal(BEST, 6.0)), uneven=True),
     Case("projection 64 train", "train", _MIDDLE, (TORCH, TUNED), (Goal(TORCH, 3.0), Goal(BEST, 3.0)), projection=64),
     Case("bidirectional train", "train", _MIDDLE, TRAINERS, (Goal(TORCH, 1.2), Goal(BEST, 1.2)), bidirectional=True),
     Case("cells and gates train", "train", _MIDDLE, (CELLS,), (Goal(CELLS, 3.0),), trace=True),
 )
+
+# The most that a first training step adds to what is resident.
+MEMORY_CASES = (Case("memory, train 96, 1024, 64, 64", "train", _LARGE, (TORCH,), (Goal(TORCH, 2.22),)),)
+
+# By the names that benchmarks.stream gives its rows, which are times of calls in us, and a rate.
+STREAM_GOALS = {
+    "one step B=1 I=H=64 float32 threads=1": (Goal(TORCH, 50), Goal(ONNX, 8), Goal(AT_MOST, 1.1), Goal(TAIL, 2)),
+    "one step B=1 I=H=64 bfloat16 threads=1": (Goal(AT_MOST, 0.7), Goal(TAIL, 2)),
+    "one step B=1 I=H=64 int8 threads=1": (Goal(AT_MOST, 0.45), Goal(TAIL, 2)),
+    "one step B=1 I=H=256 float32 threads=2": (Goal(TORCH, 40), Goal(ONNX, 2.3)),
+    "one step B=1 I=H=256 int8 threads=2": (Goal(ONNX, 8),),
+    "sequence B=1 T=96 I=H=64 float32": (Goal(TORCH, 3), Goal(ONNX, 1.7)),
+    "sequence B=1 T=96 I=H=64 int8": (Goal(ONNX, 4),),
+    "pool of 10000 I=H=64 float32": (Goal(AT_LEAST, 3),),
+    "pool of 10000 I=H=64 float32, memory of a stream": (Goal(AT_MOST, 1024),),
+}

@@ -1,95 +1,117 @@
-"""Measurements as text: lines for the screen, tables for the README and the docs."""
+"""Measurements as text: lines for the screen, a short table for the README, a full one for the docs."""
 
-import json
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from benchmarks.runner import Row
-
-START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+from benchmarks.cases import TORCH
+from benchmarks.runner import Row, best_peer
 
 
 def lines_of(row: Row) -> str:
     """One case for the screen: ours, then each peer."""
-    ours = row["ours"]
-    of_peak = f"{ours['percent_of_peak']:.0f} % of peak, " if "percent_of_peak" in ours else ""
-    rate = row["operations"] / ours["milliseconds"] / 1e6
-    head = (
-        f"{row['case']:34} {ours['milliseconds']:8.2f} ms  {of_peak}{rate:.0f} GF/s, {ours['faults']:.0f} faults, "
-        f"{ours['note']}, errors {ours['output_error']:.0e} {ours['gradient_error']:.0e}"
-    )
     goals = {goal["against"]: goal for goal in row["goals"]}
-    return "\n".join([head, *(_peer_line(name, peer, goals.get(name)) for name, peer in row["peers"].items())])
+    peers = [_peer_line(name, peer, row["unit"], goals.pop(name, None)) for name, peer in row["peers"].items()]
+    rest = [f"  goal {goal['text']}: {_verdict(goal)}" for goal in goals.values()]
+    return "\n".join([f"{row['case']:42} {_ours_text(row)}", *peers, *rest])
 
 
-def _peer_line(name: str, peer: Row, goal: Row | None) -> str:
+def _ours_text(row: Row) -> str:
+    ours = row["ours"]
+    text = [amount(ours, row["unit"])]
+    if "tail" in ours:
+        text.append(f"99th percentile {ours['tail']:.3g}")
+    if "percent_of_peak" in ours:
+        text.append(f"{ours['percent_of_peak']:.0f} % of peak")
+    if "operations" in row:
+        text.append(f"{row['operations'] / ours['value'] / 1e6:.0f} GF/s")
+    if "faults" in ours:
+        text.append(f"{ours['faults']:.0f} faults")
+    if "note" in ours:
+        text.append(ours["note"])
+    if "output_error" in ours:
+        text.append(f"errors {ours['output_error']:.0e} {ours['gradient_error']:.0e}")
+    return ", ".join(text)
+
+
+def _peer_line(name: str, peer: Row, unit: str, goal: Row | None) -> str:
     if "absent" in peer:
         return f"  {name:32} not measured: {peer['absent']}"
-    low, high = peer["spread"]
-    text = (
-        f"  {name:32} {peer['milliseconds']:8.2f} ms  {peer['ratio']:5.2f}x ({low:.2f}-{high:.2f}), "
-        f"{peer['faults']:.0f} faults"
-    )
+    text = f"  {name:32} {amount(peer, unit)}, {_ratio_text(peer)}"
+    if "faults" in peer:
+        text += f", {peer['faults']:.0f} faults"
     if peer.get("without"):
         text += f", gives no {', '.join(peer['without'])}"
-    if peer["stolen_milliseconds"] > 5:
+    if peer.get("stolen_milliseconds", 0) > 5:
         text += f", UNFAIR: used {peer['stolen_milliseconds']:.0f} ms of processor between its turns"
     return text + (f"  goal {goal['goal']}x: {_verdict(goal)}" if goal else "")
+
+
+def amount(found: Row, unit: str) -> str:
+    """A number with its unit."""
+    if "value" not in found:
+        return "not measured"
+    value = found["value"]
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+
+
+def _ratio_text(peer: Row) -> str:
+    low, high = peer.get("spread", (None, None))
+    return f"{peer['ratio']:.2f}x" + (f" ({low:.2f}-{high:.2f})" if low is not None else "")
 
 
 def _verdict(goal: Row) -> str:
     return {True: "met", False: "MISSED", None: "not measured"}[goal["met"]]
 
 
-def table_of(results: dict[str, Any]) -> str:
-    """All cases as a Markdown table with the machine above it."""
-    machine = results["machine"]
-    peak = ", ".join(f"{value / 1e9:.0f} GF/s {number}" for number, value in machine["peak"].items())
-    text = [
-        f"{machine['processor']}, {machine['threads']} threads, {machine['instruction_set']}; measured peak {peak}.",
-        "Ratios are their time over ours, medians of turns in one run, with the rounds' spread.",
-        "",
-        "| case (T, B, I, H) | ours | of peak | page faults | their time over ours | goals |",
+def short_table(results: dict[str, Any]) -> str:
+    """One line per case that has goals: ours, how torch and the best other peer compare, whether the goals are met."""
+    head = [
+        "| case (T, B, I, H) | ours | against torch | against the best other | goals |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    rows = [_short_row(row) for row in results["rows"] if row["goals"]]
+    return "\n".join([_machine_text(results["machine"]), "", *head, *rows])
+
+
+def _short_row(row: Row) -> str:
+    peers = row["peers"]
+    torch = f"{peers[TORCH]['ratio']:.2f}x" if "ratio" in peers.get(TORCH, {}) else ""
+    best = best_peer(peers)
+    other = f"{peers[best]['ratio']:.2f}x {best}" if best and best != TORCH else ""
+    return f"| {row['case']} | {amount(row['ours'], row['unit'])} | {torch} | {other} | {_summary(row['goals'])} |"
+
+
+def _summary(goals: list[Row]) -> str:
+    short = [f"{_verdict(goal)}: {goal['text']}" for goal in goals if not goal["met"]]
+    return "; ".join(short) or "met"
+
+
+def full_table(results: dict[str, Any]) -> str:
+    """Every peer of every case, with spreads, page faults and the share of the machine's peak."""
+    head = [
+        "| case (T, B, I, H) | ours | of peak | page faults | how many times as good as | goals |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*text, *map(_table_row, results["rows"])])
+    return "\n".join([_machine_text(results["machine"]), "", *head, *map(_full_row, results["rows"])])
 
 
-def _table_row(row: Row) -> str:
+def _machine_text(machine: dict[str, Any]) -> str:
+    peak = ", ".join(f"{value / 1e9:.0f} GF/s {number}" for number, value in machine["peak"].items())
+    busy = f" The machine was busy (load {machine['load']:.1f})." if machine["load"] > 0.5 else ""
+    where = f"{machine['processor']}, {machine['threads']} threads, {machine['instruction_set']}"
+    return (
+        f"{where}; measured peak {peak}.{busy}\n"
+        "A ratio says how many times as long the other takes, or as much it needs: medians of turns in one run."
+    )
+
+
+def _full_row(row: Row) -> str:
     ours = row["ours"]
     of_peak = f"{ours['percent_of_peak']:.0f} %" if "percent_of_peak" in ours else ""
+    faults = f"{ours['faults']:.0f}" if "faults" in ours else ""
     peers = "; ".join(_peer_cell(name, peer) for name, peer in row["peers"].items())
-    goals = "; ".join(f"{goal['against']} {goal['goal']}x {_verdict(goal)}" for goal in row["goals"])
-    return f"| {row['case']} | {ours['milliseconds']:.2f} ms | {of_peak} | {ours['faults']:.0f} | {peers} | {goals} |"
+    goals = "; ".join(f"{goal['text']} {_verdict(goal)}" for goal in row["goals"])
+    return f"| {row['case']} | {amount(ours, row['unit'])} | {of_peak} | {faults} | {peers} | {goals} |"
 
 
 def _peer_cell(name: str, peer: Row) -> str:
-    if "absent" in peer:
-        return f"{name} not measured"
-    low, high = peer["spread"]
-    return f"{name} **{peer['ratio']:.2f}** ({low:.2f}-{high:.2f})"
-
-
-def write_between_markers(page: Path, text: str) -> None:
-    """Put ``text`` between a page's two markers."""
-    before, start, rest = page.read_text().partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise SystemExit(f"{page.name} has no lines {START} and {END} for the table to stand between")
-    write_atomically(page, f"{before}{START}\n{text}\n{END}{after}")
-
-
-def write_json(path: Path, results: dict[str, Any]) -> None:
-    """The results, so that whoever reads the file meanwhile sees the old or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(results, indent=1) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside ``path``, then put it in its place."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-    os.replace(file.name, path)
+    return f"{name} not measured" if "absent" in peer else f"{name} **{_ratio_text(peer)}**"

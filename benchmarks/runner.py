@@ -3,12 +3,13 @@
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.cases import BEST, OURS, OURS_FLOAT32, TORCH, Case
+from benchmarks.cases import AT_LEAST, AT_MOST, BEST, OF_PEAK, OURS, OURS_FLOAT32, TAIL, TORCH, Case, Goal
 from benchmarks.data import Data, Values, expected_values, make_data, relative_error
-from benchmarks.worker import PeerError, Turn, Worker
+from benchmarks.subject import Turn
+from benchmarks.worker import PeerError, Worker
 
 Row = dict[str, Any]
 
@@ -19,11 +20,12 @@ OUR_TOLERANCE = {"float32": {"output": 1e-6, "gradient": 1e-5}, "bfloat16": {"ou
 
 @dataclass(frozen=True)
 class Settings:
-    """How thoroughly to measure: rounds of turns of ``seconds`` each, with or without peers."""
+    """How thoroughly to measure: rounds of turns of ``seconds`` and some calls each, with or without peers."""
 
     rounds: int = 5
     seconds: float = 0.15
     with_peers: bool = True
+    least_calls: int = 2
 
 
 class WrongResultError(Exception):
@@ -43,23 +45,32 @@ def measure(case: Case, settings: Settings, peak: dict[str, float], say: Callabl
     Raises:
         WrongResultError: our numbers differ from the reference; nothing was timed.
     """
-    data = make_data(case)
-    expected = expected_values(case, data)
     with workers((OURS, *(case.peers if settings.with_peers else ()))) as every:
-        ready, absent = _prepare(case, every, expected, say)
-        turns: dict[str, list[Turn]] = {name: [] for name in ready}
-        for round_ in range(settings.rounds):
-            # Every other round goes backwards, so that nobody always follows the same one.
-            for name in reversed(ready) if round_ % 2 else ready:
-                turns[name].append(every[name].turn(settings.seconds))
-    row = _row(case, data, turns, peak)
+        return measure_among(every, case, settings, peak, say)
+
+
+def measure_among(
+    every: dict[str, Worker], case: Case, settings: Settings, peak: dict[str, float], say: Callable[[str], None]
+) -> Row:
+    """As :func:`measure`, in processes that may have measured other cases before."""
+    data = make_data(case)
+    ready, absent = _prepare(case, every, expected_values(case, data), say)
+    row = _row(case, data, take_turns(every, list(ready), settings), peak)
     for name, found in ready.items():
         _of(row, name).update(found)
     row["peers"] |= {name: {"absent": reason} for name, reason in absent.items()}
-    if not settings.with_peers:
-        row["peers"] = {name: {"absent": "--no-peers was given"} for name in case.peers}
-    row["goals"] = _goals(case, row["peers"])
+    row["peers"] |= {name: {"absent": "--no-peers was given"} for name in case.peers if name not in every}
+    row["goals"] = judge(case.goals, row)
     return row
+
+
+def take_turns(every: dict[str, Worker], names: list[str], settings: Settings) -> dict[str, list[Turn]]:
+    """Rounds in which each has one turn; every other goes backwards, so that nobody always follows the same one."""
+    turns: dict[str, list[Turn]] = {name: [] for name in names}
+    for round_ in range(settings.rounds):
+        for name in reversed(names) if round_ % 2 else names:
+            turns[name].append(every[name].turn(settings.seconds, settings.least_calls))
+    return turns
 
 
 def _prepare(
@@ -71,7 +82,7 @@ def _prepare(
     for name, worker in every.items():
         try:
             note = worker.prepare(case)
-            ready[name] = {"note": note, **_check(case, name, worker.values(), expected)}
+            ready[name] = {"note": note, **check(case, name, worker.values(), expected)}
         except PeerError as error:
             if name == OURS:
                 raise WrongResultError(f"{case.name}: {error}") from None
@@ -80,7 +91,13 @@ def _prepare(
     return ready, absent
 
 
-def _check(case: Case, name: str, values: Values, expected: Values) -> Row:
+def check(case: Case, name: str, values: Values, expected: Values) -> Row:
+    """How far a peer's numbers are from the reference's.
+
+    Raises:
+        WrongResultError: ours are too far.
+        PeerError: theirs are.
+    """
     errors = {key: relative_error(values[key], value) for key, value in expected.items() if key in values}
     missing = sorted(expected.keys() - values.keys())
     found = {
@@ -108,6 +125,7 @@ def _row(case: Case, data: Data, turns: dict[str, list[Turn]], peak: dict[str, f
     operations = case.operations(data.steps)
     row: Row = {
         "case": case.name,
+        "unit": "ms",
         "task": case.task,
         "sizes": list(case.sizes),
         "dtype": case.dtype,
@@ -120,16 +138,19 @@ def _row(case: Case, data: Data, turns: dict[str, list[Turn]], peak: dict[str, f
     for name, theirs in turns.items():
         if name == OURS:
             continue
-        ratios = [b.seconds / a.seconds for a, b in zip(ours, theirs, strict=True)]
-        # The ratio of the medians; its spread is that of the rounds.
-        ratio = _seconds(theirs) / _seconds(ours)
-        row["peers"][name] = _numbers(theirs) | {"ratio": ratio, "spread": [min(ratios), max(ratios)]}
+        row["peers"][name] = _numbers(theirs) | compare_turns(ours, theirs)
     return row
+
+
+def compare_turns(ours: list[Turn], theirs: list[Turn]) -> Row:
+    """Their time over ours: the ratio of the medians, and the rounds' spread."""
+    ratios = [b.seconds / a.seconds for a, b in zip(ours, theirs, strict=True)]
+    return {"ratio": _seconds(theirs) / _seconds(ours), "spread": [min(ratios), max(ratios)]}
 
 
 def _numbers(turns: list[Turn]) -> Row:
     return {
-        "milliseconds": 1e3 * _seconds(turns),
+        "value": 1e3 * _seconds(turns),
         "faults": statistics.median(turn.faults for turn in turns),
         "calls": sum(turn.calls for turn in turns),
         # Processor time that it took while others were measured: 0 in a fair run.
@@ -145,14 +166,33 @@ def _of(row: Row, name: str) -> Row:
     return row["ours"] if name == OURS else row["peers"][name]
 
 
-def _goals(case: Case, peers: dict[str, Row]) -> list[Row]:
-    """Each goal with what was measured; nothing where its peer is absent."""
+def best_peer(peers: dict[str, Row]) -> str | None:
+    """The one that comes closest to us, or is furthest ahead; not default torch unless it is alone."""
     ratios = {name: peer["ratio"] for name, peer in peers.items() if "ratio" in peer}
-    rows: list[Row] = []
-    for goal in case.goals:
-        others = {name: ratio for name, ratio in ratios.items() if name != TORCH or len(ratios) == 1}
-        against = min(others, key=others.__getitem__, default=None) if goal.against == BEST else goal.against
-        ratio = ratios.get(against) if against else None
-        met = None if ratio is None else ratio >= goal.factor
-        rows.append({"against": against or goal.against, "goal": goal.factor, "ratio": ratio, "met": met})
-    return rows
+    others = [name for name in ratios if name != TORCH or len(ratios) == 1]
+    return min(others, key=ratios.__getitem__, default=None)
+
+
+def judge(goals: tuple[Goal, ...], row: Row) -> list[Row]:
+    """Each goal with what was measured; nothing where its peer is absent."""
+    return [_judge_one(goal, row) for goal in goals]
+
+
+def _judge_one(goal: Goal, row: Row) -> Row:
+    against = (best_peer(row["peers"]) if goal.against == BEST else None) or goal.against
+    found = _found(against, row)
+    most = goal.against in (AT_MOST, TAIL)
+    met = None if found is None else (found <= goal.factor if most else found >= goal.factor)
+    text = replace(goal, against=against).text(row["unit"])
+    return {"against": against, "goal": goal.factor, "found": found, "met": met, "text": text}
+
+
+def _found(against: str, row: Row) -> float | None:
+    ours = row["ours"]
+    if against in (AT_MOST, AT_LEAST):
+        return ours.get("value")
+    if against == OF_PEAK:
+        return ours.get("percent_of_peak")
+    if against == TAIL:
+        return ours["tail"] / ours["value"] if "tail" in ours else None
+    return row["peers"].get(against, {}).get("ratio")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from benchmarks.cases import CELLS, KERAS, ONNX, OPENVINO, OURS, OURS_FLOAT32, TORCH, TUNED
+from benchmarks.cases import CELLS, KERAS, ONNX, OPENVINO, OURS, OURS_FLOAT32, OURS_NATIVE, TORCH, TUNED
 from benchmarks.data import Values
 
 # What keeps glibc from giving torch's large blocks back to the system after every call.
@@ -25,16 +25,17 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class Peer:
-    """A library in a process of its own."""
+    """A library in a process of its own; ``changes`` are fields of the case that it does differently."""
 
     module: str
     environment: dict[str, str] = field(default_factory=dict[str, str])
-    dtype: str | None = None
+    changes: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 PEERS = {
     OURS: Peer("lstmkit_layer"),
-    OURS_FLOAT32: Peer("lstmkit_layer", dtype="float32"),
+    OURS_FLOAT32: Peer("lstmkit_layer", changes={"dtype": "float32"}),
+    OURS_NATIVE: Peer("lstmkit_layer", changes={"engine": "native"}),
     TORCH: Peer("torch_layer"),
     TUNED: Peer("torch_layer", TUNED_MALLOC),
     CELLS: Peer("torch_cells"),

@@ -1,6 +1,7 @@
 #include "gemm/pack.h"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace lstmkit {
 namespace {
@@ -8,57 +9,62 @@ namespace {
 // So many blocks of a group of weights stay in the second-level cache while all rows pass: 256 KiB with 16 lanes of float.
 constexpr Index resident_blocks = 16;
 
-// Columns at a time: what is read along the rows and written across them stays in the first-level cache.
-constexpr Index strip = 16;
-
-/// Calls run(first, last) for strips of columns.
-template <typename Run>
-void for_each_strip(Index columns, Run run) noexcept {
-    for (Index first = 0; first < columns; first += strip) run(first, std::min(columns, first + strip));
+/// D numbers side by side, moved as one Real without a look at them.
+template <typename P, typename Number>
+auto* as_real(Number* numbers) noexcept {
+    using To = std::conditional_t<std::is_const_v<Number>, const Real<P>, Real<P>>;
+    return reinterpret_cast<To*>(numbers);
 }
 
 /// to[k / D][l][k % D] at distance 4L * D = from[l][k] for l < count and k < columns; zero beyond both.
-template <Index D, typename Number>
-void transpose(const Number* from, Index columns, Index count, Index lanes, Number* to) noexcept {
-    for_each_strip(round_up(columns, D), [=](Index first, Index last) noexcept {
-        for (Index l = 0; l < lanes; ++l)
-            for (Index k = first; k < last; ++k)
-                to[(k / D * gates * lanes + l) * D + k % D] = l < count && k < columns ? from[l * columns + k] : Number{};
-    });
+template <typename P>
+void transpose(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Stored<P>* to) noexcept {
+    constexpr Index D = depth<P>;
+    const Index L = kernels.lanes, width = gates * L;
+    Index first = 0;
+    if (count == L && columns % D == 0)
+        for (; first + L * D <= columns; first += L * D)
+            kernels.transpose(as_real<P>(from + first), columns / D, as_real<P>(to + first * width), width);
+    for (Index l = 0; l < L; ++l)
+        for (Index k = first; k < round_up(columns, D); ++k)
+            to[(k / D * width + l) * D + k % D] = l < count && k < columns ? from[l * columns + k] : Stored<P>{};
 }
 
-template <typename Number>
-void transpose_back(const Number* from, Index columns, Index count, Index lanes, Number* to) noexcept {
-    for_each_strip(columns, [=](Index first, Index last) noexcept {
-        for (Index l = 0; l < count; ++l)
-            for (Index k = first; k < last; ++k) to[l * columns + k] = from[k * gates * lanes + l];
-    });
+template <typename P>
+void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index count, Real<P>* to) noexcept {
+    const Index L = kernels.lanes, width = gates * L;
+    Index first = 0;
+    for (; count == L && first + L <= columns; first += L) kernels.transpose(from + first * width, width, to + first, columns);
+    for (Index l = 0; l < count; ++l)
+        for (Index k = first; k < columns; ++k) to[l * columns + k] = from[k * width + l];
 }
 
 }  // namespace
 
 template <typename P>
-void pack_block(const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights, Real<P>* bias) noexcept {
+void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
+                Real<P>* bias) noexcept {
     constexpr Index D = depth<P>;
     const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
         Stored<P>* to = weights + gate * L * D;
-        transpose<D>(layer.weight_input + row * I, I, count, L, to);
-        transpose<D>(layer.weight_recurrent + row * R, R, count, L, to + round_up(I, D) * sizes.gate_vectors());
+        transpose(kernels, layer.weight_input + row * I, I, count, to);
+        transpose(kernels, layer.weight_recurrent + row * R, R, count, to + round_up(I, D) * sizes.gate_vectors());
         for (Index l = 0; l < L; ++l)
             bias[gate * L + l] = layer.bias_input && l < count ? layer.bias_input[row + l] + layer.bias_recurrent[row + l] : 0;
     }
 }
 
 template <typename P>
-void unpack_block(const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept {
+void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias,
+                  const Gradients<P>& to) noexcept {
     const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
         const Real<P>* from = weights + gate * L;
-        transpose_back(from, I, count, L, to.weight_input + row * I);
-        transpose_back(from + I * sizes.gate_vectors(), R, count, L, to.weight_recurrent + row * R);
+        transpose_back(kernels, from, I, count, to.weight_input + row * I);
+        transpose_back(kernels, from + I * sizes.gate_vectors(), R, count, to.weight_recurrent + row * R);
         std::copy(bias + gate * L, bias + gate * L + count, to.bias + row);
     }
 }
@@ -70,19 +76,27 @@ void unpack_projection(const Blocks& sizes, Index block, const Real<P>* from, Re
 }
 
 template <typename P>
-void PackedMatrix<P>::fill(Index block, Stored<P>* pack) const noexcept {
+void PackedMatrix<P>::fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept {
     constexpr Index D = depth<P>;
-    const Index rows = gates * lanes_;
+    const Index rows = gates * lanes_, stride = matrix_.column_stride;
     for (Index group = 0; group < groups(); ++group) {
         const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
         const Index count = std::min(width, matrix_.columns - first);
         Stored<P>* to = pack + first * blocks_ * rows + block * rows * width;
-        for (Index k = 0; k < rows; ++k) {
-            const Stored<P>* from = matrix_.row(block, k, lanes_);
-            const Index real = from ? count : 0;
-            Stored<P>* row = to + k / D * D * width + k % D;
-            for (Index column = 0; column < real; ++column) row[column * D] = from[(first + column) * matrix_.column_stride];
-            for (Index column = real; column < width; ++column) row[column * D] = Stored<P>{};
+        for (Index k = 0; k < rows; k += D, to += D * width) {
+            std::fill_n(to, D * width, Stored<P>{});
+            const Stored<P>* row = matrix_.at(block, k, first, lanes_);
+            const Stored<P>* next = D == 2 ? matrix_.at(block, k + 1, first, lanes_) : nullptr;
+            if (!row) continue;
+            if (stride != 1)
+                for (Index column = 0; column < count; ++column) {
+                    to[column * D] = row[column * stride];
+                    if (next) to[column * D + 1] = next[column * stride];
+                }
+            else if constexpr (D == 2)
+                kernels.interleave(row, next, to, count);
+            else
+                std::copy_n(row, count, to);
         }
     }
 }
@@ -101,10 +115,11 @@ void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Stored<P>* in, I
     }
 }
 
-#define LSTMKIT_PRECISION(P)                                                                              \
-    template void pack_block(const LayerCase<P>&, const Blocks&, Index, Stored<P>*, Real<P>*) noexcept;   \
-    template void unpack_block(const Blocks&, Index, const Real<P>*, const Real<P>*, const Gradients<P>&) noexcept; \
-    template void unpack_projection<P>(const Blocks&, Index, const Real<P>*, Real<P>*) noexcept;           \
+#define LSTMKIT_PRECISION(P)                                                                                            \
+    template void pack_block(const Kernels<P>&, const LayerCase<P>&, const Blocks&, Index, Stored<P>*, Real<P>*) noexcept;  \
+    template void unpack_block(const Kernels<P>&, const Blocks&, Index, const Real<P>*, const Real<P>*,                 \
+                               const Gradients<P>&) noexcept;                                                          \
+    template void unpack_projection<P>(const Blocks&, Index, const Real<P>*, Real<P>*) noexcept;                        \
     template class PackedMatrix<P>;
 LSTMKIT_EVERY_PRECISION
 #undef LSTMKIT_PRECISION

@@ -33,11 +33,13 @@ struct Blocks {
 
 /// One block as a ForwardTile has it: weights, the input's share first, and bias [4][L].
 template <typename P>
-void pack_block(const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights, Real<P>* bias) noexcept;
+void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
+                Real<P>* bias) noexcept;
 
 /// The inverse for gradients: one block of [I + R][4][L] and [4][L] into its rows of the layer's weights.
 template <typename P>
-void unpack_block(const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept;
+void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias,
+                  const Gradients<P>& to) noexcept;
 
 /// One block of [R][4L] into its columns of the projection's weight [R, H].
 template <typename P>
@@ -52,11 +54,11 @@ struct Matrix {
     Index rows;         ///< of one gate, or of all
     Index gate_stride;  ///< rows from gate to gate; 0: there are none
 
-    /// Row `k` of block `block`, or null where padding is.
-    const Number* row(Index block, Index k, Index lanes) const noexcept {
+    /// Row `k` of block `block` from `column` on, or null where padding is.
+    const Number* at(Index block, Index k, Index column, Index lanes) const noexcept {
         const Index gate = k / lanes, lane = k % lanes;
         const Index within = gate_stride ? block * lanes + lane : block * gates * lanes + k;
-        return within < rows ? data + (gate * gate_stride + within) * row_stride : nullptr;
+        return within < rows ? data + (gate * gate_stride + within) * row_stride + column * column_stride : nullptr;
     }
 };
 
@@ -74,7 +76,7 @@ public:
     /// The columns of the groups first..last.
     Index first_column(Index group) const noexcept { return std::min(matrix_.columns, group * group_vectors_ * lanes_); }
     /// Packs the rows of one block.
-    void fill(Index block, Stored<P>* pack) const noexcept;
+    void fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept;
     /// Columns of the groups first..last of out[r] = in[r] * matrix; rows and blocks of `in` as ProductTile has them.
     void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
                   Real<P>* const* out, Index first_group, Index last_group) const noexcept;

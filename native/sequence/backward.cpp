@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "gemm/pack.h"
+#include "sequence/check.h"
 #include "sequence/gathered.h"
 #include "sequence/plan.h"
 #include "sequence/walk.h"
@@ -11,9 +12,9 @@ namespace {
 
 constexpr Index block_rows = 192;
 
-// Steps are gathered up to so many rows before the weights' gradient takes them: more where it is too large for the
-// second-level cache and each visit to it costs a trip to memory.
-constexpr Index few_rows = 96, many_rows = 256, large_units = 192;
+// Steps are gathered up to so many rows before the weights' gradient takes them: enough that its tiles are seldom loaded
+// and stored, few enough that the rows are still in the second-level cache.
+constexpr Index gathered_rows = 128;
 
 /// One direction, ready to run: what all its threads read.
 template <typename P>
@@ -43,9 +44,9 @@ struct Run {
     bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
 
     void pack(Index block) const noexcept {
-        recurrent.fill(block, recurrent_pack.data());
-        if (job.gradients.x) input.fill(block, input_pack.data());
-        if (layer.projected && block < projection.blocks()) projection.fill(block, projection_pack.data());
+        recurrent.fill(kernels, block, recurrent_pack.data());
+        if (job.gradients.x) input.fill(kernels, block, input_pack.data());
+        if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
     }
 
 private:
@@ -233,15 +234,10 @@ private:
     Index rows_ = 0;
 };
 
-template <typename P>
-Index capacity(const Run<P>& run, Index block) noexcept {
-    return std::max(block, run.layer.units < large_units ? few_rows : many_rows);
-}
-
 /// The rows of one share, one block of rows after the other.
 template <typename P>
 void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSums<P>& sums) {
-    const Index rows = capacity(run, std::min(share.size(), block_rows + run.kernels.tile_rows));
+    const Index rows = std::max(gathered_rows, std::min(share.size(), block_rows + run.kernels.tile_rows));
     Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, rows);
     const SourceMemory<P> from(run.sizes, 1, rows);
     Barrier alone(1);
@@ -256,7 +252,7 @@ void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSu
 template <typename P>
 void run_units(const Run<P>& run, const Index* order, int members, const WeightSums<P>& sums) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
-    const Index rows = capacity(run, walk.rows());
+    const Index rows = std::max(gathered_rows, walk.rows());
     Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, rows);
     const Flow<P> flow(run.sizes, false, walk.rows());
     const SourceMemory<P> from(run.sizes, members, rows);
@@ -280,7 +276,7 @@ void join(const Run<P>& run, Index block, int shares) noexcept {
         add(sums.weights + weights, run.sums.of(share).weights + weights, s.weight_numbers());
         add(sums.bias + bias, run.sums.of(share).bias + bias, s.gate_vectors());
     }
-    unpack_block(s, block, sums.weights + weights, sums.bias + bias, run.job.gradients);
+    unpack_block(run.kernels, s, block, sums.weights + weights, sums.bias + bias, run.job.gradients);
     if (!run.layer.projected || block >= s.wide_blocks(s.units)) return;
     const Index numbers = s.outputs * s.gate_vectors();
     for (int share = 1; share < shares; ++share)

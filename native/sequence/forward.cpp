@@ -2,6 +2,7 @@
 
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
+#include "sequence/check.h"
 #include "sequence/landing.h"
 #include "sequence/plan.h"
 #include "sequence/walk.h"
@@ -35,8 +36,8 @@ struct Run {
     }
 
     void pack(Index block) noexcept {
-        pack_block(layer, sizes, block, &weights[block * sizes.packed_numbers(depth<P>)], &bias[block * sizes.gate_vectors()]);
-        if (layer.projected && block < projection.blocks()) projection.fill(block, projection_pack.data());
+        pack_block(kernels, layer, sizes, block, &weights[block * sizes.packed_numbers(depth<P>)], &bias[block * sizes.gate_vectors()]);
+        if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
     }
 };
 

@@ -24,7 +24,6 @@ struct Gathered {
         : capacity(capacity), dz_block((capacity + spare_rows) * s.gate_vectors()), dz(s.blocks * dz_block),
           d_output(projected ? capacity * s.wide(s.outputs) : 0), hidden(projected ? capacity * s.wide(s.units) : 0),
           dx(wants_x ? capacity : 0, s.inputs) {
-        // What pads a row is multiplied by zeros, and must not be NaN.
         std::fill_n(d_output.data(), projected ? capacity * s.wide(s.outputs) : 0, Stored<P>{});
         std::fill_n(hidden.data(), projected ? capacity * s.wide(s.units) : 0, Stored<P>{});
     }
@@ -105,7 +104,7 @@ struct Flow {
     Flow(const Blocks& s, bool projected, Index rows)
         : d_output(rows * s.padded_outputs()), dc(rows * s.padded()), d_hidden(projected ? rows * s.padded() : 0),
           d_output_rows(rows), d_hidden_rows(rows) {
-        // The units that pad a row must not be NaN.
+        // What pads a row is multiplied by zeros, and must not be NaN.
         std::fill_n(d_hidden.data(), projected ? rows * s.padded() : 0, Real<P>{});
         for (Index r = 0; r < rows; ++r) {
             d_output_rows[r] = &d_output[r * s.padded_outputs()];

@@ -7,6 +7,8 @@ namespace {
 
 // Multiply-adds of a whole call below which a second thread costs more than it saves.
 constexpr double share_work = 500'000;
+// More are not asked for: what they need beside the weights would be too much.
+constexpr double most_threads = 1024;
 // Threads that divide the units of a row wait for the slowest at every step.
 constexpr double meeting_cycles = 400;
 constexpr double first_cache = 24 << 10, second_cache = 768 << 10;
@@ -32,7 +34,7 @@ double step_cycles(const Course& layer, Index rows, Index blocks, const TileSize
 Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile) noexcept {
     const Index blocks = divide_up(layer.units, tile.lanes);
     const double work = all_steps(layer) * static_cast<double>(gates * layer.units * (layer.inputs + layer.outputs));
-    const int useful = static_cast<int>(std::clamp(work * directions / share_work, 1.0, std::max<double>(threads, 1)));
+    const int useful = static_cast<int>(std::clamp(work * directions / share_work, 1.0, std::clamp<double>(threads, 1, most_threads)));
     const int row_shares = static_cast<int>(std::clamp<Index>(divide_up(useful, directions), 1, std::max<Index>(layer.batch, 1)));
     const int unit_shares = static_cast<int>(std::min<Index>(useful, blocks));
     const Plan by_rows{std::min(useful, directions * row_shares), row_shares, 1}, by_units{unit_shares, 1, unit_shares};

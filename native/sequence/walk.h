@@ -15,18 +15,6 @@ struct Range {
     Index size() const noexcept { return last - first; }
 };
 
-/// Throw std::invalid_argument unless so many directions, or the sizes, pointers and lengths of `layer`, can be.
-void check_count(int directions);
-template <typename P>
-void check_case(const LayerCase<P>& layer);
-
-/// check_case for each of `count` ForwardJob or BackwardJob, of which there must be 1 or 2.
-template <typename Job>
-void check_jobs(const Job* jobs, int count) {
-    check_count(count);
-    for (int job = 0; job < count; ++job) check_case(jobs[job].layer);
-}
-
 /// Writes the rows of the batch to `order` [B], longest first. Allocates nothing.
 void order_rows(const Course& layer, Index* order) noexcept;
 

@@ -41,14 +41,15 @@ struct Exponential {
     Vector scale;  // 2^n
 };
 
-/// |x| <= Format::most.
+/// e^(sign x), for sign 1 or -1 and |x| <= Format::most.
+template <int sign = 1>
 LSTMKIT_INLINE Exponential exponential(Vector x) noexcept {
     using F = Format<Real>;
     constexpr Real log2_e = Real(1.44269504088896340736);
     constexpr Real round = Real(Integer{3} << (F::mantissa - 1));  // adding it leaves the nearest whole number in the low bits
-    const Vector rounded = x * log2_e + round;
+    const Vector rounded = x * (sign * log2_e) + round;
     const Vector n = rounded - round;
-    const Vector y = (x - n * F::ln2_high) - n * F::ln2_low;
+    const Vector y = (sign > 0 ? x - n * F::ln2_high : -(n * F::ln2_high) - x) - n * F::ln2_low;
     Vector p = y * F::powers[0] + F::powers[1];
 #pragma GCC unroll 16
     for (unsigned k = 2; k < sizeof F::powers / sizeof(Real); ++k) p = p * y + F::powers[k];

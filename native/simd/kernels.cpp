@@ -32,6 +32,33 @@ void apply(const Real* in, Real* out, std::size_t count) noexcept {
 void sigmoid_all(const Real* in, Real* out, std::size_t count) noexcept { apply<sigmoid>(in, out, count); }
 void tanh_all(const Real* in, Real* out, std::size_t count) noexcept { apply<tanh>(in, out, count); }
 
+// Eklundh's method: at distance d = L/2 .. 1 the lanes with that bit change places with the rows that have it.
+template <Index distance>
+LSTMKIT_INLINE void exchange(Vector* rows) noexcept {
+    Integers low, high;
+    for (Index lane = 0; lane < lanes; ++lane) {
+        low[lane] = lane & distance ? lanes + lane - distance : lane;
+        high[lane] = lane & distance ? lanes + lane : lane + distance;
+    }
+#pragma GCC unroll 16
+    for (Index row = 0; row < lanes; ++row) {
+        if (row & distance) continue;
+        const Vector upper = rows[row], lower = rows[row + distance];
+        rows[row] = shuffle(upper, lower, low);
+        rows[row + distance] = shuffle(upper, lower, high);
+    }
+    if constexpr (distance > 1) exchange<distance / 2>(rows);
+}
+
+void transpose(const Real* from, Index from_row, Real* to, Index to_row) noexcept {
+    Vector rows[lanes];
+#pragma GCC unroll 16
+    for (Index row = 0; row < lanes; ++row) rows[row] = load(from + row * from_row);
+    exchange<lanes / 2>(rows);
+#pragma GCC unroll 16
+    for (Index row = 0; row < lanes; ++row) store(to + row * to_row, rows[row]);
+}
+
 template <Index R>
 struct Forward {
     static void run(const ForwardTile<Precision>& t, Index first) noexcept {
@@ -192,8 +219,8 @@ void interleave(const Number* even, const Number* odd, Number* out, Index count)
     }
 }
 
-constexpr Kernels<Precision> table = {lanes,   tile_rows,     dot,     sigmoid_all, tanh_all,
-                                      forward, cell_backward, product, outer,       round,   interleave};
+constexpr Kernels<Precision> table = {lanes,   tile_rows,     dot,     sigmoid_all, tanh_all, transpose,
+                                      forward, cell_backward, product, outer,       round,    interleave};
 
 }  // namespace
 

@@ -52,6 +52,23 @@ LSTMKIT_INLINE void store_masked(double* to, __m512d value, unsigned mask) noexc
 }
 #endif
 
+/// The smaller of x and bound, and the larger; x where it is NaN. As intrinsics, because GCC 12 makes two operations of `? :`.
+#if defined(__AVX512F__)
+LSTMKIT_INLINE Vector at_most(__m512 x, float bound) noexcept { return (Vector)_mm512_min_ps(_mm512_set1_ps(bound), x); }
+LSTMKIT_INLINE Vector at_most(__m512d x, double bound) noexcept { return (Vector)_mm512_min_pd(_mm512_set1_pd(bound), x); }
+LSTMKIT_INLINE Vector at_least(__m512 x, float bound) noexcept { return (Vector)_mm512_max_ps(_mm512_set1_ps(bound), x); }
+LSTMKIT_INLINE Vector at_least(__m512d x, double bound) noexcept { return (Vector)_mm512_max_pd(_mm512_set1_pd(bound), x); }
+#else
+LSTMKIT_INLINE Vector at_most(Vector x, Real bound) noexcept {
+    const Vector bounds = Vector{} + bound;
+    return x > bounds ? bounds : x;
+}
+LSTMKIT_INLINE Vector at_least(Vector x, Real bound) noexcept {
+    const Vector bounds = Vector{} + bound;
+    return x < bounds ? bounds : x;
+}
+#endif
+
 /// The first `count` < lanes numbers, zeros behind them; reads nothing beyond.
 LSTMKIT_INLINE Vector load_first(const Real* from, Index count) noexcept {
 #if defined(__AVX512F__)
@@ -101,6 +118,17 @@ LSTMKIT_INLINE Vector broadcast_factors(const Real* from) noexcept { return broa
 LSTMKIT_INLINE Vector broadcast_last(const Real* from) noexcept { return broadcast(from); }
 
 LSTMKIT_INLINE Vector multiply_add(Vector a, Vector b, Vector sum) noexcept { return sum + a * b; }
+
+/// Lanes of a, numbered from 0, and of b, numbered from L, as `which` says; constants make it one instruction.
+LSTMKIT_INLINE Vector shuffle(Vector a, Vector b, Integers which) noexcept {
+#if defined(__clang__)
+    Vector value;
+    for (Index lane = 0; lane < lanes; ++lane) value[lane] = which[lane] < lanes ? a[which[lane]] : b[which[lane] - lanes];
+    return value;
+#else
+    return __builtin_shuffle(a, b, which);
+#endif
+}
 
 LSTMKIT_INLINE Real sum(Vector value) noexcept {
     Real total = 0;

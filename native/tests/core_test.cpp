@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "lstmkit/dispatch.h"
+#include "ulp.h"
 
 namespace {
 
@@ -38,15 +39,6 @@ void dot_matches_wide(lstmkit::InstructionSet set, std::size_t count, std::size_
     const Real actual = lstmkit::kernels_of<P>(set).dot(a.data() + offset, b.data() + offset, count);
     check(std::fabs(actual - expected) <= 8 * std::numeric_limits<Real>::epsilon() * scale,
           named<P>("dot", set) + " count " + std::to_string(count) + " offset " + std::to_string(offset));
-}
-
-// Distance in units of the last place of the expected number; below the smallest normal number zero is right too.
-template <typename Real>
-double ulps(Real actual, Wide expected) {
-    if (std::isnan(expected)) return std::isnan(actual) ? 0 : HUGE_VAL;
-    const Real nearest = static_cast<Real>(expected), above = std::nextafter(nearest, std::numeric_limits<Real>::infinity());
-    const Wide unit = std::max(std::fabs(Wide(above) - nearest), Wide(std::numeric_limits<Real>::min()));
-    return static_cast<double>(std::fabs(actual - expected) / unit);
 }
 
 template <typename P>

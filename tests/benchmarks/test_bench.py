@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from benchmarks import report, runner
-from benchmarks.cases import BEST, CASES, CELLS, OURS, OURS_FLOAT32, TORCH, TUNED, Case, Goal
+from benchmarks.cases import BEST, CASES, CELLS, OF_PEAK, OURS, OURS_FLOAT32, TORCH, TUNED, Case, Goal
 from benchmarks.data import expected_values, make_data, relative_error, round_bfloat16
+from benchmarks.pages import markers, write_between_markers
 from benchmarks.peers import PEERS, lstmkit_layer, torch_cells, torch_layer
 from benchmarks.worker import PeerError
 from lstmkit.core import native_module, native_status
@@ -51,13 +52,13 @@ def test_check__rejects_wrong_numbers() -> None:
     expected = expected_values(SMALL, data)
     right = {name: value.astype(np.float32) for name, value in expected.items()}
     wrong = right | {"weight_hh_l0": right["weight_hh_l0"] * 1.01}
-    assert runner._check(SMALL, OURS, right, expected)["gradient_error"] < 1e-6
+    assert runner.check(SMALL, OURS, right, expected)["gradient_error"] < 1e-6
     with pytest.raises(runner.WrongResultError, match="lstmkit is wrong"):
-        runner._check(SMALL, OURS, wrong, expected)
+        runner.check(SMALL, OURS, wrong, expected)
     with pytest.raises(PeerError, match="computes something else"):
-        runner._check(SMALL, TORCH, wrong, expected)
+        runner.check(SMALL, TORCH, wrong, expected)
     with pytest.raises(PeerError, match="missing"):
-        runner._check(SMALL, TORCH, {"output": right["output"]}, expected)
+        runner.check(SMALL, TORCH, {"output": right["output"]}, expected)
 
 
 def test_relative_error__rejects_nan_and_other_shapes() -> None:
@@ -75,21 +76,23 @@ def test_cases__match_peers() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     for case in CASES:
         assert set(case.peers) <= PEERS.keys() - {OURS}
-        assert {goal.against for goal in case.goals} <= {*case.peers, BEST}
+        assert {goal.against for goal in case.goals} <= {*case.peers, BEST, OF_PEAK}
 
 
 def test_goal__matches_fastest_peer_but_default_torch() -> None:
     case = replace(SMALL, goals=(Goal(TORCH, 2.0), Goal(BEST, 2.0), Goal(OURS_FLOAT32, 2.0)))
     peers: dict[str, Any] = {TORCH: {"ratio": 3.0}, TUNED: {"ratio": 1.9}, CELLS: {"ratio": 2.5}}
-    found = runner._goals(case, peers | {OURS_FLOAT32: {"absent": "not built"}})
+    row = {"ours": {"value": 1.0}, "unit": "ms", "peers": peers | {OURS_FLOAT32: {"absent": "not built"}}}
+    found = runner.judge(case.goals, row)
     assert [(goal["against"], goal["met"]) for goal in found] == [(TORCH, True), (TUNED, False), (OURS_FLOAT32, None)]
 
 
 def test_markers__preserve_the_rest(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
-    report.write_between_markers(page, "| new |")
-    assert page.read_text() == f"before\n{report.START}\n| new |\n{report.END}\nafter\n"
+    start, end = markers("bench")
+    page.write_text(f"before\n{start}\nold\n{end}\nafter\n")
+    write_between_markers(page, "bench", "| new |")
+    assert page.read_text() == f"before\n{start}\n| new |\n{end}\nafter\n"
     assert [file.name for file in tmp_path.iterdir()] == ["page.md"]
 
 
@@ -97,7 +100,7 @@ def test_markers__rejects_page_without_them(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("text")
     with pytest.raises(SystemExit, match="page.md has no lines"):
-        report.write_between_markers(page, "")
+        write_between_markers(page, "bench", "")
     assert page.read_text() == "text"
 
 
@@ -131,4 +134,4 @@ def test_run__names_absent_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     text = report.lines_of(row)
     assert "nobody" in text
     assert "not measured" in text
-    assert "nobody not measured" in report._table_row(row)
+    assert "nobody not measured" in report._full_row(row)

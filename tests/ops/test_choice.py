@@ -51,7 +51,7 @@ def test_choice__equals_native__whatever_it_can_do(wanted: tuple[bool, ...]) -> 
     [
         ({"native_available": False}, "not built"),
         ({"device": "cuda"}, "on CPUs, not on cuda"),
-        ({"dtype": "float16"}, "float32, float64 and bfloat16, not float16"),
+        ({"dtype": "float16"}, "float32, float64, bfloat16, not float16"),
         ({"transforms": True}, "torch.func"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -66,8 +66,8 @@ def test_choice__rejects_native__with_its_reason(change: dict[str, Any], reason:
 @pytest.mark.parametrize(
     ("change", "chosen"),
     [
-        ({"compiling": True}, "torch"),
-        ({"compiling": True, "resets": True}, "reference"),
+        ({"exporting": True}, "torch"),
+        ({"exporting": True, "resets": True}, "reference"),
         ({"sizes": (96, 1, 512, 512)}, "torch"),
         ({"sizes": (96, 1, 512, 512), "resets": True}, "native"),
         ({"sizes": (96, 1, 64, 64)}, "native"),

@@ -285,7 +285,7 @@ def test_native__matches_second_gradient_of_reference() -> None:
 def test_native__equals_op__outside_and_inside_a_graph() -> None:
     case = hostile(CellSpec(3, 5, bidirectional=True), dtype=torch.float32)
     arguments = (case.x, *case.hx, [*case.parameters.values()], case.lengths, case.resets)
-    eager, op = run_native_layer(*arguments, trace=True), lstm_layer(*arguments, "native", True)
+    eager, op = run_native_layer(*arguments, trace=True), lstm_layer(*arguments, "native", True, 0)
     assert all(torch.equal(a, b) for a, b in zip(eager, op, strict=True))
 
 

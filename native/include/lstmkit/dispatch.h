@@ -20,6 +20,8 @@ struct Kernels {
     /// out[k] = f(in[k]) for k < count; the functions that the cells use.
     void (*sigmoid)(const Real<P>* in, Real<P>* out, std::size_t count) noexcept;
     void (*tanh)(const Real<P>* in, Real<P>* out, std::size_t count) noexcept;
+    /// to[k][l] = from[l][k] for k, l < L; rows at the distances given.
+    void (*transpose)(const Real<P>* from, Index from_row, Real<P>* to, Index to_row) noexcept;
     void (*forward)(const ForwardTile<P>& tile) noexcept;
     void (*cell_backward)(const CellRow<P>& row) noexcept;
     void (*product)(const ProductTile<P>& tile) noexcept;

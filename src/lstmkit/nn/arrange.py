@@ -1,7 +1,7 @@
 """From what torch.nn.LSTM accepts to one time-major batch, and back."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,19 +52,23 @@ def arrange(
         ShapeError: a shape, dtype or device does not fit.
         OptionError: lengths for a sequence without a batch.
     """
+    _expect_numbers("input", x)
     if x.dim() not in (2, 3):
         raise ShapeError(f"the input must have 2 dimensions (unbatched) or 3, not {x.dim()}")
     layout = Layout(batched=x.dim() == 3, batch_first=batch_first)
     if lengths is not None:
         if not layout.batched:
             raise OptionError("an unbatched sequence has no padding; cut it to its length instead of giving lengths")
-        lengths = torch.as_tensor(lengths)
+        lengths = _as_lengths(lengths, x)
     if resets is not None:
+        _expect_numbers("resets", resets)
         _expect_dimensions("resets", resets, x.dim() - 1)
+        _expect_content("resets", resets, x)
         resets = layout.time_major(resets).to(x.device)
     case = Case(layout.time_major(x), arrange_state(hx, layout.batched), lengths, resets)
     check_sequence(spec, case.x, case.hx, case.lengths, case.resets)
-    if case.lengths is not None and not torch.compiler.is_compiling():
+    # Where somebody traces, lengths have no values yet; the op looks at them when it runs.
+    if case.lengths is not None and not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack():
         check_lengths(case.lengths, case.x.shape[0])
     return case, layout
 
@@ -77,10 +81,11 @@ def arrange_state(hx: Sequence[Tensor] | None, batched: bool) -> tuple[Tensor, T
     """
     if hx is None:
         return None
-    if isinstance(hx, Tensor) or len(hx) != 2:
-        raise ShapeError("hx must be the pair (h, c) of tensors")
+    if not isinstance(hx, tuple | list) or len(hx) != 2:
+        raise ShapeError(f"hx must be the pair (h, c) of tensors, not {_describe(hx)}")
     h, c = hx
     for name, value in (("h", h), ("c", c)):
+        _expect_numbers(name, value)
         _expect_dimensions(name, value, 3 if batched else 2)
     return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
 
@@ -112,3 +117,30 @@ def check_numbers(x: Tensor, hx: tuple[Tensor, Tensor] | None, weight: Tensor) -
 def _expect_dimensions(name: str, value: Tensor, count: int) -> None:
     if value.dim() != count:
         raise ShapeError(f"{name} must have {count} dimensions beside this input, not {value.dim()}")
+
+
+def _expect_numbers(name: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise ShapeError(f"{name} must be a torch.Tensor, not {_describe(value)}; torch.as_tensor converts it")
+    if value.layout != torch.strided:
+        raise ShapeError(f"{name} must be an ordinary dense tensor, not {value.layout}; use .to_dense()")
+
+
+def _expect_content(name: str, value: Tensor, x: Tensor) -> None:
+    if value.is_meta and not x.is_meta:
+        raise ShapeError(f"{name} is on the meta device and has no content, but the input is on {x.device}")
+
+
+def _as_lengths(lengths: Any, x: Tensor) -> Tensor:
+    """Whole numbers as int64; what else there is, is left to be refused."""
+    try:
+        lengths = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(f"lengths must be whole numbers, one per row, not {lengths!r}: {error}") from None
+    _expect_content("lengths", lengths, x)
+    return lengths.to(torch.int64) if not lengths.numel() or "uint" in str(lengths.dtype) else lengths
+
+
+def _describe(value: Any) -> str:
+    size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return type(value).__name__ + size

@@ -10,8 +10,19 @@ from torch.nn.utils.rnn import PackedSequence
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer
-from lstmkit.nn.options import check_initialisation, check_options
-from lstmkit.nn.run import Stack, State, pack_like, run_layers, run_torch, run_torch_packed, transforming, unpack
+from lstmkit.nn.options import check_checkpoint_steps, check_initialisation, check_options
+from lstmkit.nn.run import (
+    Stack,
+    State,
+    Wanted,
+    exporting,
+    pack_like,
+    run_layers,
+    run_torch,
+    run_torch_packed,
+    transforming,
+    unpack,
+)
 from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
 from lstmkit.spec import CellSpec, OptionError, ShapeError
@@ -60,6 +71,9 @@ class LSTM(RecurrentLayer):
         t_max: The longest dependence in time steps, for ``init="chrono"``.
         learn_initial_state: Add the parameters ``h_0 (L*D, R)`` and ``c_0 (L*D, H)``, used where no
             ``hx`` is given. They start at zero.
+        checkpoint_steps: Keep only the states between chunks of so many steps, and run each chunk again in the
+            backward pass: the memory of training no longer grows with the cells and gates of every step. A few
+            hundred suit any length; ``T`` or more keeps nothing but inputs and outputs. Same numbers, more work.
         engine: Insist on ``"native"``, ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
 
     Shape:
@@ -97,10 +111,12 @@ class LSTM(RecurrentLayer):
         init: str = "torch",
         t_max: float | None = None,
         learn_initial_state: bool = False,
+        checkpoint_steps: int | None = None,
         engine: str | None = None,
     ) -> None:
         spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
         check_engine(engine)
+        check_checkpoint_steps(checkpoint_steps)
         check_options(spec, batch_first, dropout)
         check_initialisation(spec, init, forget_bias, t_max)
         super().__init__(spec, learn_initial_state, device, dtype)
@@ -109,6 +125,7 @@ class LSTM(RecurrentLayer):
         self.forget_bias = forget_bias
         self.init = init
         self.t_max = t_max
+        self.checkpoint_steps = checkpoint_steps
         self.engine = engine
         self.reset_parameters()
 
@@ -167,14 +184,20 @@ class LSTM(RecurrentLayer):
         if isinstance(input, PackedSequence):
             _refuse_extras(lengths=lengths is not None, **extras)
             return self._forward_packed(input, hx)
+        if self._checkpoint_steps() and (return_cells or return_gates):
+            raise OptionError(
+                "checkpoint_steps is there to keep no cells and gates, so a run with gradients cannot return them; "
+                "run under torch.no_grad(), or set checkpoint_steps = None"
+            )
         case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
         state = self._state(case.x, case.hx, case.x.shape[1])
-        engine = self._choose(case.x, lengths=lengths is not None, **extras).engine
+        engine = self._choose(case.x, self._sizes(case.x), lengths=lengths is not None, **extras).engine
         if engine == "torch" and not torch.compiler.is_compiling():
             output, h, c = run_torch(self._stack(), case, state)
             return layout.like_caller(output), _caller_state(h, c, layout)
         stack = self._stack()
-        output, h, c, results = run_layers(stack, case, state, engine=engine, cells=return_cells, gates=return_gates)
+        wanted = Wanted(engine, return_cells, return_gates, self._checkpoint_steps())
+        output, h, c, results = run_layers(stack, case, state, wanted)
         result = layout.like_caller(output), _caller_state(h, c, layout)
         return (*result, self._trace(results, layout)) if return_cells or return_gates else result
 
@@ -185,12 +208,17 @@ class LSTM(RecurrentLayer):
         hx = arrange_state(hx, batched=True)
         check_state(self.spec, hx, batch)
         state = self._state(packed.data, hx, batch)
-        engine = self._choose(packed.data, lengths=True).engine
+        engine = self._choose(packed.data, None, lengths=True).engine
         if engine == "torch":
             output, h, c = run_torch_packed(self._stack(), packed, state)
             return output, (h, c)
         x, lengths = unpack(packed)
-        padded, h, c, _ = run_layers(self._stack(), Case(x, None, lengths, None), state, engine=engine)
+        padded, h, c, _ = run_layers(
+            self._stack(),
+            Case(x, None, lengths, None),
+            state,
+            Wanted(engine, checkpoint_steps=self._checkpoint_steps()),
+        )
         return pack_like(padded, lengths, packed), (h, c)
 
     def _state(self, x: Tensor, hx: State | None, batch: int) -> State:
@@ -202,6 +230,10 @@ class LSTM(RecurrentLayer):
             return h.contiguous(), c.contiguous()
         rows = self.num_layers * self.spec.num_directions
         return x.new_zeros(rows, batch, self.spec.state_size), x.new_zeros(rows, batch, self.hidden_size)
+
+    def _checkpoint_steps(self) -> int:
+        """Steps of a chunk, or 0 where no gradient is wanted."""
+        return self.checkpoint_steps or 0 if torch.is_grad_enabled() else 0
 
     def _stack(self) -> Stack:
         return Stack(self.spec, self._weights(), self.dropout, self.training)
@@ -216,9 +248,15 @@ class LSTM(RecurrentLayer):
         return Trace(tuple(cells) or None, tuple(gates) or None)
 
     def _choose(
-        self, x: Tensor, *, lengths: bool, resets: bool = False, return_cells: bool = False, return_gates: bool = False
+        self,
+        x: Tensor,
+        sizes: tuple[int, int, int, int] | None,
+        *,
+        lengths: bool,
+        resets: bool = False,
+        return_cells: bool = False,
+        return_gates: bool = False,
     ) -> EngineChoice:
-        compiling = torch.compiler.is_compiling()
         request = EngineRequest(
             device=x.device.type,
             dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
@@ -226,13 +264,17 @@ class LSTM(RecurrentLayer):
             resets=resets,
             cells=return_cells,
             gates=return_gates,
-            projection=self.proj_size > 0,
+            checkpoints=self._checkpoint_steps() > 0,
             transforms=transforming(),
-            compiling=compiling,
+            exporting=exporting(),
             native_available=native_available(),
-            sizes=(x.shape[0], x.shape[1], x.shape[2], self.hidden_size) if x.dim() == 3 and not compiling else None,
+            sizes=sizes,
         )
         return choose_engine(request, self.engine)
+
+    def _sizes(self, x: Tensor) -> tuple[int, int, int, int] | None:
+        """T, B, I and H of the time-major ``x``; an exported graph is for every size."""
+        return None if exporting() else (*x.shape, self.hidden_size)  # pyright: ignore
 
     def extra_repr(self) -> str:
         """What torch.nn.LSTM prints, then whatever differs from it."""
@@ -247,6 +289,7 @@ class LSTM(RecurrentLayer):
             "init": "torch",
             "t_max": None,
             "learn_initial_state": False,
+            "checkpoint_steps": None,
             "engine": None,
         }
         given = {name: getattr(self, name) for name in defaults}
@@ -254,9 +297,22 @@ class LSTM(RecurrentLayer):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
 
     def explain_engine(
-        self, *, lengths: bool = False, resets: bool = False, return_cells: bool = False, return_gates: bool = False
+        self,
+        input: Tensor | None = None,
+        *,
+        lengths: bool = False,
+        resets: bool = False,
+        return_cells: bool = False,
+        return_gates: bool = False,
     ) -> EngineChoice:
         """Which engine such a call would run on, and why not on another.
+
+        Args:
+            input: The padded input of the call; without it the sizes, which decide what is faster, are left open.
+            lengths: Whether the call has lengths, or a PackedSequence.
+            resets: Whether it has resets.
+            return_cells: Whether it asks for cells.
+            return_gates: Whether it asks for gates.
 
         Raises:
             EngineError: the engine that was insisted on cannot do this.
@@ -264,12 +320,13 @@ class LSTM(RecurrentLayer):
         Example:
             >>> print(LSTM(2, 3, dtype=torch.float16).explain_engine(return_gates=True))
             reference: the equations as torch operations; they do every case
-            not native: the native core computes in float32, float64 and bfloat16, not float16
+            not native: the native core computes in float32, float64, bfloat16, not float16
             not torch: ATen does not return the gates
         """
-        return self._choose(
-            self.weight_ih_l0, lengths=lengths, resets=resets, return_cells=return_cells, return_gates=return_gates
-        )
+        x = self.weight_ih_l0 if input is None else input
+        sizes = None if input is None else self._sizes(Layout(x.dim() == 3, self.batch_first).time_major(x))
+        wanted = {"resets": resets, "return_cells": return_cells, "return_gates": return_gates}
+        return self._choose(x, sizes, lengths=lengths, **wanted)
 
 
 def _caller_state(h: Tensor, c: Tensor, layout: Layout) -> State:

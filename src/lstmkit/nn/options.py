@@ -1,7 +1,7 @@
 """Options of a recurrent layer that no CellSpec holds, checked when the layer is made."""
 
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 
 from lstmkit.nn.initialisers import INITIALISERS, check_t_max
 from lstmkit.spec import CellSpec, OptionError
@@ -32,3 +32,9 @@ def check_initialisation(spec: CellSpec, init: str, forget_bias: float | None, t
         raise OptionError(f"t_max belongs to init='chrono', not to init={init!r}")
     if not spec.bias and (init == "chrono" or forget_bias is not None):
         raise OptionError("init='chrono' and forget_bias need bias=True")
+
+
+def check_checkpoint_steps(steps: int | None) -> None:
+    """Raise an OptionError unless ``steps`` is None or a whole number of at least 1."""
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1):
+        raise OptionError(f"checkpoint_steps must be None or a whole number of at least 1, not {steps!r}")

@@ -1,15 +1,16 @@
 """One time-major batch through a stack, by the engine that was chosen."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstmkit.nn.arrange import Case, autocast_dtype
 from lstmkit.ops import (
     AtenOptions,
+    Layer,
     lstm_layer,
     run_aten,
     run_aten_lengths,
@@ -40,8 +41,19 @@ class Stack(NamedTuple):
 
 
 def transforming() -> bool:
-    """Whether a torch.func transform (vmap, grad, jvp) is running, through which no opaque op can go."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    """Whether a torch.func transform (vmap, grad, jvp) or forward-mode AD runs, through which no opaque op can go."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def exporting() -> bool:
+    """Whether the graph that is being made may run elsewhere: torch.export, and torch.jit.trace."""
+    return _is_exporting() or (not torch.compiler.is_compiling() and torch.jit.is_tracing())  # pyright: ignore
+
+
+# torch knew no difference before 2.7.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def run_torch(stack: Stack, case: Case, state: State) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,16 +70,25 @@ def run_torch_packed(stack: Stack, packed: PackedSequence, state: State) -> tupl
     return run_aten_packed(packed, *state, weights, stack.aten_options())
 
 
+class Wanted(NamedTuple):
+    """How a run is done: the engine, what it gives back beside the output, and steps between checkpoints or 0."""
+
+    engine: str
+    cells: bool = False
+    gates: bool = False
+    checkpoint_steps: int = 0
+
+
 def run_layers(
-    stack: Stack, case: Case, state: State, *, engine: str, cells: bool = False, gates: bool = False
+    stack: Stack, case: Case, state: State, wanted: Wanted
 ) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
     """Layer after layer through the op, whose written-out gradient is the faster one; torch.func sees the equations."""
     dtype = autocast_dtype(case.x)
     if dtype is None:
-        return _run_layers(stack, case, state, engine, cells, gates)
+        return _run_layers(stack, case, state, wanted)
     stack, case, state = _cast(stack, case, state, dtype)
     with torch.autocast(case.x.device.type, enabled=False):
-        return _run_layers(stack, case, state, engine, cells, gates)
+        return _run_layers(stack, case, state, wanted)
 
 
 def _cast(stack: Stack, case: Case, state: State, dtype: torch.dtype) -> tuple[Stack, Case, State]:
@@ -78,54 +99,47 @@ def _cast(stack: Stack, case: Case, state: State, dtype: torch.dtype) -> tuple[S
 
 
 def _run_layers(
-    stack: Stack, case: Case, state: State, engine: str, cells: bool, gates: bool
+    stack: Stack, case: Case, state: State, wanted: Wanted
 ) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
     x, (h, c) = case.x, state
     lengths = None if case.lengths is None else case.lengths.to(x.device)
     D = stack.spec.num_directions
     run = _run_reference if transforming() else _run_op
     results: list[LayerResult] = []
-    for layer, weights in enumerate(stack.weights):
-        if layer and stack.dropout:
+    states = [(h, c)] if len(stack.weights) == 1 else zip(h.split(D), c.split(D), strict=True)
+    for weights, (h_first, c_first) in zip(stack.weights, states, strict=True):
+        if results and stack.dropout:
             x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
-        rows = slice(layer * D, (layer + 1) * D)
-        results.append(run(x, h[rows], c[rows], weights, lengths, case.resets, engine, cells, gates))
+        results.append(run(Layer(x, h_first, c_first, weights, lengths, case.resets), wanted))
         x = results[-1].output
+    if len(results) == 1:
+        return x, results[0].h, results[0].c, results
     return x, torch.cat([r.h for r in results]), torch.cat([r.c for r in results]), results
 
 
-def _run_op(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    engine: str,
-    cells: bool,
-    gates: bool,
-) -> LayerResult:
-    if engine == "native" and not torch.compiler.is_compiling():
-        results = run_native_layer(x, h, c, weights, lengths, resets, trace=cells or gates)
-        return LayerResult(*results[:3], results[3].to(x.dtype) if cells else None, results[4] if gates else None)
-    trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
-    output, h, c, all_cells, all_gates = lstm_layer(x, h, c, weights, lengths, resets, engine, trace)
-    return LayerResult(output, h, c, all_cells.to(x.dtype) if cells else None, all_gates if gates else None)
+def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
+    engine, cells, gates, chunk_steps = wanted
+    if engine == "native" and not chunk_steps and _is_plain(layer.x):
+        results = run_native_layer(*layer, trace=cells or gates)
+    else:
+        trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
+        results = lstm_layer(*layer, engine, trace, chunk_steps)
+    output, h, c, all_cells, all_gates = results
+    return LayerResult(output, h, c, all_cells.to(output.dtype) if cells else None, all_gates if gates else None)
 
 
-def _run_reference(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weights: Sequence[Tensor],
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    engine: str,
-    cells: bool,
-    gates: bool,
-) -> LayerResult:
+def _is_plain(x: Tensor) -> bool:
+    """Whether nobody looks on: no compiler, tracer, dispatch mode or kind of tensor of its own; those need the op."""
+    if torch.compiler.is_compiling() or exporting() or torch._C._len_torch_dispatch_stack():
+        return False
+    return type(x) is Tensor or type(x) is torch.nn.Parameter
+
+
+def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
+    x, h, c, weights, lengths, resets = layer
     steps = mark_steps(torch, x, lengths, resets)
-    return run_layer(torch, split_weights(weights, h.shape[0]), x, h, c, steps, cells=cells, gates=gates)
+    weights = split_weights(weights, h.shape[0])
+    return run_layer(torch, weights, x, h, c, steps, cells=wanted.cells, gates=wanted.gates)
 
 
 def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:

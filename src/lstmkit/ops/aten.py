@@ -57,6 +57,8 @@ def run_aten_lengths(
     x: Tensor, h: Tensor, c: Tensor, weights: list[Tensor], lengths: Tensor, options: AtenOptions
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run a stack over padded rows ``x (T, B, I)`` of ``lengths (B,)``; the output is zero beyond a length."""
+    if x.shape[1] == 0:
+        return run_aten(x, h, c, weights, options)
     packed = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
     packed, h, c = run_aten_packed(packed, h, c, weights, options)
     output, _ = pad_packed_sequence(packed, total_length=x.shape[0])

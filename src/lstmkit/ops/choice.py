@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lstmkit.ops.cost import native_drawback
 from lstmkit.spec import EngineError, OptionError
 
 # In order of preference.
 ENGINES = ("native", "torch", "reference")
 
-# The native core gives whole rows to its threads. Fewer rows than this are slower than ATen's divided products
-# as soon as the weights (in floats) leave the second-level cache of 1 MiB; measured on two processors.
-_FEW_ROWS = 4
-_CACHED_WEIGHTS = 1 << 18
+# What the native core computes in.
+NATIVE_DTYPES = ("float32", "float64", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class EngineRequest:
         resets: Whether states are reset inside the sequence.
         cells: Whether the cell states of every step are wanted.
         gates: Whether the gate activations of every step are wanted.
-        projection: Whether the hidden state is projected.
+        checkpoints: Whether backward runs chunks of steps again instead of keeping every step.
         transforms: Whether torch.func transforms (vmap, grad, jvp) are active.
-        compiling: Whether the case is being compiled or exported.
+        exporting: Whether the case is being exported.
         native_available: Whether the native core was built.
         sizes: T, B, I and H where they are known; they decide which engine is faster.
     """
@@ -38,9 +37,9 @@ class EngineRequest:
     resets: bool = False
     cells: bool = False
     gates: bool = False
-    projection: bool = False
+    checkpoints: bool = False
     transforms: bool = False
-    compiling: bool = False
+    exporting: bool = False
     native_available: bool = False
     sizes: tuple[int, int, int, int] | None = None
 
@@ -69,7 +68,7 @@ def choose_engine(request: EngineRequest, engine: str | None = None) -> EngineCh
     Example:
         >>> print(choose_engine(EngineRequest(dtype="float16", resets=True)))
         reference: the equations as torch operations; they do every case
-        not native: the native core computes in float32, float64 and bfloat16, not float16
+        not native: the native core computes in float32, float64, bfloat16, not float16
         not torch: ATen has no resets inside a sequence
     """
     check_engine(engine)
@@ -98,8 +97,8 @@ def check_engine(engine: str | None) -> None:
 def _native_obstacle(request: EngineRequest) -> str | None:
     if request.device != "cpu":
         return f"the native core runs on CPUs, not on {request.device}"
-    if request.dtype not in ("float32", "float64", "bfloat16"):
-        return f"the native core computes in float32, float64 and bfloat16, not {request.dtype}"
+    if request.dtype not in NATIVE_DTYPES:
+        return f"the native core computes in {', '.join(NATIVE_DTYPES)}, not {request.dtype}"
     if request.transforms:
         return "the native core has no rules for torch.func transforms"
     if not request.native_available:
@@ -109,15 +108,11 @@ def _native_obstacle(request: EngineRequest) -> str | None:
 
 def _native_drawback(request: EngineRequest) -> str | None:
     """Why the native core is not chosen by itself although it could run the case."""
-    if request.compiling:
-        return "a compiled or exported graph should also run where the native core is absent; ask for it by name"
+    if request.exporting:
+        return "an exported graph should also run where the native core is absent; ask for it by name"
     if request.sizes is None or _torch_obstacle(request) is not None:
         return None
-    _, B, I, H = request.sizes  # noqa: E741
-    weights = 4 * H * (I + H)
-    if B < _FEW_ROWS and weights > _CACHED_WEIGHTS:
-        return f"{B} rows are too few to divide among threads, and the weights too large for one processor's cache"
-    return None
+    return native_drawback(request.sizes)
 
 
 def _torch_obstacle(request: EngineRequest) -> str | None:
@@ -129,6 +124,8 @@ def _torch_obstacle(request: EngineRequest) -> str | None:
         return "ATen does not return the cell states of every step"
     if request.gates:
         return "ATen does not return the gates"
+    if request.checkpoints:
+        return "ATen keeps every step for its gradient"
     return None
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lstmkit.ops.checks import check_layer
+from lstmkit.ops.engines import Layer, differentiate_equations, is_batched
 from lstmkit.ops.layer import lstm_layer_backward
 from lstmkit.ops.native import Outputs, differentiate_native, run_native
 
@@ -21,6 +23,7 @@ def run_native_layer(
     trace: bool,
 ) -> Outputs:
     """What ``lstm_layer`` does with the engine ``native``; cells and gates are empty without ``trace``."""
+    check_layer(x, h, c, weights, lengths, resets)
     if not (torch.is_grad_enabled() and any(value.requires_grad for value in (x, h, c, *weights))):
         return run_native(x, h, c, weights, lengths, resets, trace=trace)
     results = _NativeLayer.apply(lengths, resets, trace, x, h, c, *weights)
@@ -33,24 +36,25 @@ class _NativeLayer(torch.autograd.Function):
         x, h, c, *weights = inputs
         outputs = run_native(x, h, c, weights, lengths, resets, trace=True)
         y, _, _, cells, gates = outputs
-        ctx.masks = lengths, resets
-        ctx.save_for_backward(y, cells, gates, *inputs)
+        ctx.save_for_backward(y, cells, gates, lengths, resets, *inputs)
         ctx.set_materialize_grads(False)
         return outputs if trace else outputs[:3]
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
-        y, cells, gates, x, h, c, *weights = ctx.saved_tensors
-        lengths, resets = ctx.masks
+        y, cells, gates, lengths, resets, x, h, c, *weights = ctx.saved_tensors
         upstream = (*upstream, None, None)[:5]
         saved = [y, cells, gates]
-        if torch.is_grad_enabled():
+        wants = {"wants_x": ctx.needs_input_grad[3], "wants_weights": any(ctx.needs_input_grad[6:])}
+        layer = Layer(x, h, c, weights, lengths, resets)
+        if is_batched(upstream):
+            grads = differentiate_equations(upstream, layer)
+        elif torch.is_grad_enabled():
             # Somebody wants the gradient of the gradient, which the op knows.
             present = [k for k, grad in enumerate(upstream) if grad is not None]
             given = [grad for grad in upstream if grad is not None]
-            grads = lstm_layer_backward(given, present, x, h, c, weights, lengths, resets, saved, "native")
+            every = lstm_layer_backward(given, present, *layer, saved, "native", *wants.values(), 0)
+            grads = [grad if want else None for grad, want in zip(every, ctx.needs_input_grad[3:], strict=True)]
         else:
-            wanted = ctx.needs_input_grad[3:]
-            wants = {"wants_x": wanted[0], "wants_weights": any(wanted[3:])}
-            grads = differentiate_native(upstream, x, h, c, weights, lengths, resets, saved, **wants)
+            grads = differentiate_native(upstream, *layer, saved, **wants)
         return None, None, None, *grads

@@ -48,8 +48,9 @@ def run_native(
     resets: Tensor | None,
     *,
     trace: bool,
+    reverse: bool = False,
 ) -> Outputs:
-    """All directions of one layer; the outputs of ``lstm_layer``.
+    """All directions of one layer, or with ``reverse`` the second one alone; the outputs of ``lstm_layer``.
 
     The cells come as the backward pass needs them: in ``real_dtype``.
 
@@ -57,10 +58,10 @@ def run_native(
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
     (T, B, _), (D, _, R), H, real = x.shape, h.shape, c.shape[2], real_dtype(x.dtype)
-    layer = _Layer(x, h, c, weights, lengths, resets)
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y = _empty(T, B, D * R, dtype=x.dtype)
     h_last, c_last = x.new_empty(D, B, R), x.new_empty(D, B, H, dtype=real)
-    cells = _empty(T, B, D * H, dtype=real) if trace else x.new_empty(0, dtype=real)
+    cells = _empty(T, B, D * H, dtype=real) if trace else x.new_empty(0)
     gates = _empty(T, B, 4, D * H, dtype=x.dtype).permute(2, 0, 1, 3) if trace else x.new_empty(0)
     layer.run(
         "lstm_forward",
@@ -90,6 +91,7 @@ def differentiate_native(
     *,
     wants_x: bool = True,
     wants_weights: bool = True,
+    reverse: bool = False,
 ) -> list[Tensor | None]:
     """Gradients with respect to x, h, c and each weight, None where they are not wanted.
 
@@ -98,7 +100,7 @@ def differentiate_native(
         saved: Output, cells and gates of the forward run.
     """
     (D, _, R), H, real = h.shape, c.shape[2], real_dtype(x.dtype)
-    layer = _Layer(x, h, c, weights, lengths, resets)
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y, cells, gates = map(_dense, saved)
     kinds = (x.dtype, real, real, real, gates.dtype)
     dy, dh_last, dc_last, dcells, dgates = (
@@ -130,7 +132,7 @@ def differentiate_native(
             for d in range(D)
         ],
     )
-    joined = dx[0] if D == 1 or dx[0] is None else dx[0].add_(dx[1])
+    joined = cast(Tensor, dx[0]).add_(cast(Tensor, dx[1])) if D == 2 and wants_x else dx[0]
     given = [grad for d in range(D) for grad in _in_order(dweights[d], len(weights) // D)]
     return [joined, *(None if grad is None else grad.to(x.dtype) for grad in (dh, dc, *given))]
 
@@ -184,11 +186,13 @@ class _Layer:
         weights: Sequence[Tensor],
         lengths: Tensor | None,
         resets: Tensor | None,
+        reverse: bool,
     ) -> None:
+        self._reverse = reverse
         self._core: Any = native_module()
         self._precision = _PRECISIONS[x.dtype]
         self._x, self._h, self._c = _dense(x), _dense(h), _dense(c.to(real_dtype(x.dtype)))
-        self._weights = [w.contiguous() for w in weights]
+        self._weights = [w.resolve_neg().contiguous() for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if resets is None else resets.contiguous()
 
@@ -213,7 +217,7 @@ class _Layer:
             tuple(0 if weight is None else weight.data_ptr() for weight in self.weights(d)),
             0 if self._lengths is None else self._lengths.data_ptr(),
             0 if self._resets is None else self._resets.data_ptr(),
-            d == 1,
+            self._reverse or d == 1,
         )
 
 
@@ -221,7 +225,8 @@ _NO_TRACE = (None, None, 0)
 
 
 def _dense(value: Tensor) -> Tensor:
-    """The core reads along the last axis in steps of one."""
+    """The core reads along the last axis in steps of one, and knows nothing of torch's lazy minus sign."""
+    value = value.resolve_neg()
     return value if value.stride(-1) == 1 or value.shape[-1] == 1 else value.contiguous()
 
 

@@ -52,13 +52,25 @@ def input_share(x: Array, w: Weights) -> Array:
 
 
 def run_layer(
-    xp: Namespace, weights: list[Weights], x: Array, h: Array, c: Array, steps: Steps, *, cells: bool, gates: bool
+    xp: Namespace,
+    weights: list[Weights],
+    x: Array,
+    h: Array,
+    c: Array,
+    steps: Steps,
+    *,
+    cells: bool,
+    gates: bool,
+    reverse: bool = False,
 ) -> LayerResult:
-    """Run every direction of one layer over ``x (T, B, I)`` from ``h (D, B, R)`` and ``c (D, B, H)``."""
+    """Run every direction of one layer over ``x (T, B, I)`` from ``h (D, B, R)`` and ``c (D, B, H)``.
+
+    ``reverse`` says that a single direction reads the sequence from its end.
+    """
     if steps.active is not None:
         x = xp.where(steps.active, x, 0.0)
     results = [
-        _run_direction(xp, w, x, h[d], c[d], steps, backwards=d == 1, cells=cells, gates=gates)
+        _run_direction(xp, w, x, h[d], c[d], steps, backwards=reverse or d == 1, cells=cells, gates=gates)
         for d, w in enumerate(weights)
     ]
     output, h_last, c_last, all_cells, all_gates = zip(*results, strict=True)

@@ -1,0 +1,117 @@
+#include "sequence/check.h"
+
+#include <stdexcept>
+#include <string>
+
+#include "sequence/walk.h"
+
+namespace lstmkit {
+namespace {
+
+// So small that no product of sizes, paddings and the most threads overflows: what is too much is refused by Array then.
+constexpr Index largest_size = Index{1} << 30;
+constexpr double most_numbers = double(Index{1} << 40);
+
+// Texts are put together only where something is wrong: the checks run on every call.
+void expect(bool condition, const char* what) {
+    if (!condition) throw std::invalid_argument(what);
+}
+
+[[noreturn]] void refuse_sizes(const Course& course, const char* expected) {
+    throw std::invalid_argument(std::string("expected ") + expected + ", got T=" + std::to_string(course.steps) +
+                                " B=" + std::to_string(course.batch) + " I=" + std::to_string(course.inputs) +
+                                " H=" + std::to_string(course.units) + " R=" + std::to_string(course.outputs));
+}
+
+void check_sizes(const Course& course) {
+    const auto& [steps, batch, inputs, units, outputs, projected, lengths, resets, backwards] = course;
+    if (steps < 1 || batch < 0 || inputs < 0 || units < 1 || outputs < 1)
+        refuse_sizes(course, "at least one step, unit and output and no negative size");
+    if (!projected && outputs != units) refuse_sizes(course, "as many outputs as units, or a projection");
+    for (Index size : {steps, batch, inputs, units, outputs})
+        if (size > largest_size) refuse_sizes(course, "sizes up to 2^30");
+    if (double(steps) * double(batch) > most_numbers) refuse_sizes(course, "up to 2^40 steps of all rows");
+    if (double(gates) * double(units) * double(inputs + outputs) > most_numbers) refuse_sizes(course, "up to 2^40 weights");
+}
+
+void check_lengths(const Course& course) {
+    for (Index b = 0; course.lengths && b < course.batch; ++b)
+        if (course.lengths[b] < 0 || course.lengths[b] > course.steps)
+            throw std::invalid_argument("expected lengths in 0.." + std::to_string(course.steps) + ", got " +
+                                        std::to_string(course.lengths[b]));
+}
+
+template <typename... Numbers>
+void expect_aligned(const Numbers*... buffers) {
+    expect(((reinterpret_cast<std::uintptr_t>(buffers) % alignof(Numbers) == 0) && ...),
+           "a buffer does not begin at a multiple of the size of its numbers");
+}
+
+template <typename P>
+void check_case(const LayerCase<P>& layer) {
+    check_sizes(layer);
+    expect(layer.weight_input && layer.weight_recurrent && (layer.x || layer.batch == 0), "the input or a weight is null");
+    expect(!layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
+    expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
+    expect_aligned(layer.x.data, layer.h.data, layer.c.data, layer.weight_input, layer.weight_recurrent, layer.bias_input,
+                   layer.bias_recurrent, layer.weight_projection, layer.lengths);
+    check_lengths(layer);
+}
+
+template <typename P>
+void check_job(const ForwardJob<P>& job) {
+    check_case(job.layer);
+    const ForwardResult<P>& out = job.result;
+    expect(out.y || job.layer.batch == 0, "the output is null");
+    expect_aligned(out.y.data, out.h.data, out.c.data, out.trace.cells.data, out.trace.activations.data);
+}
+
+template <typename P>
+void check_job(const BackwardJob<P>& job) {
+    check_case(job.layer);
+    const Upstream<P>& up = job.upstream;
+    const Gradients<P>& to = job.gradients;
+    expect((job.y && job.trace.cells && job.trace.activations) || job.layer.batch == 0, "what forward wrote is null");
+    const bool all = to.weight_input && to.weight_recurrent && to.bias && !to.weight_projection == !job.layer.projected;
+    const bool none = !to.weight_input && !to.weight_recurrent && !to.bias && !to.weight_projection;
+    expect(all || none, "expected the gradients of all weights or of none");
+    expect_aligned(job.y.data, job.trace.cells.data, job.trace.activations.data, up.y.data, up.h.data, up.c.data,
+                   up.trace.cells.data, up.trace.activations.data, to.x.data, to.h.data, to.c.data, to.weight_input,
+                   to.weight_recurrent, to.bias, to.weight_projection);
+}
+
+bool are_alike(const Course& a, const Course& b) noexcept {
+    return a.steps == b.steps && a.batch == b.batch && a.inputs == b.inputs && a.units == b.units &&
+           a.outputs == b.outputs && a.projected == b.projected && a.lengths == b.lengths && a.resets == b.resets;
+}
+
+template <typename Job>
+void check_all(const Job* directions, int count) {
+    if (count < 1 || count > most_directions)
+        throw std::invalid_argument("expected 1 or 2 directions, got " + std::to_string(count));
+    expect(directions, "the directions are null");
+    for (int d = 0; d < count; ++d) {
+        check_job(directions[d]);
+        expect(are_alike(directions[0].layer, directions[d].layer), "expected the same sizes, lengths and resets in both directions");
+    }
+}
+
+}  // namespace
+
+template <typename P>
+void check_jobs(const ForwardJob<P>* directions, int count) {
+    check_all(directions, count);
+}
+
+template <typename P>
+void check_jobs(const BackwardJob<P>* directions, int count) {
+    check_all(directions, count);
+}
+
+#define LSTMKIT_PRECISION(P)                                 \
+    template void check_jobs(const ForwardJob<P>*, int);     \
+    template void check_jobs(const BackwardJob<P>*, int);
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
+
+}  // namespace lstmkit

@@ -1,0 +1,103 @@
+// The model of costs chooses what one would expect of it.
+#include "sequence/plan.h"
+
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "check.h"
+
+namespace {
+
+using lstmkit::Course;
+using lstmkit::Index;
+using lstmkit::Plan;
+
+constexpr lstmkit::TileSizes wide{16, 6, 1, 64}, narrow{4, 4, 1, 16};
+
+Course course(Index steps, Index batch, Index inputs, Index units) {
+    return {steps, batch, inputs, units, units, false, nullptr, nullptr, false};
+}
+
+Course projected(Course layer, Index outputs) {
+    layer.projected = true, layer.outputs = outputs;
+    return layer;
+}
+
+bool is(const Plan& plan, int threads, int row_shares, int unit_shares) {
+    return plan.threads == threads && plan.row_shares == row_shares && plan.unit_shares == unit_shares;
+}
+
+void little_work_stays_on_one_thread() {
+    for (const lstmkit::TileSizes& tile : {wide, narrow}) {
+        check(is(plan_layer(course(1, 1, 8, 64), 1, 8, tile), 1, 1, 1), "one small step");
+        check(is(plan_layer(course(5, 4, 16, 16), 1, 8, tile), 1, 1, 1), "few small steps");
+        check(is(plan_layer(course(100, 64, 64, 64), 1, 1, tile), 1, 1, 1), "much work, but one thread");
+        check(is(plan_layer(course(50, 0, 64, 64), 1, 8, tile), 1, 1, 1), "no rows");
+    }
+    const std::vector<std::int64_t> none(64, 0);
+    Course layer = course(100, 64, 64, 64);
+    layer.lengths = none.data();
+    check(is(plan_layer(layer, 1, 8, wide), 1, 1, 1), "padding is no work");
+}
+
+void rows_or_units_are_divided() {
+    check(is(plan_layer(course(100, 64, 64, 64), 1, 2, wide), 2, 2, 1), "many rows of few units: rows");
+    check(is(plan_layer(course(96, 1024, 64, 64), 1, 4, wide), 4, 4, 1), "very many rows: rows");
+    check(is(plan_layer(course(100, 1, 256, 256), 1, 2, wide), 2, 1, 2), "one row of many units: units");
+    check(is(plan_layer(course(100, 2, 512, 512), 1, 4, wide), 4, 1, 4), "two rows of very many units: units");
+    check(plan_layer(course(4000, 1, 1, 20), 1, 8, wide).unit_shares <= 2, "no more shares than blocks of units");
+}
+
+void a_projection_never_divides_units() {
+    for (Index batch : {1, 2, 64})
+        for (int threads : {1, 2, 8}) {
+            const Plan plan = plan_layer(projected(course(100, batch, 256, 512), 64), 1, threads, wide);
+            check(plan.unit_shares == 1 && plan.row_shares <= batch && plan.threads <= threads, "rows of a projected layer");
+        }
+}
+
+void directions_run_side_by_side() {
+    check(is(plan_layer(course(100, 64, 64, 64), 2, 2, wide), 2, 1, 1), "one thread for each direction");
+    check(is(plan_layer(course(100, 64, 64, 64), 2, 4, wide), 4, 2, 1), "two threads for each direction");
+    check(is(plan_layer(course(100, 1, 64, 64), 2, 2, wide), 2, 1, 1), "one row in each direction");
+    check(is(plan_layer(projected(course(100, 1, 64, 64), 32), 2, 8, wide), 2, 1, 1), "no more threads than shares");
+}
+
+void every_plan_can_be() {
+    for (int threads : {-5, 0, 1, 3, 64, std::numeric_limits<int>::max(), std::numeric_limits<int>::min()})
+        for (int directions : {1, 2})
+            for (Index batch : {1, 2, 7, 300, 100'000})
+                for (Index units : {1, 15, 16, 17, 1000}) {
+                    const Plan plan = plan_layer(course(1000, batch, 30, units), directions, threads, wide);
+                    const std::string what = std::to_string(threads) + " threads, B=" + std::to_string(batch) + " H=" + std::to_string(units);
+                    check(plan.threads >= 1 && plan.threads <= std::max(threads, 1), what + ": threads");
+                    check(plan.row_shares >= 1 && plan.row_shares <= batch, what + ": shares of rows");
+                    check(plan.unit_shares >= 1 && plan.unit_shares <= (units + 15) / 16, what + ": shares of units");
+                    check(plan.row_shares == 1 || plan.unit_shares == 1, what + ": one kind of shares");
+                    check(plan.threads <= 1024, what + ": no more than any machine has");
+                }
+}
+
+void costs_rise_with_work() {
+    const Course layer = course(1, 64, 64, 64);
+    for (Index rows = 1; rows < 200; ++rows)
+        check(step_cycles(layer, rows + 1, 4, wide) >= step_cycles(layer, rows, 4, wide), "more rows cost no less");
+    check(step_cycles(layer, 8, 8, wide) > step_cycles(layer, 8, 4, wide), "more units cost more");
+    check(step_cycles(course(1, 1, 600, 600), 1, 38, wide) > 38 * step_cycles(course(1, 1, 600, 600), 1, 1, wide) * 1.5,
+          "weights beyond the caches cost more than their number");
+}
+
+}  // namespace
+
+int main() {
+    little_work_stays_on_one_thread();
+    rows_or_units_are_divided();
+    a_projection_never_divides_units();
+    directions_run_side_by_side();
+    every_plan_can_be();
+    costs_rise_with_work();
+    std::printf("%d failures\n", failures);
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
