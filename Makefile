@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: demo test lint docs bench bench-forecasting sanitize ulp emulator clean install
+.PHONY: demo test lint docs bench bench-forecasting sanitize ulp fuzz emulator clean install
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -47,6 +47,11 @@ ulp: $(INSTALLED)
 	$(BIN)/cmake -S native -B build/ulp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON
 	$(BIN)/cmake --build build/ulp --target lstmkit_activations_test
 	build/ulp/lstmkit_activations_test 1
+
+# Draws layers of any kind for so many minutes and compares them with the reference.
+fuzz: MINUTES ?= 10
+fuzz: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python tests/ops/test_native_fuzz.py $(MINUTES)
 
 # What tests/native/test_aarch64.py needs, on Debian and Ubuntu. Says why where it cannot install it; those tests are skipped then.
 emulator:

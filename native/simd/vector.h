@@ -20,11 +20,13 @@ using Precision = LSTMKIT_PRECISION;
 using Real = lstmkit::Real<Precision>;
 using Factor = Stored<Precision>;
 using Integer = std::conditional_t<sizeof(Real) == 8, std::int64_t, std::int32_t>;
+using Unsigned = std::make_unsigned_t<Integer>;
 
 constexpr Index lanes = LSTMKIT_VECTOR / sizeof(Real);
 
 typedef Real Vector __attribute__((vector_size(LSTMKIT_VECTOR)));
 typedef Integer Integers __attribute__((vector_size(LSTMKIT_VECTOR)));
+typedef Unsigned Bits __attribute__((vector_size(LSTMKIT_VECTOR)));
 
 #define LSTMKIT_INLINE inline __attribute__((always_inline))
 
@@ -52,12 +54,13 @@ LSTMKIT_INLINE void store_masked(double* to, __m512d value, unsigned mask) noexc
 }
 #endif
 
-/// The smaller of x and bound, and the larger; x where it is NaN. As intrinsics, because GCC 12 makes two operations of `? :`.
+/// The smaller of x and bound, and the larger; x where it is NaN. As intrinsics, because GCC 12 makes two operations of `? :`;
+/// masked, because it warns of its own header's plain ones.
 #if defined(__AVX512F__)
-LSTMKIT_INLINE Vector at_most(__m512 x, float bound) noexcept { return (Vector)_mm512_min_ps(_mm512_set1_ps(bound), x); }
-LSTMKIT_INLINE Vector at_most(__m512d x, double bound) noexcept { return (Vector)_mm512_min_pd(_mm512_set1_pd(bound), x); }
-LSTMKIT_INLINE Vector at_least(__m512 x, float bound) noexcept { return (Vector)_mm512_max_ps(_mm512_set1_ps(bound), x); }
-LSTMKIT_INLINE Vector at_least(__m512d x, double bound) noexcept { return (Vector)_mm512_max_pd(_mm512_set1_pd(bound), x); }
+LSTMKIT_INLINE Vector at_most(__m512 x, float bound) noexcept { return (Vector)_mm512_maskz_min_ps(0xffff, _mm512_set1_ps(bound), x); }
+LSTMKIT_INLINE Vector at_most(__m512d x, double bound) noexcept { return (Vector)_mm512_maskz_min_pd(0xff, _mm512_set1_pd(bound), x); }
+LSTMKIT_INLINE Vector at_least(__m512 x, float bound) noexcept { return (Vector)_mm512_maskz_max_ps(0xffff, _mm512_set1_ps(bound), x); }
+LSTMKIT_INLINE Vector at_least(__m512d x, double bound) noexcept { return (Vector)_mm512_maskz_max_pd(0xff, _mm512_set1_pd(bound), x); }
 #else
 LSTMKIT_INLINE Vector at_most(Vector x, Real bound) noexcept {
     const Vector bounds = Vector{} + bound;

@@ -7,8 +7,10 @@ from lstmkit.runtime.forecast_config import ForecastConfig
 from lstmkit.runtime.forecast_stream import ForecastStream
 from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import FORMAT_VERSION, read_model, write_model
-from lstmkit.runtime.sequence import SequenceModel, Stream
+from lstmkit.runtime.pool import StreamPool
+from lstmkit.runtime.sequence import SequenceModel
 from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
+from lstmkit.runtime.stream import Stream
 from lstmkit.spec import ModelFileError
 
 _TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel}
@@ -43,6 +45,7 @@ __all__ = [
     "SequenceModel",
     "Stage",
     "Stream",
+    "StreamPool",
     "load",
     "read_model",
     "run_stages",

@@ -1,16 +1,20 @@
 """A loaded model: stages and weights, executed by NumPy in float32. No torch."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstmkit.runtime.model_file import Document, Weights, write_model
+from lstmkit.runtime.recurrence import find_core, pack, state_shapes
 from lstmkit.runtime.stage_shapes import Shape
 from lstmkit.runtime.stages import Stage, check_stages, run_stages
-from lstmkit.spec import ModelFileError
+from lstmkit.runtime.whole import run_whole
+from lstmkit.spec import CellSpec, ModelFileError
 
 Array = NDArray[Any]
 StageWeights = dict[str, dict[str, Array]]
@@ -36,6 +40,10 @@ class Model:
         self.stages = read_stages(document)
         self.shapes = check_stages(self.stages, self.input_shapes())
         self.weights = arrange_weights(self.stages, weights)
+        self.cells = {
+            stage.name: CellSpec.from_dict(stage.options["cell"]) for stage in self.stages if stage.kind == "recurrent"
+        }
+        self._packed: dict[tuple[str, str], Any] = {}
 
     def input_shapes(self) -> dict[str, Shape]:
         """Shapes of the inputs by name; see :mod:`lstmkit.runtime.stage_shapes`."""
@@ -53,7 +61,29 @@ class Model:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Execute all stages; every value by name."""
-        return run_stages(np, self.stages, self.weights, inputs)
+        core = find_core("float32")
+        if core is None:
+            return run_stages(np, self.stages, self.weights, inputs)
+        overrides: dict[str, Callable[..., Any]] = {
+            name: partial(self._run_natively, core, name) for name, spec in self.cells.items() if not spec.bidirectional
+        }
+        return run_stages(np, self.stages, self.weights, inputs, overrides)
+
+    def packed(self, core: ModuleType, name: str, precision: str) -> Any:
+        """A recurrent stage's weights as the native core reads them, packed once for all streams."""
+        if (name, precision) not in self._packed:
+            self._packed[name, precision] = pack(core, self.cells[name], self.weights[name], precision)
+        return self._packed[name, precision]
+
+    def first_states(self) -> dict[str, tuple[Array, Array]]:
+        """h ``(L, 1, R)`` and c ``(L, 1, H)`` of each recurrent stage at first: zero, or what was learned."""
+        return {name: _first_state(spec, self.weights[name]) for name, spec in self.cells.items()}
+
+    def _run_natively(self, core: ModuleType, name: str, x: Array, *state: Array) -> tuple[Array, Array, Array]:
+        if not state:
+            state = tuple(np.repeat(array, len(x), axis=1) for array in self.first_states()[name])
+        h, c = state
+        return run_whole(core, self.cells[name], self.packed(core, name, "float32"), x, (h, c))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file; see :func:`lstmkit.runtime.model_file.write_model`."""
@@ -105,3 +135,11 @@ def _declared_shapes(stage: Stage) -> dict[str, Shape]:
 def flatten_weights(weights: Mapping[str, Mapping[str, Array]]) -> Weights:
     """The inverse of :func:`arrange_weights`."""
     return {f"{stage}.{short}": array for stage, own in weights.items() for short, array in own.items()}
+
+
+def _first_state(spec: CellSpec, weights: Mapping[str, Array]) -> tuple[Array, Array]:
+    h, c = (
+        np.zeros(shape, np.float32) if f"{letter}_0" not in weights else weights[f"{letter}_0"][:, None]
+        for letter, shape in zip("hc", state_shapes(spec), strict=True)
+    )
+    return h, c

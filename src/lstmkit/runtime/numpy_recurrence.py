@@ -1,0 +1,65 @@
+"""Streams and pools of one recurrent stage by the reference's equations in NumPy."""
+
+import numpy as np
+
+from lstmkit.reference import run_sequence
+from lstmkit.runtime.recurrence import Array, Indices, State, Weights, state_shapes
+from lstmkit.spec import CellSpec, DataError
+
+
+class NumpyPool:
+    """A :class:`~lstmkit.runtime.recurrence.RecurrencePool` of finite numbers."""
+
+    def __init__(self, spec: CellSpec, weights: Weights, capacity: int) -> None:
+        self._spec, self._weights, self._capacity = spec, weights, capacity
+        h, c = state_shapes(spec)
+        self._h = np.zeros((h[0], capacity, h[2]), np.float32)
+        self._c = np.zeros((c[0], capacity, c[2]), np.float32)
+
+    def step(self, x: Array, indices: Indices | None) -> Array:
+        """One step ``(N, I)`` to ``(N, R)``."""
+        if indices is not None:
+            _check_indices(indices, self._capacity)
+        return self.run(x[None], slice(None) if indices is None else indices)[0]
+
+    def run(self, x: Array, at: slice | Indices) -> Array:
+        """Steps ``(T, N, I)`` to ``(T, N, R)``."""
+        result = run_sequence(np, self._spec, self._weights, x, (self._h[:, at], self._c[:, at]))
+        self._h[:, at], self._c[:, at] = result.h, result.c
+        return result.output
+
+    def read_state(self, index: int) -> State:
+        """A copy of one sequence's h and c."""
+        return self._h[:, index : index + 1].copy(), self._c[:, index : index + 1].copy()
+
+    def write_state(self, index: int, h: Array, c: Array) -> None:
+        """Let one sequence go on from these."""
+        self._h[:, index], self._c[:, index] = h[:, 0], c[:, 0]
+
+
+class NumpyRecurrence:
+    """A :class:`~lstmkit.runtime.recurrence.Recurrence` of finite numbers."""
+
+    def __init__(self, spec: CellSpec, weights: Weights) -> None:
+        self._pool = NumpyPool(spec, weights, 1)
+
+    def run(self, x: Array) -> Array:
+        """Steps ``(T, I)`` to ``(T, R)``."""
+        return self._pool.run(x[:, None], slice(None))[:, 0]
+
+    def read_state(self) -> State:
+        """A copy of h and c."""
+        return self._pool.read_state(0)
+
+    def write_state(self, h: Array, c: Array) -> None:
+        """Go on from these."""
+        self._pool.write_state(0, h, c)
+
+
+def _check_indices(indices: Indices, capacity: int) -> None:
+    outside = indices[(indices < 0) | (indices >= capacity)]
+    if len(outside):
+        raise DataError(f"expected streams in 0..{capacity - 1}, got {outside[0]}")
+    named, counts = np.unique(indices, return_counts=True)
+    if len(named) < len(indices):
+        raise DataError(f"the stream {named[counts > 1][0]} is named twice")

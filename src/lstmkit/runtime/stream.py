@@ -1,0 +1,151 @@
+"""One sequence, answered step by step."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lstmkit.runtime.native_recurrence import NativeRecurrence
+from lstmkit.runtime.numbers import finite_float32
+from lstmkit.runtime.numpy_recurrence import NumpyRecurrence
+from lstmkit.runtime.recurrence import Array, Recurrence, find_core, put
+from lstmkit.runtime.stages import run_stages
+from lstmkit.spec import EngineError, OptionError, ShapeError
+
+if TYPE_CHECKING:
+    from lstmkit.runtime.sequence import SequenceModel
+
+StateValues = dict[str, Array]
+
+BUSY = "another thread is using this stream; give each thread its own with clone(), or use a lock"
+
+
+class Stream:
+    """One sequence, answered step by step. Its state is a value that can be read, set and moved.
+
+    It serves one thread at a time. Where the model is one recurrent stage and the native core was built, a step goes
+    straight to the core.
+
+    Args:
+        model: Where the weights come from; many streams may share one model.
+        precision: What products are computed in: ``float32``, ``bfloat16``, or ``int8`` with a scale per row of the
+            weights and per step of the input. States and activations are float32 always.
+        threads: 1, or 2 to allow a second thread for steps whose weights exceed 250 kB. It keeps a processor busy
+            for 50 µs after each step.
+
+    Raises:
+        OptionError: the model is bidirectional, or an option has another value.
+        EngineError: the precision needs the native core, which was not built.
+    """
+
+    def __init__(self, model: "SequenceModel", *, precision: str = "float32", threads: int = 1) -> None:
+        if threads not in (1, 2):
+            raise OptionError(f"a stream can use 1 or 2 threads, not {threads!r}")
+        self._model, self._precision, self._threads = model, precision, threads
+        self._turn = Lock()
+        core = find_core(precision)
+        self._recurrences: dict[str, Recurrence] = {
+            name: NativeRecurrence(core, spec, model.packed(core, name, precision), threads)
+            if core
+            else NumpyRecurrence(spec, model.weights[name])
+            for name, spec in model.streamed_cells().items()
+        }
+        self._overrides: dict[str, Callable[..., Any]] = {
+            name: partial(_advance, recurrence) for name, recurrence in self._recurrences.items()
+        }
+        only = self._recurrences.get(model.answer) if len(model.stages) == 1 else None
+        if isinstance(only, NativeRecurrence):
+            self.step, self.run = only.core.step, only.core.run
+        self.reset()
+
+    def step(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Feed one step ``(I,)`` and get its output ``(O,)``.
+
+        Args:
+            x: The step.
+            out: Where to write the output, a float32 array; by default a new one.
+
+        Raises:
+            ShapeError: another shape, or an ``out`` that cannot take the output.
+            DataError: something that is not a finite number; the state stays as it was.
+            EngineError: another thread is using this stream.
+        """
+        if np.shape(x) != (self._model.input_size,):
+            raise ShapeError(f"expected a step of shape ({self._model.input_size},), got {np.shape(x)}")
+        return put(self.run(np.asarray(x)[None])[0], out)
+
+    def run(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Feed a block of steps ``(T, I)`` and get their outputs ``(T, O)``.
+
+        Args:
+            x: The steps.
+            out: Where to write the outputs, as for :meth:`step`.
+
+        Raises:
+            ShapeError: another shape, or an ``out`` that cannot take the outputs.
+            DataError: something that is not a finite number; the state stays as it was.
+            EngineError: another thread is using this stream.
+        """
+        shape = np.shape(x)
+        if len(shape) != 2 or shape[1] != self._model.input_size or not shape[0]:
+            raise ShapeError(f"expected steps of shape (T, {self._model.input_size}), got {shape}")
+        return put(self._run_stages(finite_float32(x)), out)
+
+    def _run_stages(self, steps: Array) -> Array:
+        if not self._turn.acquire(blocking=False):
+            raise EngineError(BUSY)
+        model = self._model
+        try:
+            return run_stages(np, model.stages, model.weights, {"x": steps[None]}, self._overrides)[model.answer][0]
+        finally:
+            self._turn.release()
+
+    def reset(self) -> None:
+        """Back to the first state: zero, or what was learned."""
+        for name, state in self._model.first_states().items():
+            self._recurrences[name].write_state(*state)
+
+    @property
+    def state(self) -> StateValues:
+        """A copy of the state by name, ``lstm.h (L, 1, R)`` and ``lstm.c (L, 1, H)``; ``np.savez`` can keep it."""
+        return name_states({name: recurrence.read_state() for name, recurrence in self._recurrences.items()})
+
+    @state.setter
+    def state(self, state: Mapping[str, ArrayLike]) -> None:
+        for name, values in check_state(self._model, state).items():
+            self._recurrences[name].write_state(*values)
+
+    def clone(self) -> "Stream":
+        """A second stream at the same point; the two go on independently."""
+        other = Stream(self._model, precision=self._precision, threads=self._threads)
+        other.state = self.state
+        return other
+
+
+def name_states(states: Mapping[str, tuple[Array, Array]]) -> StateValues:
+    """The states of stages as one dictionary: ``stage.h``, ``stage.c``."""
+    return {
+        f"{name}.{letter}": array for name, pair in states.items() for letter, array in zip("hc", pair, strict=True)
+    }
+
+
+def check_state(model: "SequenceModel", state: Mapping[str, ArrayLike]) -> dict[str, tuple[Array, Array]]:
+    """The inverse of :func:`name_states`, of an untrusted dictionary.
+
+    Raises:
+        ShapeError: it belongs to another model.
+        DataError: it holds something that is not a finite number.
+    """
+    expected = {name: array.shape for name, array in name_states(model.first_states()).items()}
+    found = {name: np.shape(state[name]) for name in state}
+    if found != expected:
+        raise ShapeError(f"this state belongs to another model: expected {expected}, got {found}")
+    values = {name: finite_float32(state[name]) for name in expected}
+    return {name: (values[f"{name}.h"], values[f"{name}.c"]) for name in model.first_states()}
+
+
+def _advance(recurrence: Recurrence, x: Array) -> tuple[Array, None, None]:
+    return recurrence.run(np.ascontiguousarray(x[0]))[None], None, None

@@ -1,0 +1,227 @@
+"""The engine native on anything its op may be given, against autograd through the float64 reference.
+
+Sizes, layouts in memory, masks, threads, instruction sets, and which outputs have a gradient: all drawn.
+The tests draw a few; ``make fuzz MINUTES=10`` draws until the time is over.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lstmkit.core import native_status
+from lstmkit.ops import native, native_available
+from lstmkit.ops.layer import split_weights
+from lstmkit.reference import mark_steps, run_layer
+from lstmkit.spec import CellSpec
+
+pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
+
+SETS = [name for name in native_status().compiled if name in native_status().found]
+# Of outputs and of gradients, relative to their scale.
+TOLERANCES = {torch.float32: (1e-6, 1e-5), torch.float64: (1e-14, 1e-13)}
+SIZES = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 64, 65]), st.integers(1, 100))
+
+
+def contiguous(value: Tensor) -> Tensor:
+    return value
+
+
+def axes_swapped(value: Tensor) -> Tensor:
+    return value.transpose(0, 1).contiguous().transpose(0, 1)
+
+
+def features_first(value: Tensor) -> Tensor:
+    return value.movedim(-1, 0).contiguous().movedim(0, -1)
+
+
+def sliced(value: Tensor) -> Tensor:
+    """Beside numbers that nobody may read, at an offset."""
+    around = value.new_full([n + 2 for n in value.shape], float("nan"))
+    inside = around[tuple(slice(1, 1 + n) for n in value.shape)]
+    return inside.copy_(value)
+
+
+def every_other(value: Tensor) -> Tensor:
+    wide = value.new_full((*value.shape[:-1], 2 * value.shape[-1]), float("nan"))
+    return wide[..., ::2].copy_(value)
+
+
+def first_axis_expanded(value: Tensor) -> Tensor:
+    return value[:1].expand(value.shape)
+
+
+def second_axis_expanded(value: Tensor) -> Tensor:
+    return value[:, :1].expand(value.shape) if value.shape[1] else value
+
+
+def all_alike(value: Tensor) -> Tensor:
+    """What the backward pass of a sum gives: no strides at all."""
+    return value.flatten()[:1].squeeze().expand(value.shape) if value.numel() else value
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    layout.__name__: layout
+    for layout in (
+        contiguous,
+        axes_swapped,
+        features_first,
+        sliced,
+        every_other,
+        first_axis_expanded,
+        second_axis_expanded,
+        all_alike,
+    )
+}
+
+
+class Drawn(NamedTuple):
+    """A case in few words; numbers follow from the seed."""
+
+    spec: CellSpec
+    steps: int
+    batch: int
+    dtype: torch.dtype
+    layouts: list[str]  # of x, h, c and the gradients of the five outputs
+    present: list[bool]  # which of those gradients there are
+    lengths: bool
+    resets: bool
+    nan_in_padding: bool
+    wants_x: bool
+    wants_weights: bool
+    threads: int
+    instruction_set: str
+    seed: int
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Drawn:
+    units = draw(SIZES)
+    spec = CellSpec(
+        input_size=draw(SIZES),
+        hidden_size=units,
+        bias=draw(st.booleans()),
+        bidirectional=draw(st.booleans()),
+        proj_size=draw(st.one_of(st.just(0), st.integers(0, units - 1))),
+    )
+    flags = [draw(st.booleans()) for _ in range(5)]
+    return Drawn(
+        spec,
+        draw(st.integers(1, 12)),
+        draw(st.integers(0, 50)),
+        draw(st.sampled_from(list(TOLERANCES))),
+        draw(st.lists(st.sampled_from(list(LAYOUTS)), min_size=8, max_size=8)),
+        draw(st.lists(st.booleans(), min_size=5, max_size=5)),
+        *flags,
+        threads=draw(st.integers(1, 4)),
+        instruction_set=draw(st.sampled_from(SETS)),
+        seed=draw(st.integers(0, 2**32)),
+    )
+
+
+class Tensors(NamedTuple):
+    """What a drawn case stands for: arguments of ``run_native``, and the gradients of its outputs."""
+
+    arguments: tuple[Any, ...]
+    upstream: list[Tensor | None]
+
+
+def build(case: Drawn) -> Tensors:
+    spec, T, B, dtype = case.spec, case.steps, case.batch, case.dtype
+    D, R, H = spec.num_directions, spec.state_size, spec.hidden_size
+    generator = torch.Generator().manual_seed(case.seed)
+
+    def numbers(shape: tuple[int, ...], layout: str = "contiguous", scale: float = 1.0) -> Tensor:
+        values = scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+        return LAYOUTS[layout](values.to(dtype))
+
+    lengths = torch.randint(0, T + 1, (B,), generator=generator) if case.lengths else None
+    resets = torch.rand(T, B, generator=generator) < 0.3 if case.resets else None
+    x, h, c = map(numbers, [(T, B, spec.input_size), (D, B, R), (D, B, H)], case.layouts[:3])
+    if lengths is not None and case.nan_in_padding:
+        x = x.masked_fill((torch.arange(T)[:, None] >= lengths)[:, :, None], float("nan"))
+    fan = (spec.input_size + R) ** -0.5
+    weights = [numbers(s, scale=fan if len(s) > 1 else 1.0) for s in spec.parameter_shapes().values()]
+    shapes = [(T, B, D * R), (D, B, R), (D, B, H), (T, B, D * H), (4, T, B, D * H)]
+    upstream = map(numbers, shapes, case.layouts[3:])
+    return Tensors(
+        (x, h, c, weights, lengths, resets),
+        [grad if present else None for grad, present in zip(upstream, case.present, strict=True)],
+    )
+
+
+def run_reference(tensors: Tensors) -> tuple[list[Tensor], list[Tensor]]:
+    """Outputs, and gradients of x, h, c and the weights."""
+    x, h, c, weights, lengths, resets = tensors.arguments
+    inputs = [value.double().detach().requires_grad_() for value in (x, h, c, *weights)]
+    steps = mark_steps(torch, x, lengths, resets)
+    outputs = run_layer(torch, split_weights(inputs[3:], h.shape[0]), *inputs[:3], steps, cells=True, gates=True)
+    pairs = [(y, g.double()) for y, g in zip(outputs, tensors.upstream, strict=True) if g is not None]
+    if not pairs:
+        return list(outputs), [torch.zeros_like(value) for value in inputs]
+    ends, given = zip(*pairs, strict=True)
+    return list(outputs), list(torch.autograd.grad(ends, inputs, given, allow_unused=True, materialize_grads=True))
+
+
+def run_native(case: Drawn, tensors: Tensors) -> tuple[list[Tensor], list[Tensor | None]]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(case.threads)
+    native.instruction_set = case.instruction_set
+    wants = {"wants_x": case.wants_x, "wants_weights": case.wants_weights}
+    try:
+        outputs = native.run_native(*tensors.arguments, trace=True)
+        saved = [outputs[0], outputs[3], outputs[4]]
+        return list(outputs), native.differentiate_native(tensors.upstream, *tensors.arguments, saved, **wants)
+    finally:
+        torch.set_num_threads(before)
+        native.instruction_set = ""
+
+
+def near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    scale = max(1.0, float(expected.detach().abs().max())) if expected.numel() else 1.0
+    torch.testing.assert_close(actual.double(), expected.detach(), rtol=0.0, atol=tolerance * scale)
+
+
+def matches_float64(case: Drawn) -> None:
+    """Rounding grows with the square root of a sum's length."""
+    tensors = build(case)
+    length = max(1.0, (case.spec.input_size + case.spec.state_size) / 64) ** 0.5
+    values, gradients = (length * tolerance for tolerance in TOLERANCES[case.dtype])
+    (outputs, found), (expected, expected_gradients) = run_native(case, tensors), run_reference(tensors)
+    for actual, right in zip(outputs, expected, strict=True):
+        near(actual, right, values)
+    for k, (actual, right) in enumerate(zip(found, expected_gradients, strict=True)):
+        if (k == 0 and not case.wants_x) or (k > 2 and not case.wants_weights):
+            assert actual is None
+        else:
+            assert actual is not None
+            near(actual, right, gradients)
+
+
+def fuzz(**options: Any) -> Callable[[], None]:
+    """The test on cases drawn anew."""
+    return settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], **options)(given(cases())(matches_float64))
+
+
+def test_native__matches_float64__anything_drawn() -> None:
+    fuzz(max_examples=60)()
+
+
+def main(minutes: float) -> None:
+    """Draw cases until the time is over; the first that fails is printed, made as small as it goes."""
+    end, rounds = time.monotonic() + 60 * minutes, 0
+    test = fuzz(max_examples=300, database=None)
+    while time.monotonic() < end:
+        test()
+        rounds += 1
+        print(f"{300 * rounds} cases, nothing found", flush=True)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))
