@@ -112,7 +112,7 @@ def _native_drawback(request: EngineRequest) -> str | None:
         return "an exported graph should also run where the native core is absent; ask for it by name"
     if request.sizes is None or _torch_obstacle(request) is not None:
         return None
-    return native_drawback(request.sizes)
+    return native_drawback(request.sizes, request.dtype)
 
 
 def _torch_obstacle(request: EngineRequest) -> str | None:
