@@ -21,6 +21,12 @@
 namespace nb = nanobind;
 using lstmkit::Index;
 
+template <>
+struct nanobind::detail::dtype_traits<lstmkit::bfloat16> {
+    static constexpr dlpack::dtype value{static_cast<std::uint8_t>(dlpack::dtype_code::Bfloat), 16, 1};
+    static constexpr auto name = const_name("bfloat16");
+};
+
 namespace {
 
 using Address = std::uintptr_t;
@@ -88,7 +94,7 @@ lstmkit::BackwardJob<P> backward_job(const BackwardAt& at) {
     const auto& [weight_input, weight_recurrent, bias, projection] = dweights;
     return {layer_case<P>(layer), sequence<Stored>(y), trace<const Real, Gate>(kept),
             {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Gate>(grad_trace)},
-            {sequence<Real>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
+            {sequence<std::remove_const_t<Stored>>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
              pointer<Real>(bias), pointer<Real>(projection)}};
 }
 
@@ -100,12 +106,14 @@ double multiply_adds(const lstmkit::Course& layer) {
     return 4.0 * double(layer.steps) * double(layer.batch) * double(layer.units) * double(layer.inputs + layer.outputs);
 }
 
-/// Calls function(P{}) with the precision of that name, which is torch's and NumPy's.
+/// Calls function(P{}) with the precision of that name: torch's of what is stored, and behind a stroke what else is saved.
 template <typename Function>
 auto with_precision(const std::string& name, Function function) {
     if (name == "float32") return function(lstmkit::Float32{});
     if (name == "float64") return function(lstmkit::Float64{});
-    throw std::invalid_argument("no precision is called '" + name + "'; there are: float32, float64");
+    if (name == "bfloat16") return function(lstmkit::BFloat16{});
+    if (name == "float32/bfloat16") return function(lstmkit::Float32SavedInBFloat16{});
+    throw std::invalid_argument("no precision is called '" + name + "'; there are: float32, float64, bfloat16, float32/bfloat16");
 }
 
 /// The jobs of one call: one for each direction of a layer.

@@ -9,15 +9,25 @@ namespace {
 // So many blocks of a group of weights stay in the second-level cache while all rows pass: 256 KiB with 16 lanes of float.
 constexpr Index resident_blocks = 16;
 
-/// to[k][l] at distance 4L = from[l][k] for l < count, zero beyond.
+/// D numbers side by side, moved as one Real without a look at them.
+template <typename P, typename Number>
+auto* as_real(Number* numbers) noexcept {
+    using To = std::conditional_t<std::is_const_v<Number>, const Real<P>, Real<P>>;
+    return reinterpret_cast<To*>(numbers);
+}
+
+/// to[k / D][l][k % D] at distance 4L * D = from[l][k] for l < count and k < columns; zero beyond both.
 template <typename P>
-void transpose(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Real<P>* to) noexcept {
+void transpose(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Stored<P>* to) noexcept {
+    constexpr Index D = depth<P>;
     const Index L = kernels.lanes, width = gates * L;
     Index first = 0;
-    if constexpr (std::is_same_v<Stored<P>, Real<P>>)
-        for (; count == L && first + L <= columns; first += L) kernels.transpose(from + first, columns, to + first * width, width);
+    if (count == L && columns % D == 0)
+        for (; first + L * D <= columns; first += L * D)
+            kernels.transpose(as_real<P>(from + first), columns / D, as_real<P>(to + first * width), width);
     for (Index l = 0; l < L; ++l)
-        for (Index k = first; k < columns; ++k) to[k * width + l] = l < count ? Real<P>(from[l * columns + k]) : Real<P>{};
+        for (Index k = first; k < round_up(columns, D); ++k)
+            to[(k / D * width + l) * D + k % D] = l < count && k < columns ? from[l * columns + k] : Stored<P>{};
 }
 
 template <typename P>
@@ -32,20 +42,23 @@ void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index column
 }  // namespace
 
 template <typename P>
-void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights, Real<P>* bias) noexcept {
+void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
+                Real<P>* bias) noexcept {
+    constexpr Index D = depth<P>;
     const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
-        Real<P>* to = weights + gate * L;
+        Stored<P>* to = weights + gate * L * D;
         transpose(kernels, layer.weight_input + row * I, I, count, to);
-        transpose(kernels, layer.weight_recurrent + row * R, R, count, to + I * sizes.gate_vectors());
+        transpose(kernels, layer.weight_recurrent + row * R, R, count, to + round_up(I, D) * sizes.gate_vectors());
         for (Index l = 0; l < L; ++l)
             bias[gate * L + l] = layer.bias_input && l < count ? layer.bias_input[row + l] + layer.bias_recurrent[row + l] : 0;
     }
 }
 
 template <typename P>
-void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias, const Gradients<P>& to) noexcept {
+void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias,
+                  const Gradients<P>& to) noexcept {
     const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
     for (Index gate = 0; gate < gates; ++gate) {
         const Index row = gate * H + sizes.first(block);
@@ -63,40 +76,50 @@ void unpack_projection(const Blocks& sizes, Index block, const Real<P>* from, Re
 }
 
 template <typename P>
-void PackedMatrix<P>::fill(Index block, Real<P>* pack) const noexcept {
-    const Index depth = gates * lanes_;
+void PackedMatrix<P>::fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept {
+    constexpr Index D = depth<P>;
+    const Index rows = gates * lanes_, stride = matrix_.column_stride;
     for (Index group = 0; group < groups(); ++group) {
         const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
         const Index count = std::min(width, matrix_.columns - first);
-        Real<P>* to = pack + first * blocks_ * depth + block * depth * width;
-        for (Index k = 0; k < depth; ++k, to += width) {
-            const Stored<P>* from = matrix_.row(block, k, lanes_);
-            const Index real = from ? count : 0;
-            if (real && matrix_.column_stride == 1) std::copy_n(from + first, real, to);
-            else for (Index column = 0; column < real; ++column) to[column] = from[(first + column) * matrix_.column_stride];
-            std::fill(to + real, to + width, Real<P>{});
+        Stored<P>* to = pack + first * blocks_ * rows + block * rows * width;
+        for (Index k = 0; k < rows; k += D, to += D * width) {
+            std::fill_n(to, D * width, Stored<P>{});
+            const Stored<P>* row = matrix_.at(block, k, first, lanes_);
+            const Stored<P>* next = D == 2 ? matrix_.at(block, k + 1, first, lanes_) : nullptr;
+            if (!row) continue;
+            if (stride != 1)
+                for (Index column = 0; column < count; ++column) {
+                    to[column * D] = row[column * stride];
+                    if (next) to[column * D + 1] = next[column * stride];
+                }
+            else if constexpr (D == 2)
+                kernels.interleave(row, next, to, count);
+            else
+                std::copy_n(row, count, to);
         }
     }
 }
 
 template <typename P>
-void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Real<P>* in, Index in_row, Index in_block, Index rows,
-                               const Real<P>* pack, Real<P>* const* out, Index first_group, Index last_group) const noexcept {
-    const Index depth = gates * lanes_;
+void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows,
+                               const Stored<P>* pack, Real<P>* const* out, Index first_group, Index last_group) const noexcept {
+    const Index block_rows = gates * lanes_;
     for (Index group = first_group; group < last_group; ++group) {
         const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
-        const Real<P>* weights = pack + first * blocks_ * depth;
+        const Stored<P>* weights = pack + first * blocks_ * block_rows;
         for (Index block = 0; block < blocks_; block += resident_blocks)
             kernels.product({rows, in + block * in_block, in_row, in_block, std::min(resident_blocks, blocks_ - block),
-                             weights + block * depth * width, group_size(group), out, first,
+                             weights + block * block_rows * width, group_size(group), out, first,
                              std::min(width, matrix_.columns - first), block > 0});
     }
 }
 
-#define LSTMKIT_PRECISION(P)                                                                              \
-    template void pack_block(const Kernels<P>&, const LayerCase<P>&, const Blocks&, Index, Real<P>*, Real<P>*) noexcept;     \
-    template void unpack_block(const Kernels<P>&, const Blocks&, Index, const Real<P>*, const Real<P>*, const Gradients<P>&) noexcept; \
-    template void unpack_projection<P>(const Blocks&, Index, const Real<P>*, Real<P>*) noexcept;           \
+#define LSTMKIT_PRECISION(P)                                                                                            \
+    template void pack_block(const Kernels<P>&, const LayerCase<P>&, const Blocks&, Index, Stored<P>*, Real<P>*) noexcept;  \
+    template void unpack_block(const Kernels<P>&, const Blocks&, Index, const Real<P>*, const Real<P>*,                 \
+                               const Gradients<P>&) noexcept;                                                          \
+    template void unpack_projection<P>(const Blocks&, Index, const Real<P>*, Real<P>*) noexcept;                        \
     template class PackedMatrix<P>;
 LSTMKIT_EVERY_PRECISION
 #undef LSTMKIT_PRECISION

@@ -7,6 +7,8 @@
 
 namespace lstmkit {
 
+inline Index round_up(Index count, Index depth) noexcept { return (count + depth - 1) / depth * depth; }
+
 /// Sizes of a layer in blocks of L units.
 struct Blocks {
     Index lanes, blocks, units, inputs, outputs;
@@ -17,8 +19,11 @@ struct Blocks {
     Index gate_vectors() const noexcept { return gates * lanes; }
     Index first(Index block) const noexcept { return block * lanes; }
     Index count(Index block) const noexcept { return units - first(block) < lanes ? units - first(block) : lanes; }
-    /// Numbers of one block in the packed [I + R][4][L].
+    /// Numbers of one block in [I + R][4][L], and in a pack, where I and R are rounded up to whole groups of `depth`.
     Index weight_numbers() const noexcept { return (inputs + outputs) * gate_vectors(); }
+    Index packed_numbers(Index depth) const noexcept {
+        return (round_up(inputs, depth) + round_up(outputs, depth)) * gate_vectors();
+    }
     /// Blocks of 4L columns that hold `columns`, as the right side of a product has them.
     Index wide_blocks(Index columns) const noexcept { return (columns + gate_vectors() - 1) / gate_vectors(); }
     Index padded_outputs() const noexcept { return (outputs + lanes - 1) / lanes * lanes; }
@@ -26,9 +31,9 @@ struct Blocks {
     Index wide(Index columns) const noexcept { return wide_blocks(columns) * gate_vectors(); }
 };
 
-/// One block: weights [I + R][4][L], the input's share first, and bias [4][L].
+/// One block as a ForwardTile has it: weights, the input's share first, and bias [4][L].
 template <typename P>
-void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Real<P>* weights,
+void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
                 Real<P>* bias) noexcept;
 
 /// The inverse for gradients: one block of [I + R][4][L] and [4][L] into its rows of the layer's weights.
@@ -49,15 +54,15 @@ struct Matrix {
     Index rows;         ///< of one gate, or of all
     Index gate_stride;  ///< rows from gate to gate; 0: there are none
 
-    /// Row `k` of block `block`, or null where padding is.
-    const Number* row(Index block, Index k, Index lanes) const noexcept {
+    /// Row `k` of block `block` from `column` on, or null where padding is.
+    const Number* at(Index block, Index k, Index column, Index lanes) const noexcept {
         const Index gate = k / lanes, lane = k % lanes;
         const Index within = gate_stride ? block * lanes + lane : block * gates * lanes + k;
-        return within < rows ? data + (gate * gate_stride + within) * row_stride : nullptr;
+        return within < rows ? data + (gate * gate_stride + within) * row_stride + column * column_stride : nullptr;
     }
 };
 
-/// A Matrix in groups of up to `group_vectors` vectors of columns, each [blocks][4L][vectors * L].
+/// A Matrix in groups of up to `group_vectors` vectors of columns, each [blocks][4L / D][vectors * L][D].
 template <typename P>
 class PackedMatrix {
 public:
@@ -71,11 +76,11 @@ public:
     /// The columns of the groups first..last.
     Index first_column(Index group) const noexcept { return std::min(matrix_.columns, group * group_vectors_ * lanes_); }
     /// Packs the rows of one block.
-    void fill(Index block, Real<P>* pack) const noexcept;
+    void fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept;
     /// Columns of the groups first..last of out[r] = in[r] * matrix; rows and blocks of `in` as ProductTile has them.
-    void multiply(const Kernels<P>& kernels, const Real<P>* in, Index in_row, Index in_block, Index rows, const Real<P>* pack,
+    void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
                   Real<P>* const* out, Index first_group, Index last_group) const noexcept;
-    void multiply(const Kernels<P>& kernels, const Real<P>* in, Index in_row, Index in_block, Index rows, const Real<P>* pack,
+    void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
                   Real<P>* const* out) const noexcept {
         multiply(kernels, in, in_row, in_block, rows, pack, out, 0, groups());
     }

@@ -1,7 +1,7 @@
 // Register tiles: `R` rows by up to four vectors, accumulated without touching memory.
 #pragma once
 
-#include "vector.h"
+#include "bfloat16.h"
 
 namespace lstmkit {
 namespace {
@@ -40,25 +40,34 @@ LSTMKIT_INLINE auto* tile_of(Index rows) noexcept {
     }
 }
 
-/// sums[r][v] += sum over k of in[r][k] * weights[k][v]; returns the weights behind the last.
+/// sums[r][v] += value of row r * w[v], where read(row) gives the value.
+template <Index R, Index V, typename Read>
+LSTMKIT_INLINE void add_products(Vector (&sums)[R][V], const Factor* const (&row)[R], const Factor* weights, Read read) noexcept {
+    decltype(load_factors(weights)) w[V];
+#pragma GCC unroll 4
+    for (Index v = 0; v < V; ++v) w[v] = load_factors(weights + v * lanes * depth<Precision>);
+#pragma GCC unroll 6
+    for (Index r = 0; r < R; ++r) {
+        const auto value = read(row[r]);
+#pragma GCC unroll 4
+        for (Index v = 0; v < V; ++v) sums[r][v] = multiply_add(value, w[v], sums[r][v]);
+    }
+}
+
+/// sums[r][v] += sum over k < count of in[r][k] * weights[k][v]; returns the weights behind the last.
 template <Index R, Index V>
-LSTMKIT_INLINE const Real* accumulate(Vector (&sums)[R][V], const Real* const* in, Index count,
-                                      const Real* weights) noexcept {
-    const Real* row[R];
+LSTMKIT_INLINE const Factor* accumulate(Vector (&sums)[R][V], const Factor* const* in, Index count,
+                                        const Factor* weights) noexcept {
+    constexpr Index taken = depth<Precision>, next = V * lanes * taken;
+    const Factor* row[R];
 #pragma GCC unroll 6
     for (Index r = 0; r < R; ++r) row[r] = in[r];
-    for (Index k = 0; k < count; ++k, weights += V * lanes) {
-        Vector w[V];
-#pragma GCC unroll 4
-        for (Index v = 0; v < V; ++v) w[v] = load(weights + v * lanes);
-#pragma GCC unroll 6
-        for (Index r = 0; r < R; ++r) {
-            const Vector value = broadcast(row[r] + k);
-#pragma GCC unroll 4
-            for (Index v = 0; v < V; ++v) sums[r][v] += value * w[v];
-        }
-    }
-    return weights;
+    Index k = 0;
+    for (; k + taken <= count; k += taken, weights += next)
+        add_products(sums, row, weights, [k](const Factor* at) noexcept { return broadcast_factors(at + k); });
+    if (taken == 1 || k == count) return weights;
+    add_products(sums, row, weights, [k](const Factor* at) noexcept { return broadcast_last(at + k); });
+    return weights + next;
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ struct Run {
     const Kernels<P>& kernels;
     Blocks sizes;
     PackedMatrix<P> recurrent, input, projection;
-    Array<Real<P>> recurrent_pack, input_pack, projection_pack, zero_c;
-    Array<Stored<P>> zero_h;
+    Array<Stored<P>> recurrent_pack, input_pack, projection_pack, zero_h;
+    Array<Real<P>> zero_c;
     SumMemory<P> sums;
 
     Run(const BackwardJob<P>& job, const Kernels<P>& kernels, const Plan& plan)
@@ -35,7 +35,7 @@ struct Run {
           projection({layer.weight_projection, layer.units, layer.units, 1, layer.outputs, 0}, sizes.wide_blocks(layer.outputs),
                      kernels.lanes, gates),
           recurrent_pack(recurrent.numbers()), input_pack(job.gradients.x ? input.numbers() : 0),
-          projection_pack(layer.projected ? projection.numbers() : 0), zero_c(layer.units), zero_h(layer.outputs),
+          projection_pack(layer.projected ? projection.numbers() : 0), zero_h(layer.outputs), zero_c(layer.units),
           sums(sizes, layer.projected, plan.row_shares) {
         std::fill_n(zero_c.data(), layer.units, Real<P>{});
         std::fill_n(zero_h.data(), layer.outputs, Stored<P>{});
@@ -44,9 +44,9 @@ struct Run {
     bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
 
     void pack(Index block) const noexcept {
-        recurrent.fill(block, recurrent_pack.data());
-        if (job.gradients.x) input.fill(block, input_pack.data());
-        if (layer.projected && block < projection.blocks()) projection.fill(block, projection_pack.data());
+        recurrent.fill(kernels, block, recurrent_pack.data());
+        if (job.gradients.x) input.fill(kernels, block, input_pack.data());
+        if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
     }
 
 private:
@@ -136,9 +136,9 @@ private:
     void step_projection(const Walk& walk, Index t, Index active, const Flow<P>& flow) noexcept {
         const Index wide = run_.sizes.wide(run_.sizes.outputs);
         for (Index r = 0; r < active; ++r) {
-            Real<P>* total = &gathered_.d_output[(rows_ + r) * wide];
+            Stored<P>* total = &gathered_.d_output[(rows_ + r) * wide];
             const Stored<P>* dy = at_or_null(run_.job.upstream.y, t, walk.row(r));
-            for (Index k = 0; k < run_.sizes.outputs; ++k) total[k] = flow.d_output_rows[r][k] + (dy ? dy[k] : 0);
+            for (Index k = 0; k < run_.sizes.outputs; ++k) total[k] = flow.d_output_rows[r][k] + (dy ? Real<P>(dy[k]) : 0);
             from_.d_output[rows_ + r] = total;
         }
         run_.projection.multiply(run_.kernels, &gathered_.d_output[rows_ * wide], wide, run_.sizes.gate_vectors(), active,
@@ -168,28 +168,51 @@ private:
 
     /// Spends the gathered rows on the gradients of input and weights.
     void spend() noexcept {
-        const Blocks& s = run_.sizes;
-        if (run_.job.gradients.x)
-            run_.input.multiply(run_.kernels, gathered_.dz.data(), s.gate_vectors(), gathered_.dz_block, rows_,
-                                run_.input_pack.data(), from_.dx, input_groups_.first, input_groups_.last);
-        for (Index block = blocks_.first; block < blocks_.last && run_.wants_weights(); ++block) {
-            const Real<P>* dz = &gathered_.dz[block * gathered_.dz_block];
-            Real<P>* sum = &sums_.weights[block * s.weight_numbers()];
-            outer(s.inputs, from_.x, dz, s.gate_vectors(), sum);
-            outer(s.outputs, from_.h, dz, s.gate_vectors(), sum + s.inputs * s.gate_vectors());
-            outer(1, from_.ones, dz, s.gate_vectors(), &sums_.bias[block * s.gate_vectors()]);
-        }
-        if constexpr (can_project<P>)
-            for (Index k = 0; run_.layer.projected && k < s.wide_blocks(s.units) && run_.wants_weights(); ++k)
-                outer(s.outputs, from_.d_output, &gathered_.hidden[k * s.gate_vectors()], s.wide(s.units),
-                      &sums_.projection[k * s.outputs * s.gate_vectors()]);
+        if (run_.job.gradients.x) spend_on_input();
+        if (run_.wants_weights()) spend_on_weights();
+        if (run_.wants_weights() && run_.layer.projected) spend_on_projection();
         rows_ = 0;
         // The others may still read what the next step will write.
         if (barrier_) barrier_->wait();
     }
 
-    void outer(Index columns, const Stored<P>* const* in, const Real<P>* right, Index right_row, Real<P>* sum) const noexcept {
-        run_.kernels.outer({rows_, columns, in, right, right_row, sum});
+    void spend_on_input() const noexcept {
+        run_.input.multiply(run_.kernels, gathered_.dz.data(), run_.sizes.gate_vectors(), gathered_.dz_block, rows_,
+                            run_.input_pack.data(), gathered_.dx.rows(from_.dx), input_groups_.first, input_groups_.last);
+        gathered_.dx.land(run_.kernels, from_.dx, rows_, input_columns());
+    }
+
+    void spend_on_weights() const noexcept {
+        const Blocks& s = run_.sizes;
+        group_rows(run_.kernels, from_.x, rows_, s.inputs, from_.x_groups);
+        group_rows(run_.kernels, from_.h, rows_, s.outputs, from_.h_groups);
+        for (Index block = blocks_.first; block < blocks_.last; ++block) {
+            const Right<P> dz = right({&gathered_.dz[block * gathered_.dz_block], s.gate_vectors()});
+            Real<P>* sum = &sums_.weights[block * s.weight_numbers()];
+            outer(s.inputs, from_.x, dz, sum);
+            outer(s.outputs, from_.h, dz, sum + s.inputs * s.gate_vectors());
+            outer(1, from_.ones, dz, &sums_.bias[block * s.gate_vectors()]);
+        }
+    }
+
+    void spend_on_projection() const noexcept {
+        const Blocks& s = run_.sizes;
+        group_rows(run_.kernels, from_.d_output, rows_, s.outputs, from_.d_output_groups);
+        for (Index k = 0; k < s.wide_blocks(s.units); ++k)
+            outer(s.outputs, from_.d_output, right({&gathered_.hidden[k * s.gate_vectors()], s.wide(s.units)}),
+                  &sums_.projection[k * s.outputs * s.gate_vectors()]);
+    }
+
+    Right<P> right(Right<P> rows) const noexcept {
+        return group_right(run_.kernels, rows, rows_, run_.sizes.gate_vectors(), from_.right_groups);
+    }
+
+    void outer(Index columns, const Stored<P>* const* in, const Right<P>& right, Real<P>* sum) const noexcept {
+        run_.kernels.outer({(rows_ + depth<P> - 1) / depth<P>, columns, in, right.data, right.row, sum});
+    }
+
+    Range input_columns() const noexcept {
+        return {run_.input.first_column(input_groups_.first), run_.input.first_column(input_groups_.last)};
     }
 
     void end(const Walk& walk, const Flow<P>& flow) const noexcept {
@@ -199,8 +222,7 @@ private:
             if (gradients.h) std::copy_n(flow.d_output_rows[r] + h, outputs().size(), gradients.h.at(b) + h);
             if (gradients.c) std::copy_n(dc(flow, r) + c, units().size(), gradients.c.at(b) + c);
         }
-        zero_padding(run_.layer, walk, gradients.x,
-                     Range{run_.input.first_column(input_groups_.first), run_.input.first_column(input_groups_.last)});
+        zero_padding(run_.layer, walk, gradients.x, input_columns());
     }
 
     const Run<P>& run_;
@@ -216,8 +238,8 @@ private:
 template <typename P>
 void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSums<P>& sums) {
     const Index rows = std::max(gathered_rows, std::min(share.size(), block_rows + run.kernels.tile_rows));
-    Gathered<P> gathered(run.sizes, run.layer.projected, rows);
-    const SourceMemory<P> from(1, rows);
+    Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, rows);
+    const SourceMemory<P> from(run.sizes, 1, rows);
     Barrier alone(1);
     Part<P> part(run, gathered, from.of(0), sums, {0, 1, alone}, nullptr);
     for_each_block(share, block_rows, run.kernels.tile_rows, [&](Range block) {
@@ -231,9 +253,9 @@ template <typename P>
 void run_units(const Run<P>& run, const Index* order, int members, const WeightSums<P>& sums) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
     const Index rows = std::max(gathered_rows, walk.rows());
-    Gathered<P> gathered(run.sizes, false, rows);
+    Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, rows);
     const Flow<P> flow(run.sizes, false, walk.rows());
-    const SourceMemory<P> from(members, rows);
+    const SourceMemory<P> from(run.sizes, members, rows);
     run_team(members, [&](const Member& member) noexcept {
         Part<P>(run, gathered, from.of(member.index), sums, member, &member.barrier).run(walk, flow);
     });
@@ -283,7 +305,7 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
         return;
     }
     const Kernels<P>& kernels = kernels_of<P>(set);
-    const Plan plan = plan_layer(layer, count, threads, {kernels.lanes, kernels.tile_rows, sizeof(Real<P>)});
+    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels));
     const Array<Index> order(layer.batch);
     order_rows(layer, order.data());
     std::optional<Run<P>> runs[most_directions];

@@ -53,7 +53,6 @@ void check_case(const LayerCase<P>& layer) {
     expect(layer.weight_input && layer.weight_recurrent && (layer.x || layer.batch == 0), "the input or a weight is null");
     expect(!layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
     expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
-    expect(!layer.projected || can_project<P>, "this precision has no projection");
     expect_aligned(layer.x.data, layer.h.data, layer.c.data, layer.weight_input, layer.weight_recurrent, layer.bias_input,
                    layer.bias_recurrent, layer.weight_projection, layer.lengths);
     check_lengths(layer);

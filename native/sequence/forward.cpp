@@ -3,6 +3,7 @@
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
 #include "sequence/check.h"
+#include "sequence/landing.h"
 #include "sequence/plan.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
@@ -21,22 +22,22 @@ struct Run {
     const Kernels<P>& kernels;
     Blocks sizes;
     PackedMatrix<P> projection;
-    Array<Real<P>> weights, bias, projection_pack;
-    Array<Stored<P>> zeros;
+    Array<Stored<P>> weights, projection_pack, zeros;
+    Array<Real<P>> bias;
 
     Run(const ForwardJob<P>& job, const Kernels<P>& kernels)
         : layer(job.layer), result(job.result), kernels(kernels), sizes(layer, kernels.lanes),
           // The product needs the weight the other way round.
           projection({layer.weight_projection, layer.outputs, 1, layer.units, layer.units, 0}, sizes.wide_blocks(layer.units),
                      kernels.lanes, gates),
-          weights(sizes.blocks * sizes.weight_numbers()), bias(sizes.blocks * sizes.gate_vectors()),
-          projection_pack(layer.projected ? projection.numbers() : 0), zeros(std::max(layer.outputs, layer.units)) {
-        std::fill_n(zeros.data(), std::max(layer.outputs, layer.units), Stored<P>{});
+          weights(sizes.blocks * sizes.packed_numbers(depth<P>)), projection_pack(layer.projected ? projection.numbers() : 0),
+          zeros(layer.outputs), bias(sizes.blocks * sizes.gate_vectors()) {
+        std::fill_n(zeros.data(), layer.outputs, Stored<P>{});
     }
 
     void pack(Index block) noexcept {
-        pack_block(kernels, layer, sizes, block, &weights[block * sizes.weight_numbers()], &bias[block * sizes.gate_vectors()]);
-        if (layer.projected && block < projection.blocks()) projection.fill(block, projection_pack.data());
+        pack_block(kernels, layer, sizes, block, &weights[block * sizes.packed_numbers(depth<P>)], &bias[block * sizes.gate_vectors()]);
+        if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
     }
 };
 
@@ -72,8 +73,10 @@ template <typename P>
 struct Carried {
     Array<Real<P>> c;
     Array<Stored<P>> hidden;  // [rows][wide]
+    Landing<P> projection;
 
-    Carried(const Blocks& s, bool projected, Index rows) : c(rows * s.padded()), hidden(projected ? rows * s.wide(s.units) : 0) {
+    Carried(const Blocks& s, bool projected, Index rows)
+        : c(rows * s.padded()), hidden(projected ? rows * s.wide(s.units) : 0), projection(projected ? rows : 0, s.outputs) {
         std::fill_n(hidden.data(), projected ? rows * s.wide(s.units) : 0, Stored<P>{});
     }
 };
@@ -115,11 +118,15 @@ private:
         for (Index r = 0; r < active; ++r)
             if (walk_.is_reset(t, r)) zero_cells(r);
         for (Index block = blocks_.first; block < blocks_.last; ++block) step_block(block, active);
-        if constexpr (can_project<P>)
-            if (run_.layer.projected)
-                run_.projection.multiply(run_.kernels, carried_.hidden.data(), run_.sizes.wide(run_.sizes.units),
-                                         run_.sizes.gate_vectors(), active, run_.projection_pack.data(), to_.y);
+        if (run_.layer.projected) project(active);
         if (barrier_) barrier_->wait();
+    }
+
+    void project(Index rows) const noexcept {
+        const Blocks& s = run_.sizes;
+        run_.projection.multiply(run_.kernels, carried_.hidden.data(), s.wide(s.units), s.gate_vectors(), rows,
+                                 run_.projection_pack.data(), carried_.projection.rows(to_.y));
+        carried_.projection.land(run_.kernels, to_.y, rows, {0, s.outputs});
     }
 
     void aim(Index t, Index rows) const noexcept {
@@ -140,7 +147,7 @@ private:
         const ForwardResult<P>& out = run_.result;
         const Index ahead = run_.layer.backwards ? -1 : 1;
         run_.kernels.forward({rows, to_.x, s.inputs, to_.h, s.outputs,
-                              &run_.weights[block * s.weight_numbers()], &run_.bias[block * s.gate_vectors()],
+                              &run_.weights[block * s.packed_numbers(depth<P>)], &run_.bias[block * s.gate_vectors()],
                               carried_.c.data() + s.first(block), s.padded(), s.first(block), s.count(block),
                               run_.layer.projected ? to_.hidden : to_.y,
                               out.trace.cells ? to_.cells : nullptr,
@@ -208,7 +215,7 @@ void run_forward(const ForwardJob<P>* directions, int count, int threads, Instru
     const Course& layer = directions[0].layer;
     if (layer.batch == 0) return;
     const Kernels<P>& kernels = kernels_of<P>(set);
-    const Plan plan = plan_layer(layer, count, threads, {kernels.lanes, kernels.tile_rows, sizeof(Real<P>)});
+    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels));
     const Array<Index> order(layer.batch);
     order_rows(layer, order.data());
     std::optional<Run<P>> runs[most_directions];

@@ -4,6 +4,7 @@
 
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
+#include "sequence/landing.h"
 
 namespace lstmkit {
 
@@ -15,45 +16,83 @@ inline constexpr Index spare_rows = 7;
 template <typename P>
 struct Gathered {
     Index capacity, dz_block;
-    Array<Real<P>> dz;                // [blocks][capacity + spare_rows][4][L]
-    Array<Real<P>> d_output, hidden;  // [capacity][wide(R)] and [capacity][wide(H)] where there is a projection
+    Array<Stored<P>> dz;                // [blocks][capacity + spare_rows][4][L]
+    Array<Stored<P>> d_output, hidden;  // [capacity][wide(R)] and [capacity][wide(H)] where there is a projection
+    Landing<P> dx;
 
-    Gathered(const Blocks& s, bool projected, Index capacity)
+    Gathered(const Blocks& s, bool projected, bool wants_x, Index capacity)
         : capacity(capacity), dz_block((capacity + spare_rows) * s.gate_vectors()), dz(s.blocks * dz_block),
-          d_output(projected ? capacity * s.wide(s.outputs) : 0), hidden(projected ? capacity * s.wide(s.units) : 0) {
-        std::fill_n(d_output.data(), projected ? capacity * s.wide(s.outputs) : 0, Real<P>{});
-        std::fill_n(hidden.data(), projected ? capacity * s.wide(s.units) : 0, Real<P>{});
+          d_output(projected ? capacity * s.wide(s.outputs) : 0), hidden(projected ? capacity * s.wide(s.units) : 0),
+          dx(wants_x ? capacity : 0, s.inputs) {
+        std::fill_n(d_output.data(), projected ? capacity * s.wide(s.outputs) : 0, Stored<P>{});
+        std::fill_n(hidden.data(), projected ? capacity * s.wide(s.units) : 0, Stored<P>{});
     }
 };
 
 /// Where the gathered rows came from and where their gradients go; each member of a team has its own.
 template <typename P>
 struct Sources {
-    const Stored<P> **x, **h, **ones;
-    const Real<P>** d_output;
-    Real<P>** dx;
+    const Stored<P> **x, **h, **d_output, **ones;
+    Stored<P>** dx;
+    Stored<P> *x_groups, *h_groups, *d_output_groups, *right_groups;  ///< room for them in groups of D
 };
 
 template <typename P>
 class SourceMemory {
 public:
-    SourceMemory(int members, Index capacity)
-        : capacity_(capacity), rows_(members * capacity), stored_(3 * rows_), d_output_(rows_), dx_(rows_), one_(1) {
-        one_[0] = Stored<P>{1};
-        std::fill_n(&stored_[2 * rows_], rows_, one_.data());
+    SourceMemory(const Blocks& s, int members, Index capacity)
+        : capacity_(capacity), rows_(members * capacity), stored_(4 * rows_), dx_(rows_), one_(depth<P>), inputs_(room(s.inputs)),
+          outputs_(room(s.outputs)), right_(room(s.gate_vectors())), groups_(members * (inputs_ + 2 * outputs_ + right_)) {
+        std::fill_n(one_.data(), depth<P>, Stored<P>{1});
+        std::fill_n(&stored_[3 * rows_], rows_, one_.data());
     }
     Sources<P> of(int member) const noexcept {
         const Index first = member * capacity_;
-        return {&stored_[first], &stored_[rows_ + first], &stored_[2 * rows_ + first], &d_output_[first], &dx_[first]};
+        Stored<P>* const x = &groups_[member * (inputs_ + 2 * outputs_ + right_)];
+        Stored<P> *const h = x + inputs_, *const d_output = h + outputs_;
+        return {&stored_[first], &stored_[rows_ + first], &stored_[2 * rows_ + first], &stored_[3 * rows_ + first], &dx_[first],
+                x, h, d_output, d_output + outputs_};
     }
 
 private:
+    Index room(Index columns) const noexcept { return depth<P> == 1 ? 0 : round_up(capacity_, depth<P>) * columns; }
+
     Index capacity_, rows_;
     Array<const Stored<P>*> stored_;
-    Array<const Real<P>*> d_output_;
-    Array<Real<P>*> dx_;
+    Array<Stored<P>*> dx_;
     Array<Stored<P>> one_;
+    Index inputs_, outputs_, right_;
+    Array<Stored<P>> groups_;
 };
+
+/// Puts `count` rows into `room`, two by two with their numbers in turn as the outer product takes them, and points to the
+/// pairs instead; a missing row is zeros. Where D is 1 the rows stay what they are.
+template <typename P>
+void group_rows(const Kernels<P>& kernels, const Stored<P>** rows, Index count, Index columns, Stored<P>* room) noexcept {
+    if constexpr (depth<P> == 2)
+        for (Index g = 0; 2 * g < count; ++g, room += 2 * columns) {
+            kernels.interleave(rows[2 * g], 2 * g + 1 < count ? rows[2 * g + 1] : nullptr, room, columns);
+            rows[g] = room;
+        }
+}
+
+/// Rows in a regular distance.
+template <typename P>
+struct Right {
+    const Stored<P>* data;
+    Index row;
+};
+
+/// The same for rows in a regular distance.
+template <typename P>
+Right<P> group_right(const Kernels<P>& kernels, Right<P> right, Index count, Index columns, Stored<P>* room) noexcept {
+    if constexpr (depth<P> == 1) return right;
+    for (Index r = 0; r < count; r += 2) {
+        const Stored<P>* const even = right.data + r * right.row;
+        kernels.interleave(even, r + 1 < count ? even + right.row : nullptr, room + r * columns, columns);
+    }
+    return {room, 2 * columns};
+}
 
 /// What flows from step to step.
 template <typename P>

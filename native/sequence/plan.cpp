@@ -25,8 +25,8 @@ double all_steps(const Course& layer) noexcept {
 }  // namespace
 
 double step_cycles(const Course& layer, Index rows, Index blocks, const TileSizes& tile) noexcept {
-    const double vectors = static_cast<double>(blocks * (layer.inputs + layer.outputs) * gates);
-    const double bytes = vectors * static_cast<double>(tile.lanes) * static_cast<double>(tile.number_bytes);
+    const double vectors = static_cast<double>(blocks * (layer.inputs + layer.outputs) * gates) / static_cast<double>(tile.depth);
+    const double bytes = vectors * static_cast<double>(tile.vector_bytes);
     const double load = bytes <= first_cache ? 1 : bytes <= second_cache ? 2 : 4;
     return vectors * std::max(static_cast<double>(rows), load * static_cast<double>(divide_up(rows, tile.rows)));
 }

@@ -1,8 +1,6 @@
 // How the threads of one call divide a layer: the model of costs, and nothing else.
 #pragma once
 
-#include <cstddef>
-
 #include "lstmkit/layer.h"
 
 namespace lstmkit {
@@ -10,8 +8,14 @@ namespace lstmkit {
 /// The kernels' side of a case.
 struct TileSizes {
     Index lanes, rows;
-    std::size_t number_bytes;
+    Index depth;  ///< terms of a sum that one multiply-add takes
+    Index vector_bytes;
 };
+
+template <typename P>
+TileSizes tile_sizes(const Kernels<P>& kernels) noexcept {
+    return {kernels.lanes, kernels.tile_rows, depth<P>, kernels.lanes * Index{sizeof(Real<P>)}};
+}
 
 struct Plan {
     int threads;      ///< at most so many run at the same time
@@ -24,7 +28,7 @@ struct Plan {
 Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile) noexcept;
 
 /// Estimated processor cycles of one step of `rows` rows through `blocks` hidden blocks on one thread. Each tile of rows
-/// needs, for every input, 4 fused multiply-adds per row and 4 vectors of weights: one cycle each from the first-level
+/// needs, for every `depth` inputs, 4 fused multiply-adds per row and 4 vectors of weights: one cycle each from the first-level
 /// cache, 2 from the second, 4 from what lies behind. The larger of the two counts.
 double step_cycles(const Course& layer, Index rows, Index blocks, const TileSizes& tile) noexcept;
 

@@ -34,17 +34,4 @@ Range cut_share(const Course& layer, const Index* order, int share, int count, I
     return {first_row(layer, order, share, count, grain), first_row(layer, order, share + 1, count, grain)};
 }
 
-template <typename Number>
-void zero_padding(const Course& layer, const Walk& walk, const Sequence<Number>& values, Range columns) noexcept {
-    if (!values || !layer.lengths) return;
-    for (Index r = 0; r < walk.rows(); ++r)
-        for (Index t = walk.length(r); t < layer.steps; ++t)
-            std::fill_n(values.at(t, walk.row(r)) + columns.first, columns.size(), Number{});
-}
-
-#define LSTMKIT_PRECISION(P) \
-    template void zero_padding(const Course&, const Walk&, const Sequence<Real<P>>&, Range) noexcept;
-LSTMKIT_EVERY_PRECISION
-#undef LSTMKIT_PRECISION
-
 }  // namespace lstmkit

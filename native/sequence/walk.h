@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <type_traits>
 
 #include "lstmkit/layer.h"
 
@@ -15,10 +14,6 @@ struct Range {
 
     Index size() const noexcept { return last - first; }
 };
-
-/// A projection is a product between two things that are otherwise read from the caller and computed here.
-template <typename P>
-inline constexpr bool can_project = std::is_same_v<Stored<P>, Real<P>>;
 
 /// Writes the rows of the batch to `order` [B], longest first. Allocates nothing.
 void order_rows(const Course& layer, Index* order) noexcept;
@@ -81,6 +76,11 @@ private:
 
 /// Zeroes `columns` of every step of every row beyond its length.
 template <typename Number>
-void zero_padding(const Course& layer, const Walk& walk, const Sequence<Number>& values, Range columns) noexcept;
+void zero_padding(const Course& layer, const Walk& walk, const Sequence<Number>& values, Range columns) noexcept {
+    if (!values || !layer.lengths) return;
+    for (Index r = 0; r < walk.rows(); ++r)
+        for (Index t = walk.length(r); t < layer.steps; ++t)
+            std::fill_n(values.at(t, walk.row(r)) + columns.first, columns.size(), Number{});
+}
 
 }  // namespace lstmkit

@@ -69,7 +69,7 @@ struct Forward {
 #pragma GCC unroll 6
             for (Index r = 0; r < R; ++r) z[r][gate] = bias;
         }
-        const Real* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
+        const Factor* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
         accumulate(z, t.h + first, t.outputs, recurrent);
 #pragma GCC unroll 6
         for (Index r = 0; r < R; ++r) finish(t, first + r, z[r]);
@@ -82,14 +82,15 @@ struct Forward {
         write(t.y[row] + t.first, step.h, t.count, t.y_ahead);
         if (t.cells) write(t.cells[row] + t.first, step.c, t.count, t.cells_ahead);
         if (!t.activations) return;
-        Real* at = t.activations[row] + t.first;
+        auto* at = t.activations[row] + t.first;
         write(at, step.i, t.count, t.activations_ahead);
         write(at + t.gate_stride, step.f, t.count, t.activations_ahead);
         write(at + 2 * t.gate_stride, step.g, t.count, t.activations_ahead);
         write(at + 3 * t.gate_stride, step.o, t.count, t.activations_ahead);
     }
 
-    static LSTMKIT_INLINE void write(Real* to, Vector value, Index count, Index ahead) noexcept {
+    template <typename Number>
+    static LSTMKIT_INLINE void write(Number* to, Vector value, Index count, Index ahead) noexcept {
         store_up_to(to, value, count);
         prefetch_to_write(to + ahead);
     }
@@ -101,7 +102,7 @@ void forward(const ForwardTile<Precision>& tile) noexcept {
 
 LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index block, Index count) noexcept {
     const Index u = block * lanes, s = row.gate_stride;
-    const Real* a = row.activations + u;
+    const auto* a = row.activations + u;
     Vector dh = load(row.dh + u), dc = load(row.dc + u);
     prefetch(row.cells + u + row.cells_ahead);
     for (Index gate = 0; gate < gates; ++gate) prefetch(a + gate * s + row.activations_ahead);
@@ -120,7 +121,7 @@ LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index blo
         row.grad_activations ? dgates : nullptr);
     store(row.dc + u, grad.c_before);
     if (row.hidden) store_up_to(row.hidden + u, grad.h, count);
-    Real* dz = row.dz + block * row.dz_block;
+    Factor* dz = row.dz + block * row.dz_block;
     store(dz, grad.zi);
     store(dz + lanes, grad.zf);
     store(dz + 2 * lanes, grad.zg);
@@ -146,8 +147,8 @@ struct Product {
 #pragma GCC unroll 4
                     for (Index v = 0; v < V; ++v)
                         sums[r][v] = load_up_to(t.out[first + r] + t.first + v * lanes, v + 1 < V ? lanes : last);
-            const Real* weights = t.weights;
-            const Real* row[R];
+            const Factor* weights = t.weights;
+            const Factor* row[R];
             for (Index block = 0; block < t.blocks; ++block) {
 #pragma GCC unroll 6
                 for (Index r = 0; r < R; ++r) row[r] = t.in + block * t.in_block + (first + r) * t.in_row;
@@ -185,18 +186,12 @@ struct Outer {
         for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (Index gate = 0; gate < gates; ++gate) sums[r][gate] = load(sum + (r * gates + gate) * lanes);
-        const Real* right = t.right;
-        for (Index row = 0; row < t.rows; ++row, right += t.right_row) {
-            const Real* in = t.in[row] + first;
-            Vector w[gates];
-#pragma GCC unroll 4
-            for (Index gate = 0; gate < gates; ++gate) w[gate] = load(right + gate * lanes);
+        const Factor* right = t.right;
+        const Factor* columns[R];
+        for (Index group = 0; group < t.groups; ++group, right += t.right_group) {
 #pragma GCC unroll 6
-            for (Index r = 0; r < R; ++r) {
-                const Vector value = broadcast(in + r);
-#pragma GCC unroll 4
-                for (Index gate = 0; gate < gates; ++gate) sums[r][gate] += value * w[gate];
-            }
+            for (Index r = 0; r < R; ++r) columns[r] = t.in[group] + (first + r) * depth<Precision>;
+            add_products(sums, columns, right, [](const Factor* at) noexcept { return broadcast_factors(at); });
         }
 #pragma GCC unroll 6
         for (Index r = 0; r < R; ++r)
@@ -209,7 +204,23 @@ void outer(const OuterTile<Precision>& tile) noexcept {
     for_each_tile(tile.columns, [&](Index first, Index rows) noexcept { tile_of<Outer>(rows)(tile, first); });
 }
 
-constexpr Kernels<Precision> table = {lanes, tile_rows, dot, sigmoid_all, tanh_all, transpose, forward, cell_backward, product, outer};
+void round(const Real* in, Factor* out, Index count) noexcept {
+    Index k = 0;
+    for (; k + lanes <= count; k += lanes) store(out + k, load(in + k));
+    if (k < count) store_up_to(out + k, load_first(in + k, count - k), count - k);
+}
+
+template <typename Number>
+void interleave(const Number* even, const Number* odd, Number* out, Index count) noexcept {
+    if constexpr (depth<Precision> == 2) return interleave_pairs(even, odd, out, count);
+    for (Index k = 0; k < count; ++k) {
+        out[2 * k] = even[k];
+        out[2 * k + 1] = odd ? odd[k] : Number{};
+    }
+}
+
+constexpr Kernels<Precision> table = {lanes,   tile_rows,     dot,     sigmoid_all, tanh_all, transpose,
+                                      forward, cell_backward, product, outer,       round,    interleave};
 
 }  // namespace
 

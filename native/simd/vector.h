@@ -21,6 +21,7 @@ namespace {
 
 using Precision = LSTMKIT_PRECISION;
 using Real = lstmkit::Real<Precision>;
+using Factor = Stored<Precision>;
 using Integer = std::conditional_t<sizeof(Real) == 8, std::int64_t, std::int32_t>;
 using Unsigned = std::make_unsigned_t<Integer>;
 
@@ -115,6 +116,14 @@ LSTMKIT_INLINE Vector broadcast(const Real* from) noexcept {
     __builtin_memcpy(&bits, from, sizeof bits);
     return (Vector)(Integers{} + bits);
 }
+
+/// What a product multiplies: a vector of it, one number in every lane, and the last of an odd count likewise.
+LSTMKIT_INLINE Vector load_factors(const Real* from) noexcept { return load(from); }
+LSTMKIT_INLINE Vector broadcast_factors(const Real* from) noexcept { return broadcast(from); }
+
+LSTMKIT_INLINE Vector broadcast_last(const Real* from) noexcept { return broadcast(from); }
+
+LSTMKIT_INLINE Vector multiply_add(Vector a, Vector b, Vector sum) noexcept { return sum + a * b; }
 
 /// Lanes of a, numbered from 0, and of b, numbered from L, as `which` says; constants make it one instruction.
 LSTMKIT_INLINE Vector shuffle(Vector a, Vector b, Integers which) noexcept {

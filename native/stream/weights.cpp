@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "lstmkit/precision.h"
+
 namespace lstmkit {
 namespace {
 
@@ -27,10 +29,7 @@ Word word_of(Value value) noexcept {
     return word;
 }
 
-std::uint32_t bfloat16_of(float value) noexcept {
-    const auto bits = static_cast<std::uint32_t>(word_of(value));
-    return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-}
+std::uint32_t bfloat16_of(float value) noexcept { return bfloat16(value).bits; }
 
 constexpr float int8_steps = 127.0f;
 constexpr Word int8_zero = 128;  // what prepare adds to every number

@@ -108,6 +108,7 @@ int main() {
     it_would_be_seen();
     layers_ask_for_nothing<lstmkit::Float32>();
     layers_ask_for_nothing<lstmkit::Float64>();
+    layers_ask_for_nothing<lstmkit::BFloat16>();
     std::printf("%d failures\n", failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

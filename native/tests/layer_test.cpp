@@ -14,9 +14,38 @@ namespace {
 using lstmkit::Index;
 using Doubles = std::vector<double>;
 template <typename P>
-using Numbers = std::vector<lstmkit::Real<P>>;
+using StoredNumbers = std::vector<lstmkit::Stored<P>>;
+template <typename P>
+using RealNumbers = std::vector<lstmkit::Real<P>>;
+using lstmkit::BFloat16;
 using lstmkit::Float32;
+using lstmkit::Float32SavedInBFloat16;
 using lstmkit::Float64;
+
+// How far values and gradients may be off, relative to their scale. A gate that is kept as bfloat16 is off by 2^-9, its
+// derivative g (1 - g) by as much of 1/4; the short sums here average little of that.
+template <typename P>
+struct Tolerance;
+template <>
+struct Tolerance<Float32> {
+    static constexpr const char* name = "f32";
+    static constexpr double values = 1e-6, gradients = 1e-5;
+};
+template <>
+struct Tolerance<Float64> {
+    static constexpr const char* name = "f64";
+    static constexpr double values = 1e-15, gradients = 1e-14;
+};
+template <>
+struct Tolerance<BFloat16> {
+    static constexpr const char* name = "bf16";
+    static constexpr double values = 1e-2, gradients = 1.5e-2;
+};
+template <>
+struct Tolerance<Float32SavedInBFloat16> {
+    static constexpr const char* name = "f32 saved in bf16";
+    static constexpr double values = 1e-6, gradients = 1.5e-2;
+};
 
 // Exactly as long as needed, so that a sanitizer sees a step beyond.
 template <typename P>
@@ -24,22 +53,22 @@ struct Case {
     using Number = lstmkit::Real<P>;
     Index T, B, I, H;
     bool masks, backwards;
-    Numbers<P> x, h, c, wi, wh, bi, bh, gy, gh, gc;
+    StoredNumbers<P> x, h, wi, wh, bi, bh, gy;
+    RealNumbers<P> c, gh, gc;
     std::vector<std::int64_t> lengths;
     std::vector<std::uint8_t> resets;
 
     Case(Index T, Index B, Index I, Index H, bool masks, bool backwards) : T(T), B(B), I(I), H(H), masks(masks), backwards(backwards) {
         std::mt19937 random(static_cast<unsigned>(T + 10 * B + 100 * I + 1000 * H));
         std::normal_distribution<Number> normal;
-        auto draw = [&](Index count, Number scale) {
-            Numbers<P> values(static_cast<std::size_t>(count));
-            for (Number& value : values) value = scale * normal(random);
-            return values;
+        auto draw = [&](auto& values, Index count, Number scale) {
+            values.resize(static_cast<std::size_t>(count));
+            for (auto& value : values) value = scale * normal(random);
         };
         const Number scale = 1 / std::sqrt(Number(I + H));
-        x = draw(T * B * I, 1), h = draw(B * H, 1), c = draw(B * H, 1);
-        wi = draw(4 * H * I, scale), wh = draw(4 * H * H, scale), bi = draw(4 * H, 1), bh = draw(4 * H, 1);
-        gy = draw(T * B * H, 1), gh = draw(B * H, 1), gc = draw(B * H, 1);
+        draw(x, T * B * I, 1), draw(h, B * H, 1), draw(c, B * H, 1);
+        draw(wi, 4 * H * I, scale), draw(wh, 4 * H * H, scale), draw(bi, 4 * H, 1), draw(bh, 4 * H, 1);
+        draw(gy, T * B * H, 1), draw(gh, B * H, 1), draw(gc, B * H, 1);
         for (Index b = 0; b < B; ++b) lengths.push_back(masks ? Index(random() % unsigned(T + 1)) : T);
         for (Index k = 0; k < T * B; ++k) resets.push_back(masks && random() % 3 == 0);
         for (Index b = 0; b < B; ++b)
@@ -139,13 +168,20 @@ void near(const std::vector<Number>& actual, const Doubles& right, double tolera
     check(worst <= tolerance * scale, what + " off by " + std::to_string(worst / scale));
 }
 
+template <typename Number>
+std::vector<Number> poison(Index count) {
+    return std::vector<Number>(static_cast<size_t>(count), Number(NAN));
+}
+
 template <typename P>
 void layer_matches_double(const Case<P>& k, int threads, lstmkit::InstructionSet set) {
     const Index n = k.T * k.B, H = k.H, I = k.I;
-    auto poison = [](Index count) { return Numbers<P>(static_cast<size_t>(count), NAN); };
-    Numbers<P> y = poison(n * H), h = poison(k.B * H), c = h, cells = y, gates = poison(4 * n * H);
-    Numbers<P> dx = poison(n * I), dh = h, dc = h, dwi = poison(4 * H * I), dwh = poison(4 * H * H), db = poison(4 * H);
-    const lstmkit::Sequence<lstmkit::Real<P>> all_cells{cells.data(), k.B * H, H}, all_gates{gates.data(), 4 * k.B * H, 4 * H};
+    auto y = poison<lstmkit::Stored<P>>(n * H), h = poison<lstmkit::Stored<P>>(k.B * H), dx = poison<lstmkit::Stored<P>>(n * I);
+    auto c = poison<lstmkit::Real<P>>(k.B * H), cells = poison<lstmkit::Real<P>>(n * H), dh = c, dc = c;
+    auto dwi = poison<lstmkit::Real<P>>(4 * H * I), dwh = poison<lstmkit::Real<P>>(4 * H * H), db = poison<lstmkit::Real<P>>(4 * H);
+    auto gates = poison<lstmkit::Saved<P>>(4 * n * H);
+    const lstmkit::Sequence<lstmkit::Real<P>> all_cells{cells.data(), k.B * H, H};
+    const lstmkit::Sequence<lstmkit::Saved<P>> all_gates{gates.data(), 4 * k.B * H, 4 * H};
     const lstmkit::ForwardJob<P> forward{k.view(), {{y.data(), k.B * H, H}, {h.data(), H}, {c.data(), H}, {all_cells, all_gates, H}}};
     lstmkit::run_forward<P>(&forward, 1, threads, set);
     const lstmkit::BackwardJob<P> backward{k.view(), {y.data(), k.B * H, H}, {{cells.data(), k.B * H, H}, {gates.data(), 4 * k.B * H, 4 * H}, H},
@@ -153,9 +189,8 @@ void layer_matches_double(const Case<P>& k, int threads, lstmkit::InstructionSet
                                            {{dx.data(), k.B * I, I}, {dh.data(), H}, {dc.data(), H}, dwi.data(), dwh.data(), db.data(), nullptr}};
     lstmkit::run_backward<P>(&backward, 1, threads, set);
     const Found right = expected(k);
-    const bool single = sizeof(lstmkit::Real<P>) == 4;
-    const double values = single ? 1e-6 : 1e-15, gradients = single ? 1e-5 : 1e-14;
-    const std::string name = std::string(lstmkit::name_of(set)) + (single ? " f32 T" : " f64 T") + std::to_string(k.T) + " B" + std::to_string(k.B) + " I" +
+    constexpr double values = Tolerance<P>::values, gradients = Tolerance<P>::gradients;
+    const std::string name = std::string(lstmkit::name_of(set)) + " " + Tolerance<P>::name + " T" + std::to_string(k.T) + " B" + std::to_string(k.B) + " I" +
                              std::to_string(I) + " H" + std::to_string(H) + (k.masks ? " masks" : "") + (k.backwards ? " backwards " : " ");
     near(y, right.y, values, name + "y"), near(h, right.h, values, name + "h"), near(c, right.c, values, name + "c");
     near(dx, right.dx, gradients, name + "dx"), near(dh, right.dh, gradients, name + "dh"), near(dc, right.dc, gradients, name + "dc");
@@ -167,13 +202,12 @@ template <typename P>
 void projection_is_finite(Index T, Index B, Index I, Index H, Index R, int threads, lstmkit::InstructionSet set) {
     const Case<P> k(T, B, I, H, true, false);
     const Index n = T * B;
-    auto poison = [](Index count) { return Numbers<P>(static_cast<size_t>(count), NAN); };
-    auto is_finite = [](const Numbers<P>& values) {
-        return std::all_of(values.begin(), values.end(), [](auto value) { return std::isfinite(value); });
-    };
-    const Numbers<P> wp(static_cast<size_t>(R * H), lstmkit::Real<P>(0.1));
-    Numbers<P> y = poison(n * R), h = poison(B * R), c = poison(B * H), cells = poison(n * H), gates = poison(4 * n * H);
-    Numbers<P> dx = poison(n * I), dh = h, dc = c, dwi = poison(4 * H * I), dwh = poison(4 * H * R), db = poison(4 * H), dwp = poison(R * H);
+    const StoredNumbers<P> wp(static_cast<size_t>(R * H), lstmkit::Stored<P>(0.1f));
+    auto y = poison<lstmkit::Stored<P>>(n * R), h = poison<lstmkit::Stored<P>>(B * R), dx = poison<lstmkit::Stored<P>>(n * I);
+    auto c = poison<lstmkit::Real<P>>(B * H), cells = poison<lstmkit::Real<P>>(n * H), dc = c, dh = poison<lstmkit::Real<P>>(B * R);
+    auto dwi = poison<lstmkit::Real<P>>(4 * H * I), dwh = poison<lstmkit::Real<P>>(4 * H * R), db = poison<lstmkit::Real<P>>(4 * H);
+    auto dwp = poison<lstmkit::Real<P>>(R * H);
+    auto gates = poison<lstmkit::Saved<P>>(4 * n * H);
     lstmkit::LayerCase<P> layer = k.view();
     layer.outputs = R, layer.projected = true, layer.weight_projection = wp.data();
     const lstmkit::TraceOut<P> kept{{cells.data(), B * H, H}, {gates.data(), 4 * B * H, 4 * H}, H};
@@ -183,8 +217,11 @@ void projection_is_finite(Index T, Index B, Index I, Index H, Index R, int threa
                                            {{y.data(), B * R, R}, {k.gh.data(), R}, {k.gc.data(), H}, {}},
                                            {{dx.data(), B * I, I}, {dh.data(), R}, {dc.data(), H}, dwi.data(), dwh.data(), db.data(), dwp.data()}};
     lstmkit::run_backward<P>(&backward, 1, threads, set);
-    for (const Numbers<P>* values : {&y, &h, &c, &dx, &dh, &dc, &dwi, &dwh, &db, &dwp})
-        check(is_finite(*values), "a projection of H" + std::to_string(H) + " to " + std::to_string(R) + " is finite");
+    auto expect_finite = [&](const auto&... values) {
+        const bool finite = (std::all_of(values.begin(), values.end(), [](auto value) { return std::isfinite(double(value)); }) && ...);
+        check(finite, "a projection of H" + std::to_string(H) + " to " + std::to_string(R) + " is finite");
+    };
+    expect_finite(y, h, c, dx, dh, dc, dwi, dwh, db, dwp);
 }
 
 template <typename P>
@@ -207,6 +244,8 @@ void every_layer_matches_double() {
 int main() {
     every_layer_matches_double<Float32>();
     every_layer_matches_double<Float64>();
+    every_layer_matches_double<BFloat16>();
+    every_layer_matches_double<Float32SavedInBFloat16>();
     std::printf("%d failures\n", failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

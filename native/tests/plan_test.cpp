@@ -14,7 +14,7 @@ using lstmkit::Course;
 using lstmkit::Index;
 using lstmkit::Plan;
 
-constexpr lstmkit::TileSizes wide{16, 6, 4}, narrow{4, 4, 4};
+constexpr lstmkit::TileSizes wide{16, 6, 1, 64}, narrow{4, 4, 1, 16};
 
 Course course(Index steps, Index batch, Index inputs, Index units) {
     return {steps, batch, inputs, units, units, false, nullptr, nullptr, false};

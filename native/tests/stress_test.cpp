@@ -75,6 +75,7 @@ void callers_never_disturb_each_other(std::chrono::milliseconds time) {
 int main() {
     callers_never_disturb_each_other<lstmkit::Float32>(std::chrono::milliseconds(1500));
     callers_never_disturb_each_other<lstmkit::Float64>(std::chrono::milliseconds(1500));
+    callers_never_disturb_each_other<lstmkit::BFloat16>(std::chrono::milliseconds(1500));
     std::printf("%d failures\n", failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -52,7 +52,8 @@ def each(specs: dict[str, CellSpec], *engines: str) -> pytest.MarkDecorator:
 
 
 RICH = {name: spec for name, spec in SPECS.items() if name.endswith(("-L2-bi", "-L2-bi-projection"))}
-EAGER = ("torch", "reference", "native", "native-f32")
+EAGER = ("torch", "reference", "native", "native-f32", "native-bf16")
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 COMPILED = ("compiled-torch", "compiled-reference", "compiled-native")
 EVERY_EAGER = each(SPECS, *EAGER)
 EVERY_ENGINE = each(SPECS, *EAGER, *COMPILED)
@@ -62,11 +63,11 @@ RICHEST_ENGINE = each(RICH, *EAGER, *COMPILED)
 
 def draw(spec: CellSpec, engine: str, **options: Any) -> Hostile:
     """A hostile case in the precision that an engine is judged in."""
-    return hostile(spec, dtype=torch.float32 if engine.endswith("-f32") else torch.float64, **options)
+    return hostile(spec, dtype=DTYPES.get(engine.rpartition("-")[2], torch.float64), **options)
 
 
 def engine_of(engine: str) -> str:
-    return engine.removeprefix("compiled-").removesuffix("-f32")
+    return engine.removeprefix("compiled-").partition("-")[0]
 
 
 def make_layer(case: Hostile, engine: str | None = None, **options: Any) -> Any:
@@ -311,7 +312,16 @@ def test_layer__equals_itself__called_twice(spec: CellSpec, engine: str) -> None
 
 
 @RICHEST
-@pytest.mark.parametrize("engine", ["reference", "compiled-torch", "compiled-reference"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "reference",
+        "compiled-torch",
+        "compiled-reference",
+        pytest.param("native", marks=NEEDS_CORE),
+        pytest.param("compiled-native", marks=NEEDS_CORE),
+    ],
+)
 def test_layer__matches_torch__autocast(spec: CellSpec, engine: str) -> None:
     case = hostile(CellSpec(3, 5, 2, bidirectional=True, cell=spec.cell), dtype=torch.float32)
     call = caller(make_layer(case, engine), engine)

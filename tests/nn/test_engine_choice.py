@@ -116,3 +116,11 @@ def test_explanation__equals_what_runs__large_weights_and_few_rows(layout: str, 
 )
 def test_drawback__matches_measurements(sizes: tuple[int, int, int, int], slower: bool) -> None:
     assert (native_drawback(sizes) is not None) == slower
+
+
+@pytest.mark.parametrize(
+    ("units", "slower"), [(128, ["float64"]), (256, ["float32", "float64"]), (512, ["bfloat16", "float32", "float64"])]
+)
+def test_drawback__matches_size_of_numbers(units: int, slower: list[str]) -> None:
+    sizes = 96, 1, 256, units
+    assert [dtype for dtype in ("bfloat16", "float32", "float64") if native_drawback(sizes, dtype)] == slower

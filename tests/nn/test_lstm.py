@@ -211,7 +211,8 @@ def test_explanation__matches_what_runs() -> None:
     assert layer.explain_engine().engine == fast
     assert layer.explain_engine(lengths=True).engine == fast
     assert layer.explain_engine(resets=True).engine == ("native" if native_available() else "reference")
-    wide = nn.LSTM(3, 5, dtype=torch.bfloat16)
+    assert nn.LSTM(3, 5, dtype=torch.bfloat16).explain_engine().engine == fast
+    wide = nn.LSTM(3, 5, dtype=torch.float16)
     assert wide.explain_engine().engine == "torch"
     assert "ATen does not return the gates" in str(wide.explain_engine(return_gates=True))
     insisting = nn.LSTM(3, 5, engine="torch")

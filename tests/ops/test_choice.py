@@ -51,8 +51,7 @@ def test_choice__equals_native__whatever_it_can_do(wanted: tuple[bool, ...]) -> 
     [
         ({"native_available": False}, "not built"),
         ({"device": "cuda"}, "on CPUs, not on cuda"),
-        ({"dtype": "float16"}, "float32 and float64, not float16"),
-        ({"dtype": "bfloat16"}, "float32 and float64, not bfloat16"),
+        ({"dtype": "float16"}, "float32, float64, bfloat16, not float16"),
         ({"transforms": True}, "torch.func"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

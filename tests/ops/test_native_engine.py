@@ -24,6 +24,7 @@ status = native_status()
 SETS = [name for name in status.compiled if name in status.found]
 VALUES, GRADIENTS = 1e-6, 1e-5
 DOUBLE = 1e-14
+ROUNDED_VALUES, ROUNDED_GRADIENTS = 1e-2, 1.5e-2
 
 
 @pytest.fixture(params=SETS)
@@ -65,7 +66,8 @@ def everything(engine: str, case: Any, dtype: torch.dtype, *, masks: bool = True
     output, state, trace = layer(x, (h, c), return_cells=True, return_gates=True, **extras)
     outputs = [output, *state, *trace.cells, *trace.gates[0].values()]
     generator = torch.Generator().manual_seed(5)
-    weights = [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(dtype) for y in outputs]
+    draws = [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(case.x.dtype) for y in outputs]
+    weights = [draw.to(y.dtype) for draw, y in zip(draws, outputs, strict=True)]
     total = sum((y * w).sum() for y, w in zip(outputs, weights, strict=True))
     return outputs, list(torch.autograd.grad(total, [x, h, c, *layer.parameters()]))  # pyright: ignore
 
@@ -152,6 +154,48 @@ def test_native__matches_reference__float64_many_blocks_and_threads(steps: int, 
     (outputs, gradients), expected = (everything(engine, case, torch.float64) for engine in ("native", "reference"))
     near(outputs, expected[0], DOUBLE)
     near(gradients, expected[1], 10 * DOUBLE)
+
+
+def matches_float64_rounded(case: Any) -> None:
+    """Numbers in bfloat16 against the same numbers in float64."""
+    outputs, gradients = everything("native", case, torch.bfloat16)
+    expected, expected_gradients = everything("reference", case, torch.float64)
+    assert all(value.dtype == torch.bfloat16 for value in (*outputs, *gradients))
+    near(outputs, expected, ROUNDED_VALUES)
+    near(gradients, expected_gradients, ROUNDED_GRADIENTS)
+
+
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=12, deadline=None)
+@given(hostile_cases(torch.bfloat16))
+def test_native__matches_float64__bfloat16(name: str, case: Any) -> None:
+    for _ in forced(name):
+        matches_float64_rounded(tame(case))
+
+
+@pytest.mark.parametrize("projection", [0, 33])
+@pytest.mark.parametrize(("steps", "batch", "units"), [(5, 215, 41), (20, 1, 140), (12, 3, 131), (6, 9, 200)])
+def test_native__matches_float64__bfloat16_rows_or_units_divided(
+    steps: int, batch: int, units: int, projection: int, instruction_set: str
+) -> None:
+    spec = CellSpec(21, units, bidirectional=batch == 3, proj_size=projection)
+    matches_float64_rounded(tame(hostile(spec, steps=steps, batch=batch, dtype=torch.bfloat16)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_native__never_reads__beside_odd_rows(dtype: torch.dtype, instruction_set: str) -> None:
+    """Two numbers at a time: the neighbour of the last one belongs to somebody else."""
+    layer = nn.LSTM(5, 7, bidirectional=True, engine="native", dtype=dtype)
+
+    def run(x: Tensor) -> tuple[Tensor, ...]:
+        output, state = layer(x)
+        return output, *state, *torch.autograd.grad(output.sum(), [x, *layer.parameters()])
+
+    clean = torch.randn(6, 3, 5, dtype=dtype, requires_grad=True)
+    around = torch.full((6, 3, 7), float("nan"), dtype=dtype)
+    around[:, :, 1:6] = clean.detach()
+    among_nan = around[:, :, 1:6].requires_grad_()
+    assert all(torch.equal(a, b) for a, b in zip(run(clean), run(among_nan), strict=True))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -366,5 +410,5 @@ def test_core__rejects_number_of_directions(count: int) -> None:
 
 def test_core__rejects_unknown_precision() -> None:
     core: Any = native_module()
-    with pytest.raises(ValueError, match="no precision is called 'int8'; there are: float32, float64"):
+    with pytest.raises(ValueError, match="no precision is called 'int8'; there are: float32, float64, bfloat16"):
         core.empty(3, "int8")

@@ -26,6 +26,10 @@ struct Kernels {
     void (*cell_backward)(const CellRow<P>& row) noexcept;
     void (*product)(const ProductTile<P>& tile) noexcept;
     void (*outer)(const OuterTile<P>& tile) noexcept;
+    /// out[k] = the Stored nearest to in[k] for k < count.
+    void (*round)(const Real<P>* in, Stored<P>* out, Index count) noexcept;
+    /// out[2k], out[2k + 1] = even[k], odd[k] for k < count; null is zeros.
+    void (*interleave)(const Stored<P>* even, const Stored<P>* odd, Stored<P>* out, Index count) noexcept;
 };
 
 /// The name that users write: "baseline", "avx2", ...

@@ -40,7 +40,7 @@ struct Course {
     bool backwards;               ///< read the sequence from its end
 };
 
-/// What a layer is given. Cell states are Real in every precision.
+/// What a layer is given. Cell states are Real in every precision; what is multiplied is Stored.
 template <typename P>
 struct LayerCase : Course {
     Sequence<const Stored<P>> x;                        ///< [T, B, I]
@@ -83,7 +83,7 @@ struct Upstream {
 /// Gradients with respect to what the layer was given; null is not wanted. The weights' come together or not at all.
 template <typename P>
 struct Gradients {
-    Sequence<Real<P>> x;                       ///< [T, B, I], zero beyond a row's length
+    Sequence<Stored<P>> x;                     ///< [T, B, I], zero beyond a row's length
     State<Real<P>> h, c;                       ///< [B, R], [B, H]
     Real<P> *weight_input, *weight_recurrent;  ///< [4H, I], [4H, R]
     Real<P>* bias;                             ///< [4H], of either bias

@@ -1,6 +1,7 @@
 // What the kernels take. A tile is a few rows by all four gates of one block of `lanes` hidden units.
 // Rows are given by pointers, so that any strides, any order and shrinking batches cost nothing.
-// P is a precision; L = lanes, G = 4 gates in the order i f g o. Nothing here owns memory; outputs never overlap inputs.
+// P is a precision; L = lanes, G = 4 gates in the order i f g o, D = depth. Nothing here owns memory; outputs never overlap
+// inputs. Sums are taken D terms at a time: what is packed holds D rows side by side, number by number.
 #pragma once
 
 #include <cstddef>
@@ -21,12 +22,12 @@ struct ForwardTile {
     Index inputs;
     const Stored<P>* const* h;  ///< [rows] -> [outputs], the output of the step before
     Index outputs;
-    const Real<P>* weights;  ///< [inputs + outputs][G][L], packed
-    const Real<P>* bias;     ///< [G][L], packed
-    Real<P>* c;              ///< row r of the block at c + r * c_row: [L], updated
+    const Stored<P>* weights;  ///< [inputs / D][G][L][D], then [outputs / D] likewise, both rounded up with zeros; packed
+    const Real<P>* bias;       ///< [G][L], packed
+    Real<P>* c;                ///< row r of the block at c + r * c_row: [L], updated
     Index c_row;
-    Index first;               ///< the block's first unit
-    Index count;               ///< units in the block, 1..L
+    Index first;                   ///< the block's first unit
+    Index count;                   ///< units in the block, 1..L
     Stored<P>* const* y;           ///< [rows] -> [units], written at first..first + count
     Real<P>* const* cells;         ///< the same, or null
     Saved<P>* const* activations;  ///< [rows] -> [G] of [units] at distance gate_stride, or null
@@ -37,16 +38,16 @@ struct ForwardTile {
 /// What one row's backward step through the cell needs; null gradients are zero.
 template <typename P>
 struct CellRow {
-    const Saved<P>* activations;     ///< [G] of [units] at distance gate_stride
-    const Real<P>* cells;            ///< [units]
-    const Real<P>* cells_before;     ///< [units]
-    const Stored<P>* grad_y;         ///< [units] or null
-    const Real<P>* grad_cells;       ///< [units] or null
+    const Saved<P>* activations;       ///< [G] of [units] at distance gate_stride
+    const Real<P>* cells;              ///< [units]
+    const Real<P>* cells_before;       ///< [units]
+    const Stored<P>* grad_y;           ///< [units] or null
+    const Real<P>* grad_cells;         ///< [units] or null
     const Saved<P>* grad_activations;  ///< like activations, or null
-    const Real<P>* dh;               ///< [units rounded up to L]
-    Real<P>* dc;                     ///< [units rounded up to L], updated
-    Real<P>* dz;                     ///< block j at dz + j * dz_block: [G][L], written
-    Real<P>* hidden;                 ///< [units], written with the units' outputs before a projection, or null
+    const Real<P>* dh;                 ///< [units rounded up to L]
+    Real<P>* dc;                       ///< [units rounded up to L], updated
+    Stored<P>* dz;                     ///< block j at dz + j * dz_block: [G][L], written
+    Stored<P>* hidden;                 ///< [units], written with the units' outputs before a projection, or null
     Index units, gate_stride, grad_gate_stride, dz_block;
     Index grad_y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step
 };
@@ -55,23 +56,23 @@ struct CellRow {
 template <typename P>
 struct ProductTile {
     Index rows;
-    const Real<P>* in;  ///< row r of block j at in + j * in_block + r * in_row: [G][L], as dz has it
+    const Stored<P>* in;  ///< row r of block j at in + j * in_block + r * in_row: [G][L], as dz has it
     Index in_row, in_block, blocks;
-    const Real<P>* weights;  ///< [blocks][G*L][vectors*L], packed
-    Index vectors;         ///< 1..4, the vectors that hold `count` columns
+    const Stored<P>* weights;  ///< [blocks][G*L / D][vectors*L][D], packed
+    Index vectors;             ///< 1..4, the vectors that hold `count` columns
     Real<P>* const* out;
     Index first, count;
     bool add;  ///< to what is there, instead of replacing it
 };
 
-/// sum[k][G][L] += sum over rows of in[r][k] * right[r][G][L], for k < columns.
+/// sum[k][G][L] += sum over rows of in[r][k] * right[r][G][L], for k < columns. Rows come in groups of D.
 template <typename P>
 struct OuterTile {
-    Index rows, columns;
-    const Stored<P>* const* in;  ///< [rows] -> [columns]
-    const Real<P>* right;        ///< row r at right + r * right_row: [G][L], as dz has it
-    Index right_row;
-    Real<P>* sum;                ///< [columns][G][L]
+    Index groups, columns;
+    const Stored<P>* const* in;  ///< [groups] -> [columns][D]
+    const Stored<P>* right;      ///< group g at right + g * right_group: [G][L][D]
+    Index right_group;
+    Real<P>* sum;  ///< [columns][G][L]
 };
 
 }  // namespace lstmkit

@@ -318,9 +318,9 @@ class LSTM(RecurrentLayer):
             EngineError: the engine that was insisted on cannot do this.
 
         Example:
-            >>> print(LSTM(2, 3, dtype=torch.bfloat16).explain_engine(return_gates=True))
+            >>> print(LSTM(2, 3, dtype=torch.float16).explain_engine(return_gates=True))
             reference: the equations as torch operations; they do every case
-            not native: the native core computes in float32 and float64, not bfloat16
+            not native: the native core computes in float32, float64, bfloat16, not float16
             not torch: ATen does not return the gates
         """
         x = self.weight_ih_l0 if input is None else input

@@ -125,7 +125,7 @@ def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
         trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
         results = lstm_layer(*layer, engine, trace, chunk_steps)
     output, h, c, all_cells, all_gates = results
-    return LayerResult(output, h, c, all_cells if cells else None, all_gates if gates else None)
+    return LayerResult(output, h, c, all_cells.to(output.dtype) if cells else None, all_gates if gates else None)
 
 
 def _is_plain(x: Tensor) -> bool:

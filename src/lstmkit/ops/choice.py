@@ -10,7 +10,7 @@ from lstmkit.spec import EngineError, OptionError
 ENGINES = ("native", "torch", "reference")
 
 # What the native core computes in.
-NATIVE_DTYPES = ("float32", "float64")
+NATIVE_DTYPES = ("float32", "float64", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def choose_engine(request: EngineRequest, engine: str | None = None) -> EngineCh
         OptionError: there is no engine of that name.
 
     Example:
-        >>> print(choose_engine(EngineRequest(dtype="bfloat16", resets=True)))
+        >>> print(choose_engine(EngineRequest(dtype="float16", resets=True)))
         reference: the equations as torch operations; they do every case
-        not native: the native core computes in float32 and float64, not bfloat16
+        not native: the native core computes in float32, float64, bfloat16, not float16
         not torch: ATen has no resets inside a sequence
     """
     check_engine(engine)
@@ -98,7 +98,7 @@ def _native_obstacle(request: EngineRequest) -> str | None:
     if request.device != "cpu":
         return f"the native core runs on CPUs, not on {request.device}"
     if request.dtype not in NATIVE_DTYPES:
-        return f"the native core computes in {' and '.join(NATIVE_DTYPES)}, not {request.dtype}"
+        return f"the native core computes in {', '.join(NATIVE_DTYPES)}, not {request.dtype}"
     if request.transforms:
         return "the native core has no rules for torch.func transforms"
     if not request.native_available:
@@ -112,7 +112,7 @@ def _native_drawback(request: EngineRequest) -> str | None:
         return "an exported graph should also run where the native core is absent; ask for it by name"
     if request.sizes is None or _torch_obstacle(request) is not None:
         return None
-    return native_drawback(request.sizes)
+    return native_drawback(request.sizes, request.dtype)
 
 
 def _torch_obstacle(request: EngineRequest) -> str | None:

@@ -20,6 +20,7 @@ from lstmkit.ops.engines import (
     run_engine,
     split_weights,
 )
+from lstmkit.ops.native import real_dtype
 from lstmkit.reference import check_lengths, mark_steps, run_layer
 from lstmkit.spec import EngineError
 
@@ -79,7 +80,8 @@ def _(
     if chunk_steps:
         N = count_chunks(T, chunk_steps)
         return *results, x.new_empty(N, D, B, H), x.new_empty(N, D, B, R)
-    return *results, x.new_empty(T, B, D * H), _fake_gates(x, D * H, engine)
+    cells_dtype = real_dtype(x.dtype) if engine == "native" else x.dtype
+    return *results, x.new_empty(T, B, D * H, dtype=cells_dtype), _fake_gates(x, D * H, engine)
 
 
 def _fake_gates(x: Tensor, width: int, engine: str) -> Tensor:

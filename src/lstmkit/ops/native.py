@@ -1,7 +1,7 @@
-"""The engine ``native``: the C++ core on CPU tensors of float32 or float64.
+"""The engine ``native``: the C++ core on CPU tensors of float32, float64 or bfloat16.
 
 What the core needs of a tensor is its address and strides, so any layout whose last axis is dense
-goes in without a copy.
+goes in without a copy. With bfloat16 it adds up, and keeps cell states, in float32.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from lstmkit.core import native_module, native_status
 _POOLED = 1 << 16
 
 # The core's names for types of numbers.
-_PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
+_PRECISIONS = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 
 # Name of the instruction set to run with; empty means the best, or LSTMKIT_ISA.
 instruction_set = ""
@@ -34,6 +34,11 @@ def native_available() -> bool:
     return _available
 
 
+def real_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What the core adds up in, and keeps cell states in, for numbers of ``dtype``."""
+    return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
 def run_native(
     x: Tensor,
     h: Tensor,
@@ -47,14 +52,16 @@ def run_native(
 ) -> Outputs:
     """All directions of one layer, or with ``reverse`` the second one alone; the outputs of ``lstm_layer``.
 
+    The cells come as the backward pass needs them: in ``real_dtype``.
+
     Shape:
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
-    (T, B, _), (D, _, R), H = x.shape, h.shape, c.shape[2]
+    (T, B, _), (D, _, R), H, real = x.shape, h.shape, c.shape[2], real_dtype(x.dtype)
     layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y = _empty(T, B, D * R, dtype=x.dtype)
-    h_last, c_last = x.new_empty(D, B, R), x.new_empty(D, B, H)
-    cells = _empty(T, B, D * H, dtype=x.dtype) if trace else x.new_empty(0)
+    h_last, c_last = x.new_empty(D, B, R), x.new_empty(D, B, H, dtype=real)
+    cells = _empty(T, B, D * H, dtype=real) if trace else x.new_empty(0)
     gates = _empty(T, B, 4, D * H, dtype=x.dtype).permute(2, 0, 1, 3) if trace else x.new_empty(0)
     layer.run(
         "lstm_forward",
@@ -69,7 +76,7 @@ def run_native(
             for d in range(D)
         ],
     )
-    return y, h_last, c_last, cells, gates
+    return y, h_last, c_last.to(x.dtype), cells, gates
 
 
 def differentiate_native(
@@ -92,13 +99,16 @@ def differentiate_native(
         upstream: Gradients of the five outputs; None is zero.
         saved: Output, cells and gates of the forward run.
     """
-    (D, _, R), H = h.shape, c.shape[2]
+    (D, _, R), H, real = h.shape, c.shape[2], real_dtype(x.dtype)
     layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y, cells, gates = map(_dense, saved)
-    dy, dh_last, dc_last, dcells, dgates = (None if grad is None else _dense(grad) for grad in upstream)
-    dh, dc = x.new_empty(h.shape), x.new_empty(c.shape)
+    kinds = (x.dtype, real, real, real, gates.dtype)
+    dy, dh_last, dc_last, dcells, dgates = (
+        None if grad is None else _dense(grad.to(kind)) for grad, kind in zip(upstream, kinds, strict=True)
+    )
+    dh, dc = x.new_empty(h.shape, dtype=real), x.new_empty(c.shape, dtype=real)
     dx = [_empty(*x.shape, dtype=x.dtype) if wants_x else None for _ in range(D)]
-    dweights = [_Weights.like(x, layer.weights(d), H) if wants_weights else None for d in range(D)]
+    dweights = [_Weights.like(layer.weights(d), H) if wants_weights else None for d in range(D)]
     layer.run(
         "lstm_backward",
         [
@@ -124,7 +134,7 @@ def differentiate_native(
     )
     joined = cast(Tensor, dx[0]).add_(cast(Tensor, dx[1])) if D == 2 and wants_x else dx[0]
     given = [grad for d in range(D) for grad in _in_order(dweights[d], len(weights) // D)]
-    return [joined, dh, dc, *given]
+    return [joined, *(None if grad is None else grad.to(x.dtype) for grad in (dh, dc, *given))]
 
 
 class _Weights(NamedTuple):
@@ -143,11 +153,12 @@ class _Weights(NamedTuple):
         return cls(w[0], w[1], *biases, w[-1] if len(w) in (3, 5) else None)
 
     @classmethod
-    def like(cls, x: Tensor, w: "_Weights", hidden_size: int) -> "_Weights":
+    def like(cls, w: "_Weights", hidden_size: int) -> "_Weights":
         """Empty gradients of ``w``."""
-        projection = None if w.projection is None else x.new_empty(w.projection.shape)
-        bias = x.new_empty(4 * hidden_size)
-        return cls(x.new_empty(w.input.shape), x.new_empty(w.recurrent.shape), bias, None, projection)
+        real = real_dtype(w.input.dtype)
+        weights = [None if v is None else torch.empty_like(v, dtype=real) for v in (w.input, w.recurrent, w.projection)]
+        bias = torch.empty(4 * hidden_size, dtype=real)
+        return cls(cast(Tensor, weights[0]), cast(Tensor, weights[1]), bias, None, weights[2])
 
     def addresses(self) -> tuple[int, int, int, int]:
         """Where the core writes gradients."""
@@ -180,7 +191,7 @@ class _Layer:
         self._reverse = reverse
         self._core: Any = native_module()
         self._precision = _PRECISIONS[x.dtype]
-        self._x, self._h, self._c = _dense(x), _dense(h), _dense(c)
+        self._x, self._h, self._c = _dense(x), _dense(h), _dense(c.to(real_dtype(x.dtype)))
         self._weights = [w.resolve_neg().contiguous() for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if resets is None else resets.contiguous()
