@@ -34,7 +34,6 @@ def chosen_engine(case: Case) -> str:
         lengths=case.uneven,
         cells=case.trace,
         gates=case.trace,
-        projection=case.projection > 0,
         native_available=native_module() is not None,
         sizes=case.sizes,
     )
