@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.hostile import hostile
+from helpers.hostile import TOLERANCES, hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -156,13 +156,13 @@ def test_native__matches_reference__float64_many_blocks_and_threads(steps: int, 
     near(gradients, expected[1], 10 * DOUBLE)
 
 
-def matches_float64_rounded(case: Any) -> None:
+def matches_float64_rounded(case: Any, tolerance: float = ROUNDED_GRADIENTS) -> None:
     """Numbers in bfloat16 against the same numbers in float64."""
     outputs, gradients = everything("native", case, torch.bfloat16)
     expected, expected_gradients = everything("reference", case, torch.float64)
     assert all(value.dtype == torch.bfloat16 for value in (*outputs, *gradients))
     near(outputs, expected, ROUNDED_VALUES)
-    near(gradients, expected_gradients, ROUNDED_GRADIENTS)
+    near(gradients, expected_gradients, tolerance)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -170,7 +170,8 @@ def matches_float64_rounded(case: Any) -> None:
 @given(hostile_cases(torch.bfloat16))
 def test_native__matches_float64__bfloat16(name: str, case: Any) -> None:
     for _ in forced(name):
-        matches_float64_rounded(tame(case))
+        # In sums of a few large terms that cancel each other, the roundings of the terms (2^-9 each) do not.
+        matches_float64_rounded(tame(case), TOLERANCES[torch.bfloat16])
 
 
 @pytest.mark.parametrize("projection", [0, 33])
