@@ -185,7 +185,11 @@ struct Outer {
 #pragma GCC unroll 6
         for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (Index gate = 0; gate < gates; ++gate) sums[r][gate] = load(sum + (r * gates + gate) * lanes);
+            for (Index gate = 0; gate < gates; ++gate) {
+                sums[r][gate] = load(sum + (r * gates + gate) * lanes);
+                // Of the next tile, while this one is busy: large sums lie behind the second-level cache.
+                prefetch_to_write(sum + ((R + r) * gates + gate) * lanes);
+            }
         const Factor* right = t.right;
         const Factor* columns[R];
         for (Index group = 0; group < t.groups; ++group, right += t.right_group) {
