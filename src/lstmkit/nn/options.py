@@ -3,6 +3,8 @@
 import warnings
 from numbers import Integral, Real
 
+import torch
+
 from lstmkit.nn.initialisers import INITIALISERS, check_t_max
 from lstmkit.spec import CellSpec, OptionError
 
@@ -34,7 +36,11 @@ def check_initialisation(spec: CellSpec, init: str, forget_bias: float | None, t
         raise OptionError("init='chrono' and forget_bias need bias=True")
 
 
-def check_checkpoint_steps(steps: int | None) -> None:
-    """Raise an OptionError unless ``steps`` is None or a whole number of at least 1."""
+def check_memory(steps: int | None, saved_dtype: torch.dtype | None) -> None:
+    """Raise an OptionError unless one is None, and the steps are at least 1 or the type bfloat16."""
+    if saved_dtype not in (None, torch.bfloat16):
+        raise OptionError(f"saved_dtype must be None or torch.bfloat16, not {saved_dtype!r}")
+    if steps is not None and saved_dtype is not None:
+        raise OptionError("checkpoint_steps keeps no gates, so saved_dtype has nothing to save; give one of them")
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1):
         raise OptionError(f"checkpoint_steps must be None or a whole number of at least 1, not {steps!r}")

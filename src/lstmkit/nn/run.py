@@ -71,12 +71,13 @@ def run_torch_packed(stack: Stack, packed: PackedSequence, state: State) -> tupl
 
 
 class Wanted(NamedTuple):
-    """How a run is done: the engine, what it gives back beside the output, and steps between checkpoints or 0."""
+    """How a run is done: the engine, what it gives back beside the output, what it keeps for backward."""
 
     engine: str
     cells: bool = False
     gates: bool = False
-    checkpoint_steps: int = 0
+    checkpoint_steps: int = 0  # 0: every step's cells and gates are kept
+    saved_dtype: torch.dtype | None = None
 
 
 def run_layers(
@@ -118,9 +119,11 @@ def _run_layers(
 
 
 def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
-    engine, cells, gates, chunk_steps = wanted
+    engine, cells, gates, chunk_steps, saved_dtype = wanted
     if engine == "native" and not chunk_steps and _is_plain(layer.x):
-        results = run_native_layer(*layer, trace=cells or gates)
+        trace = cells or gates
+        gates_dtype = saved_dtype if layer.x.dtype == torch.float32 and not trace else None
+        results = run_native_layer(*layer, trace=trace, gates_dtype=gates_dtype)
     else:
         trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
         results = lstm_layer(*layer, engine, trace, chunk_steps)

@@ -49,20 +49,23 @@ def run_native(
     *,
     trace: bool,
     reverse: bool = False,
+    gates_dtype: torch.dtype | None = None,
 ) -> Outputs:
     """All directions of one layer, or with ``reverse`` the second one alone; the outputs of ``lstm_layer``.
 
-    The cells come as the backward pass needs them: in ``real_dtype``.
+    The cells come as the backward pass needs them: in ``real_dtype``. The gates are of the type of ``x``, or of
+    ``gates_dtype``: bfloat16 beside float32.
 
     Shape:
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
     (T, B, _), (D, _, R), H, real = x.shape, h.shape, c.shape[2], real_dtype(x.dtype)
-    layer = _Layer(x, h, c, weights, lengths, resets, reverse)
+    gates_dtype = gates_dtype or x.dtype
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates_dtype)
     y = _empty(T, B, D * R, dtype=x.dtype)
     h_last, c_last = x.new_empty(D, B, R), x.new_empty(D, B, H, dtype=real)
     cells = _empty(T, B, D * H, dtype=real) if trace else x.new_empty(0)
-    gates = _empty(T, B, 4, D * H, dtype=x.dtype).permute(2, 0, 1, 3) if trace else x.new_empty(0)
+    gates = _empty(T, B, 4, D * H, dtype=gates_dtype).permute(2, 0, 1, 3) if trace else x.new_empty(0)
     layer.run(
         "lstm_forward",
         [
@@ -100,8 +103,8 @@ def differentiate_native(
         saved: Output, cells and gates of the forward run.
     """
     (D, _, R), H, real = h.shape, c.shape[2], real_dtype(x.dtype)
-    layer = _Layer(x, h, c, weights, lengths, resets, reverse)
     y, cells, gates = map(_dense, saved)
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates.dtype)
     kinds = (x.dtype, real, real, real, gates.dtype)
     dy, dh_last, dc_last, dcells, dgates = (
         None if grad is None else _dense(grad.to(kind)) for grad, kind in zip(upstream, kinds, strict=True)
@@ -187,10 +190,13 @@ class _Layer:
         lengths: Tensor | None,
         resets: Tensor | None,
         reverse: bool,
+        gates_dtype: torch.dtype,
     ) -> None:
         self._reverse = reverse
         self._core: Any = native_module()
         self._precision = _PRECISIONS[x.dtype]
+        if gates_dtype != x.dtype:
+            self._precision += f"/{_PRECISIONS[gates_dtype]}"
         self._x, self._h, self._c = _dense(x), _dense(h), _dense(c.to(real_dtype(x.dtype)))
         self._weights = [w.resolve_neg().contiguous() for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()

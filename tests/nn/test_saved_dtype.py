@@ -1,0 +1,82 @@
+"""Gates kept for the backward pass in bfloat16: less memory, nearly the same gradients, the same outputs."""
+
+from typing import Any
+
+import pytest
+import torch
+from helpers.hostile import hostile
+from torch import Tensor
+
+from lstmkit import nn
+from lstmkit.ops import native_available
+from lstmkit.spec import CellSpec, OptionError
+
+NEEDS_CORE = pytest.mark.skipif(not native_available(), reason="the native core was not built")
+T, B, I, H = 12, 9, 5, 37
+
+
+def run(case: Any, saved_dtype: torch.dtype | None, **extras: Any) -> tuple[list[Tensor], list[Tensor], int]:
+    """Outputs, gradients, and the bytes that autograd kept beside parameters and inputs."""
+    spec = case.spec
+    layer = nn.LSTM(spec.input_size, spec.hidden_size, bidirectional=spec.bidirectional, saved_dtype=saved_dtype)
+    fan = (spec.input_size + spec.hidden_size) ** 0.5
+    layer.load_state_dict({k: v / fan if "weight" in k else v for k, v in case.parameters.items()})
+    x, h, c = (value.detach().requires_grad_() for value in (case.x, *case.hx))
+    given = {value.data_ptr() for value in (x, h, c, *layer.parameters())}
+    kept: dict[int, int] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        if value.data_ptr() not in given:
+            kept[value.data_ptr()] = value.numel() * value.element_size()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        y, state = layer(x, (h, c), **extras)
+    total = (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum() + sum(value.sum() for value in state)
+    return [y, *state], list(torch.autograd.grad(total, [x, h, c, *layer.parameters()])), sum(kept.values())  # pyright: ignore
+
+
+@NEEDS_CORE
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_gates_in_bfloat16__matches_float32(bidirectional: bool) -> None:
+    case = hostile(CellSpec(I, H, bidirectional=bidirectional), steps=T, batch=B, dtype=torch.float32)
+    masks = {"lengths": case.lengths, "resets": case.resets}
+    outputs, gradients, _ = run(case, torch.bfloat16, **masks)
+    expected, expected_gradients, _ = run(case, None, **masks)
+    for left, right in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(left, right, rtol=0.0, atol=0.0)
+    for left, right in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(left, right, rtol=0.0, atol=1.5e-2 * float(right.abs().max()))
+    assert any(not torch.equal(left, right) for left, right in zip(gradients, expected_gradients, strict=True))
+
+
+@NEEDS_CORE
+@pytest.mark.parametrize(("saved_dtype", "floats"), [(None, 6), (torch.bfloat16, 4)])
+def test_saved_state__equals_floats_per_unit(saved_dtype: torch.dtype | None, floats: int) -> None:
+    """The output, the cells, and four gates whole or halved, for each step, row and unit."""
+    case = hostile(CellSpec(I, H), steps=T, batch=B, dtype=torch.float32)
+    _, _, kept = run(case, saved_dtype)
+    assert kept == 4 * floats * T * B * H
+
+
+@NEEDS_CORE
+def test_returned_gates__preserves_float32() -> None:
+    layer = nn.LSTM(I, H, saved_dtype=torch.bfloat16)
+    plain = nn.LSTM(I, H)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(T, B, I)
+    found, expected = (each(x, return_gates=True)[2].gates[0] for each in (layer, plain))
+    for letter in "ifgo":
+        torch.testing.assert_close(found[letter], expected[letter], rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"saved_dtype": torch.float16}, "None or torch.bfloat16"),
+        ({"saved_dtype": torch.bfloat16, "checkpoint_steps": 4}, "nothing to save"),
+    ],
+)
+def test_saved_dtype__rejects_what_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        nn.LSTM(I, H, **options)
