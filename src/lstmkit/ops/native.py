@@ -198,7 +198,7 @@ class _Layer:
         if gates_dtype != x.dtype:
             self._precision += f"/{_PRECISIONS[gates_dtype]}"
         self._x, self._h, self._c = _dense(x), _dense(h), _dense(c.to(real_dtype(x.dtype)))
-        self._weights = [w.resolve_neg().contiguous() for w in weights]
+        self._weights = [_dense(w.contiguous()) for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if resets is None else resets.contiguous()
 
@@ -231,9 +231,9 @@ _NO_TRACE = (None, None, 0)
 
 
 def _dense(value: Tensor) -> Tensor:
-    """The core reads along the last axis in steps of one, and knows nothing of torch's lazy minus sign."""
+    """The core reads along the last axis in steps of one, from whole numbers; torch's lazy minus sign is unknown to it."""
     value = value.resolve_neg()
-    if value.stride(-1) == 1 or value.shape[-1] == 1:
+    if (value.stride(-1) == 1 or value.shape[-1] == 1) and value.data_ptr() % value.element_size() == 0:
         return value
     return _empty(*value.shape, dtype=value.dtype).copy_(value)
 
