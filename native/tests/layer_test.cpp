@@ -226,7 +226,12 @@ void projection_is_finite(Index T, Index B, Index I, Index H, Index R, int threa
 
 template <typename P>
 void every_layer_matches_double() {
+#if defined(__SANITIZE_THREAD__)
+    // Threads meet in the same places whatever the set, and ten times as slowly here.
+    for (lstmkit::InstructionSet set : {lstmkit::usable_sets().back()})
+#else
     for (lstmkit::InstructionSet set : lstmkit::usable_sets())
+#endif
         for (bool masks : {false, true})
             for (bool backwards : {false, true}) {
                 for (Index H : {1, 3, 4, 8, 15, 16, 17, 33}) layer_matches_double(Case<P>(5, 7, 3, H, masks, backwards), 1, set);
