@@ -113,7 +113,7 @@ def _native_lines(native: NativeStatus) -> list[str]:
     lines = [] if native.available else [f"  unusable: {native.reason}"]
     if native.version is None:
         lines += [
-            "  It costs speed: LSTM layers on the CPU train by torch's kernels, 1.2 to 4 times slower as measured.",
+            "  It costs speed: LSTM layers on the CPU train by torch's kernels, which `make bench` measures beside it.",
             f"  To build it, install a C++17 compiler, then run: {_REINSTALL}",
         ]
     else:
