@@ -345,7 +345,7 @@ def test_native__matches_itself__several_python_threads() -> None:
         ((0, 1, 1, 1, 1), "at least one step"),
         ((1, -1, 1, 1, 1), "no negative size"),
         ((1, 1, 1, 1, 1), "null"),
-        ((1, 1, 1, 2, 1), "null"),
+        ((1, 1, 1, 2, 1), "as many outputs as units"),
     ],
 )
 def test_core__rejects_impossible_case(sizes: tuple[int, ...], message: str) -> None:
