@@ -24,8 +24,8 @@ from lstmkit.spec import CellSpec
 pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
 
 SETS = [name for name in native_status().compiled if name in native_status().found]
-# Of outputs and of gradients, relative to their scale.
-TOLERANCES = {torch.float32: (1e-6, 1e-5), torch.float64: (1e-14, 1e-13)}
+# Of outputs and of gradients, relative to their scale. Twice what other tests ask for: the worst of millions.
+TOLERANCES = {torch.float32: (2e-6, 2e-5), torch.float64: (2e-14, 2e-13)}
 SIZES = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 64, 65]), st.integers(1, 100))
 
 
