@@ -231,7 +231,7 @@ _NO_TRACE = (None, None, 0)
 
 
 def _dense(value: Tensor) -> Tensor:
-    """The core reads along the last axis in steps of one, from whole numbers; torch's lazy minus sign is unknown to it."""
+    """The core reads along the last axis in steps of one, from whole numbers; it knows no lazy minus sign."""
     value = value.resolve_neg()
     if (value.stride(-1) == 1 or value.shape[-1] == 1) and value.data_ptr() % value.element_size() == 0:
         return value
