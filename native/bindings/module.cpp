@@ -58,14 +58,7 @@ void bind_function(nb::module_& module, const char* name, Function<P> function) 
 }
 
 template <typename P>
-lstmkit::Real<P> dot(In<P> a, In<P> b, const std::string& instruction_set) {
-    expect_one_length(a.size(), b.size());
-    return lstmkit::kernels_of<P>(set_called(instruction_set)).dot(a.data(), b.data(), a.size());
-}
-
-template <typename P>
 void bind_kernels(nb::module_& module) {
-    module.def("dot", &dot<P>, nb::arg("a").noconvert(), nb::arg("b").noconvert(), nb::arg("instruction_set") = "");
     bind_function<P>(module, "sigmoid", &lstmkit::Kernels<P>::sigmoid);
     bind_function<P>(module, "tanh", &lstmkit::Kernels<P>::tanh);
 }

@@ -35,11 +35,8 @@ struct Run {
           projection({layer.weight_projection, layer.units, layer.units, 1, layer.outputs, 0}, sizes.wide_blocks(layer.outputs),
                      kernels.lanes, gates),
           recurrent_pack(recurrent.numbers()), input_pack(job.gradients.x ? input.numbers() : 0),
-          projection_pack(layer.projected ? projection.numbers() : 0), zero_h(layer.outputs), zero_c(layer.units),
-          sums(sizes, layer.projected, plan.row_shares) {
-        std::fill_n(zero_c.data(), layer.units, Real<P>{});
-        std::fill_n(zero_h.data(), layer.outputs, Stored<P>{});
-    }
+          projection_pack(layer.projected ? projection.numbers() : 0), zero_h(zeros<Stored<P>>(layer.outputs)),
+          zero_c(zeros<Real<P>>(layer.units)), sums(sizes, layer.projected, wants_weights() ? plan.row_shares : 0) {}
 
     bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
 
@@ -314,14 +311,14 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
     run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
     if (plan.unit_shares > 1)
         for (int d = 0; d < count; ++d) {
-            runs[d]->sums.zero(0);
+            if (runs[d]->wants_weights()) runs[d]->sums.zero(0);
             run_units(*runs[d], order.data(), plan.unit_shares, runs[d]->sums.of(0));
         }
     else
         run_shares(count * plan.row_shares, plan.threads, [&](int share) {
             const Run<P>& run = *runs[share % count];
             const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
-            run.sums.zero(share / count);
+            if (run.wants_weights()) run.sums.zero(share / count);
             run_rows(run, order.data(), rows, run.sums.of(share / count));
         });
     run_shares(count * blocks, plan.threads, [&](int share) {

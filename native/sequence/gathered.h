@@ -22,11 +22,8 @@ struct Gathered {
 
     Gathered(const Blocks& s, bool projected, bool wants_x, Index capacity)
         : capacity(capacity), dz_block((capacity + spare_rows) * s.gate_vectors()), dz(s.blocks * dz_block),
-          d_output(projected ? capacity * s.wide(s.outputs) : 0), hidden(projected ? capacity * s.wide(s.units) : 0),
-          dx(wants_x ? capacity : 0, s.inputs) {
-        std::fill_n(d_output.data(), projected ? capacity * s.wide(s.outputs) : 0, Stored<P>{});
-        std::fill_n(hidden.data(), projected ? capacity * s.wide(s.units) : 0, Stored<P>{});
-    }
+          d_output(zeros<Stored<P>>(projected ? capacity * s.wide(s.outputs) : 0)),
+          hidden(zeros<Stored<P>>(projected ? capacity * s.wide(s.units) : 0)), dx(wants_x ? capacity : 0, s.inputs) {}
 };
 
 /// Where the gathered rows came from and where their gradients go; each member of a team has its own.
@@ -102,10 +99,9 @@ struct Flow {
     Array<Real<P>*> d_output_rows, d_hidden_rows;
 
     Flow(const Blocks& s, bool projected, Index rows)
-        : d_output(rows * s.padded_outputs()), dc(rows * s.padded()), d_hidden(projected ? rows * s.padded() : 0),
-          d_output_rows(rows), d_hidden_rows(rows) {
-        // What pads a row is multiplied by zeros, and must not be NaN.
-        std::fill_n(d_hidden.data(), projected ? rows * s.padded() : 0, Real<P>{});
+        : d_output(rows * s.padded_outputs()), dc(rows * s.padded()),
+          // What pads a row is multiplied by zeros, and must not be NaN.
+          d_hidden(zeros<Real<P>>(projected ? rows * s.padded() : 0)), d_output_rows(rows), d_hidden_rows(rows) {
         for (Index r = 0; r < rows; ++r) {
             d_output_rows[r] = &d_output[r * s.padded_outputs()];
             d_hidden_rows[r] = &d_hidden[projected ? r * s.padded() : 0];

@@ -8,20 +8,6 @@
 namespace lstmkit {
 namespace {
 
-// Enough independent sums to hide the latency of a fused multiply-add.
-constexpr std::size_t chains = 4;
-
-Real dot(const Real* a, const Real* b, std::size_t count) noexcept {
-    Vector sums[chains] = {};
-    std::size_t k = 0;
-    for (; k + chains * lanes <= count; k += chains * lanes)
-        for (std::size_t chain = 0; chain < chains; ++chain)
-            sums[chain] += load(a + k + chain * lanes) * load(b + k + chain * lanes);
-    Real total = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-    for (; k < count; ++k) total += a[k] * b[k];
-    return total;
-}
-
 template <Vector (*function)(Vector)>
 void apply(const Real* in, Real* out, std::size_t count) noexcept {
     std::size_t k = 0;
@@ -223,8 +209,8 @@ void interleave(const Number* even, const Number* odd, Number* out, Index count)
     }
 }
 
-constexpr Kernels<Precision> table = {lanes,   tile_rows,     dot,     sigmoid_all, tanh_all, transpose,
-                                      forward, cell_backward, product, outer,       round,    interleave};
+constexpr Kernels<Precision> table = {lanes,         tile_rows, sigmoid_all, tanh_all, transpose, forward,
+                                      cell_backward, product,   outer,       round,    interleave};
 
 }  // namespace
 

@@ -139,11 +139,5 @@ LSTMKIT_INLINE Vector shuffle(Vector a, Vector b, Integers which) noexcept {
 #endif
 }
 
-LSTMKIT_INLINE Real sum(Vector value) noexcept {
-    Real total = 0;
-    for (Index lane = 0; lane < lanes; ++lane) total += value[lane];
-    return total;
-}
-
 }  // namespace
 }  // namespace lstmkit

@@ -15,12 +15,6 @@ constexpr Index block_rows = 96;
 // Multiply-adds below which a second thread costs more than it saves.
 constexpr Index share_work = 4'000'000;
 
-Array<float> zeros(Index count) {
-    Array<float> values(count);
-    std::fill_n(values.data(), count, 0.0f);
-    return values;
-}
-
 template <typename Size>
 Index most(const StreamWeights& weights, Size size) {
     Index found = 0;
@@ -48,8 +42,8 @@ StreamPool::StreamPool(std::shared_ptr<const StreamWeights> weights, Index capac
     : weights_(std::move(weights)), capacity_(capacity), stamps_(static_cast<std::size_t>(std::max<Index>(0, capacity)), 0) {
     if (capacity < 1) throw std::invalid_argument("expected room for at least one stream, got " + std::to_string(capacity));
     for (const PackedLayer& layer : weights_->layers()) {
-        h_.push_back(zeros(capacity * layer.padded_outputs()));
-        c_.push_back(zeros(capacity * layer.padded_units()));
+        h_.push_back(zeros<float>(capacity * layer.padded_outputs()));
+        c_.push_back(zeros<float>(capacity * layer.padded_units()));
     }
 }
 

@@ -14,12 +14,6 @@ constexpr Index block_steps = 24;
 // Bytes of weights from which a second thread saves more than it costs.
 constexpr Index helped_bytes = 250'000;
 
-Array<float> zeros(Index count) {
-    Array<float> values(count);
-    std::fill_n(values.data(), count, 0.0f);
-    return values;
-}
-
 std::unique_ptr<Helper> find_helper(const StreamWeights& weights, int threads) {
     if (threads < 2 || weights.bytes() < helped_bytes || available_threads() < 2 || is_forked_child()) return nullptr;
     try {
@@ -39,7 +33,7 @@ struct Stream::Layer {
 
     explicit Layer(const PackedLayer& packed)
         : packed(packed), x_words(packed.view.input_stride), h_words(packed.view.state_stride),
-          h(zeros(packed.padded_outputs())), c(zeros(packed.padded_units())), unprojected(zeros(packed.padded_units())) {}
+          h(zeros<float>(packed.padded_outputs())), c(zeros<float>(packed.padded_units())), unprojected(zeros<float>(packed.padded_units())) {}
     /// Where the kernel of a step writes.
     float* out() const noexcept { return packed.groups ? unprojected.data() : h.data(); }
     Index z_floats() const noexcept { return packed.padded_units() * gates; }

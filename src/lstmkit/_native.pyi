@@ -22,9 +22,6 @@ def active_set() -> str:
 def available_threads() -> int:
     """Processors in this process's affinity mask."""
 
-def dot(a: NDArray[_Real], b: NDArray[_Real], instruction_set: str = "") -> float:
-    """Sum of a * b, (N,) each; the probe that shows every compiled path to work."""
-
 def sigmoid(x: NDArray[_Real], out: NDArray[_Real], instruction_set: str = "") -> None:
     """The cells' logistic function of x (N,) into out (N,)."""
 

@@ -39,27 +39,28 @@ def test_status__matches_operating_system() -> None:
 @needs_core
 @pytest.mark.parametrize("instruction_set", SETS)
 @pytest.mark.parametrize("count", [0, 1, 7, 16, 63, 64, 65, 1001])
-def test_dot__matches_float64(instruction_set: str, count: int) -> None:
+def test_sigmoid__matches_float64__any_count(instruction_set: str, count: int) -> None:
     assert core is not None
     if instruction_set not in core.machine_sets():
         pytest.skip(f"this machine does not have {instruction_set}")
     random = np.random.default_rng(count)
-    a, b = random.normal(size=(2, count + 1)).astype(np.float32)[:, 1:]
-    expected, scale = np.dot(a.astype(float), b), np.abs(a.astype(float) * b).sum()
-    assert abs(core.dot(a, b, instruction_set) - expected) <= 1e-6 * scale
+    x, out = random.normal(size=count + 1).astype(np.float32)[1:], np.full(count + 2, np.nan, np.float32)
+    core.sigmoid(x, out[1:-1], instruction_set)
+    np.testing.assert_allclose(out[1:-1], 1 / (1 + np.exp(-x.astype(float))), rtol=2.5e-7)
+    assert np.isnan(out[[0, -1]]).all()
 
 
 @needs_core
-def test_dot__rejects_what_it_cannot_read() -> None:
+def test_sigmoid__rejects_what_it_cannot_read() -> None:
     assert core is not None
     a = np.ones(6, np.float32)
     with pytest.raises(ValueError, match="6 and 5"):
-        core.dot(a, a[:5])
+        core.sigmoid(a, a[:5])
     for bad in (a[::2], a.astype(int), a.reshape(2, 3)):
         with pytest.raises(TypeError):
-            core.dot(bad, bad)
+            core.sigmoid(bad, bad)
     with pytest.raises(ValueError, match="no instruction set is called 'mmx'; usable here: baseline"):
-        core.dot(a, a, "mmx")
+        core.sigmoid(a, a, "mmx")
 
 
 def active_set(wanted: str) -> str:

@@ -15,8 +15,6 @@ template <typename P>
 struct Kernels {
     /// Numbers in a vector, L, and rows in a register tile.
     Index lanes, tile_rows;
-    /// Sum of a[k] * b[k] for k < count; a, b: [count], any alignment, read only.
-    Real<P> (*dot)(const Real<P>* a, const Real<P>* b, std::size_t count) noexcept;
     /// out[k] = f(in[k]) for k < count; the functions that the cells use.
     void (*sigmoid)(const Real<P>* in, Real<P>* out, std::size_t count) noexcept;
     void (*tanh)(const Real<P>* in, Real<P>* out, std::size_t count) noexcept;

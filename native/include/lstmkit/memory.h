@@ -1,6 +1,7 @@
 // Memory that is used again instead of being given back: a first touch of a page costs more than the arithmetic on it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <new>
@@ -42,5 +43,13 @@ private:
     std::size_t bytes_;
     T* data_;
 };
+
+/// An array of zeros.
+template <typename T>
+Array<T> zeros(std::ptrdiff_t count) {
+    Array<T> values(count);
+    std::fill_n(values.data(), count, T{});
+    return values;
+}
 
 }  // namespace lstmkit
