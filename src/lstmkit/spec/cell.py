@@ -119,7 +119,7 @@ class CellSpec:
             "I": self.input_size if layer == 0 else self.output_size,
             "R": self.state_size,
         }
-        return tuple(prod(sizes[letter] for letter in axis) for axis in letters.split())
+        return tuple(prod([sizes[letter] for letter in axis]) for axis in letters.split())
 
     def layer_suffixes(self, layer: int) -> tuple[str, ...]:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""
