@@ -2,8 +2,10 @@
 
 from lstmkit.nn.layer import Trace
 from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.minimal import MinGRU, MinLSTM
 from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.saving import save_model
 from lstmkit.nn.stages import StagedModel
+from lstmkit.nn.xlstm import MLSTM, SLSTM
 
-__all__ = ["GRU", "LSTM", "RNN", "StagedModel", "Trace", "save_model"]
+__all__ = ["GRU", "LSTM", "MLSTM", "RNN", "SLSTM", "MinGRU", "MinLSTM", "StagedModel", "Trace", "save_model"]

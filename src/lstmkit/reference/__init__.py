@@ -3,9 +3,10 @@
 from lstmkit.reference.backward import DirectionGradients, Saved, Upstream, run_direction_backward
 from lstmkit.reference.cells import CELLS, Cell, layer_weights
 from lstmkit.reference.checks import check_lengths, check_parameters, check_sequence, check_state, describe_states
-from lstmkit.reference.layer import LayerResult, Steps, mark_steps, run_layer
+from lstmkit.reference.layer import LayerResult, run_layer
 from lstmkit.reference.lstm import Weights, lstm_step, lstm_step_backward
 from lstmkit.reference.sequence import SequenceResult, join_states, name_gates, run_sequence, run_step, zero_state
+from lstmkit.reference.steps import Steps, mark_steps
 
 __all__ = [
     "CELLS",

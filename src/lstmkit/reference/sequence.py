@@ -6,7 +6,8 @@ from typing import NamedTuple
 from lstmkit.reference.arrays import Array, Namespace, zeros
 from lstmkit.reference.cells import CELLS, layer_weights
 from lstmkit.reference.checks import check_extra, check_lengths, check_parameters, check_sequence, check_state
-from lstmkit.reference.layer import LayerResult, mark_steps, run_layer
+from lstmkit.reference.layer import LayerResult, run_layer
+from lstmkit.reference.steps import mark_steps
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 
@@ -44,6 +45,7 @@ def run_sequence(
     resets: Array | None = None,
     return_cells: bool = False,
     return_gates: bool = False,
+    chunk: int = 0,
 ) -> SequenceResult:
     """Run a stack over a sequence by the equations of the paper, in the dtype of ``x``.
 
@@ -63,6 +65,7 @@ def run_sequence(
         resets: True where a row's state starts anew.
         return_cells: Also return the cell states of every step.
         return_gates: Also return the gate activations of every step.
+        chunk: How many steps are taken at once, by a cell whose driver is ``chunks``; 0: one after the other.
 
     Shape:
         - x: ``(T, B, I)``; states: ``(L*D, B, ...)``, with what ``spec.state_shapes()`` says behind
@@ -93,9 +96,8 @@ def run_sequence(
         weights = [layer_weights(spec, parameters, suffix) for suffix in spec.layer_suffixes(layer)]
         first = tuple(value[rows] for value in state)
         x = x if extra is None else xp.concatenate([x, extra], 2)
-        results.append(
-            run_layer(xp, CELLS[spec.cell], weights, x, first, steps, cells=return_cells, gates=return_gates)
-        )
+        trace = {"cells": return_cells, "gates": return_gates}
+        results.append(run_layer(xp, CELLS[spec.cell], weights, x, first, steps, **trace, chunk=chunk))
         x = results[-1].output
     return SequenceResult(
         output=x,

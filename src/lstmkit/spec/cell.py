@@ -8,7 +8,7 @@ from typing import Any
 from lstmkit.spec.catalog import CatalogEntry, catalog_entry
 from lstmkit.spec.errors import OptionError
 
-_COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0}
+_COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0, "num_heads": 1}
 
 _CHOICES = {"nonlinearity": ("tanh", "relu")}
 _SWITCHES = ("bias", "bidirectional", "reset_after")
@@ -30,6 +30,7 @@ class CellSpec:
         proj_size: Size ``P`` of the projected output; 0 means no projection.
         cell: A name in the catalog.
         nonlinearity: ``"tanh"`` or ``"relu"``, of an RNN.
+        num_heads: Heads, between which an sLSTM has no recurrent weights and an mLSTM shares no memory.
         reset_after: Whether a GRU resets what the recurrent product gave, as torch does, or what goes into it.
 
     Raises:
@@ -53,6 +54,7 @@ class CellSpec:
     cell: str = "lstm"
     nonlinearity: str = "tanh"
     reset_after: bool = True
+    num_heads: int = 1
 
     def __post_init__(self) -> None:
         self._check_belonging()
@@ -66,6 +68,8 @@ class CellSpec:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}")
+        if self.hidden_size % self.num_heads:
+            raise OptionError(f"num_heads must divide hidden_size, not {self.num_heads} into {self.hidden_size}")
         if self.proj_size >= self.hidden_size:
             raise OptionError(
                 f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {self.hidden_size}; "
@@ -134,8 +138,10 @@ class CellSpec:
             "I": self.input_size if layer == 0 else self.output_size,
             "R": self.state_size,
             "E": self.extra_size,
+            "N": self.num_heads,
+            "S": self.hidden_size // self.num_heads,
         }
-        return tuple(prod([sizes[letter] for letter in axis]) for axis in letters.split())
+        return tuple(prod([sizes.get(letter) or int(letter) for letter in axis]) for axis in letters.split())
 
     def layer_suffixes(self, layer: int) -> tuple[str, ...]:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""
