@@ -17,6 +17,7 @@ class Case(NamedTuple):
     hx: Any  # None, or the states in a tuple, (L*D, B, ...) each
     lengths: Tensor | None  # (B,)
     resets: Tensor | None  # (T, B)
+    extra: Tensor | None = None  # (T, B, E)
 
 
 class Layout(NamedTuple):
@@ -71,6 +72,27 @@ def arrange(
     if case.lengths is not None and not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack():
         check_lengths(case.lengths, case.x.shape[0])
     return case, layout
+
+
+def arrange_extra(spec: CellSpec, layout: Layout, x: Tensor, extra: Tensor) -> Tensor:
+    """What a cell reads beside the time-major ``x``, as ``(T, B, E)`` of its type.
+
+    Raises:
+        ShapeError: it is no tensor of the shape that goes with the input.
+    """
+    name, (T, B) = str(spec.entry.extra), x.shape[:2]
+    _expect_numbers(name, extra)
+    _expect_content(name, extra, x)
+    if name == "static":
+        shape, given = (B, spec.extra_size), extra if layout.batched else extra.unsqueeze(0)
+    else:
+        shape, given = (T, B), extra
+        if extra.dim() == (2 if layout.batched else 1):
+            given = layout.time_major(extra)
+    if tuple(given.shape) != shape:
+        raise ShapeError(f"{name} must have shape {shape}, not {tuple(given.shape)}, once time is first")
+    given = given.to(x.device, x.dtype)
+    return given.expand(T, B, -1) if name == "static" else given.unsqueeze(2)
 
 
 def arrange_state(spec: CellSpec, hx: Tensor | Sequence[Tensor] | None, batched: bool) -> Any:
