@@ -45,9 +45,18 @@ void transpose(const Real* from, Index from_row, Real* to, Index to_row) noexcep
     for (Index row = 0; row < lanes; ++row) store(to + row * to_row, rows[row]);
 }
 
+LSTMKIT_INLINE void fetch_some(Fetch* fetch) noexcept {
+    if (!fetch) return;
+    const char* const* const last = fetch->last - fetch->next < fetch->pieces ? fetch->last : fetch->next + fetch->pieces;
+    for (; fetch->next < last; ++fetch->next)
+#pragma GCC unroll 4
+        for (Index line = 0; line < Fetch::piece; line += cache_line) prefetch(*fetch->next + line);
+}
+
 template <Index R>
 struct Forward {
     static void run(const ForwardTile<Precision>& t, Index first) noexcept {
+        fetch_some(t.fetch);
         Vector z[R][gates];
 #pragma GCC unroll 4
         for (Index gate = 0; gate < gates; ++gate) {
@@ -66,13 +75,21 @@ struct Forward {
         const CellStep step = lstm_step(z[0], z[1], z[2], z[3], load(c));
         store(c, step.c);
         write(t.y[row] + t.first, step.h, t.count, t.y_ahead);
-        if (t.cells) write(t.cells[row] + t.first, step.c, t.count, t.cells_ahead);
+        if (t.cells) leave(t, t.cells[row] + t.first, step.c, t.cells_ahead);
         if (!t.activations) return;
         auto* at = t.activations[row] + t.first;
-        write(at, step.i, t.count, t.activations_ahead);
-        write(at + t.gate_stride, step.f, t.count, t.activations_ahead);
-        write(at + 2 * t.gate_stride, step.g, t.count, t.activations_ahead);
-        write(at + 3 * t.gate_stride, step.o, t.count, t.activations_ahead);
+        leave(t, at, step.i, t.activations_ahead);
+        leave(t, at + t.gate_stride, step.f, t.activations_ahead);
+        leave(t, at + 2 * t.gate_stride, step.g, t.activations_ahead);
+        leave(t, at + 3 * t.gate_stride, step.o, t.activations_ahead);
+    }
+
+    template <typename Number>
+    static LSTMKIT_INLINE void leave(const ForwardTile<Precision>& t, Number* to, Vector value, Index ahead) noexcept {
+        if (t.streams)
+            stream(to, value);
+        else
+            write(to, value, t.count, ahead);
     }
 
     template <typename Number>
@@ -83,19 +100,15 @@ struct Forward {
 };
 
 void forward(const ForwardTile<Precision>& tile) noexcept {
-    for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Forward>(rows)(tile, first); });
+    run_tiles<Forward>(tile.rows, tile);
+    if (tile.streams) finish_streams();
 }
 
 LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index block, Index count) noexcept {
     const Index u = block * lanes, s = row.gate_stride;
     const auto* a = row.activations + u;
     Vector dh = load(row.dh + u), dc = load(row.dc + u);
-    prefetch(row.cells + u + row.cells_ahead);
-    for (Index gate = 0; gate < gates; ++gate) prefetch(a + gate * s + row.activations_ahead);
-    if (row.grad_y) {
-        dh += load_up_to(row.grad_y + u, count);
-        prefetch(row.grad_y + u + row.grad_y_ahead);
-    }
+    if (row.grad_y) dh += load_up_to(row.grad_y + u, count);
     if (row.grad_cells) dc += load_up_to(row.grad_cells + u, count);
     Vector dgates[gates];
     if (row.grad_activations)
@@ -128,7 +141,7 @@ struct Product {
             const Index last = t.count - (V - 1) * lanes;
             Vector sums[R][V] = {};
             if (t.add)
-#pragma GCC unroll 6
+#pragma GCC unroll 12
                 for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
                     for (Index v = 0; v < V; ++v)
@@ -136,11 +149,12 @@ struct Product {
             const Factor* weights = t.weights;
             const Factor* row[R];
             for (Index block = 0; block < t.blocks; ++block) {
-#pragma GCC unroll 6
+                fetch_some(t.fetch);
+#pragma GCC unroll 12
                 for (Index r = 0; r < R; ++r) row[r] = t.in + block * t.in_block + (first + r) * t.in_row;
                 weights = accumulate(sums, row, gates * lanes, weights);
             }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
             for (Index r = 0; r < R; ++r) {
                 Real* out = t.out[first + r] + t.first;
 #pragma GCC unroll 4
@@ -150,7 +164,7 @@ struct Product {
     };
 
     static void run(const ProductTile<Precision>& tile) noexcept {
-        for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Rows>(rows)(tile, first); });
+        run_tiles<Rows, product_rows(tile_rows, V)>(tile.rows, tile);
     }
 };
 
@@ -166,6 +180,7 @@ void product(const ProductTile<Precision>& tile) noexcept {
 template <Index R>
 struct Outer {
     static void run(const OuterTile<Precision>& t, Index first) noexcept {
+        fetch_some(t.fetch);
         Real* sum = t.sum + first * gates * lanes;
         Vector sums[R][gates];
 #pragma GCC unroll 6
@@ -191,7 +206,7 @@ struct Outer {
 };
 
 void outer(const OuterTile<Precision>& tile) noexcept {
-    for_each_tile(tile.columns, [&](Index first, Index rows) noexcept { tile_of<Outer>(rows)(tile, first); });
+    run_tiles<Outer>(tile.columns, tile);
 }
 
 void round(const Real* in, Factor* out, Index count) noexcept {

@@ -109,9 +109,21 @@ LSTMKIT_INLINE void store_up_to(Real* to, Vector value, Index count) noexcept {
         store_first(to, value, count);
 }
 
+constexpr Index cache_line = 64;
+
 /// Bring the line at an address, which need not exist, into the second-level cache.
 LSTMKIT_INLINE void prefetch(const void* at) noexcept { __builtin_prefetch(at, 0, 2); }
 LSTMKIT_INLINE void prefetch_to_write(const void* at) noexcept { __builtin_prefetch(at, 1, 2); }
+
+/// Writes a whole vector past the caches to a multiple of its size; another thread sees it after finish_streams.
+#if defined(__AVX512F__)
+LSTMKIT_INLINE void stream(float* to, __m512 value) noexcept { _mm512_stream_ps(to, value); }
+LSTMKIT_INLINE void stream(double* to, __m512d value) noexcept { _mm512_stream_pd(to, value); }
+LSTMKIT_INLINE void finish_streams() noexcept { _mm_sfence(); }
+#else
+LSTMKIT_INLINE void stream(Real* to, Vector value) noexcept { store(to, value); }
+LSTMKIT_INLINE void finish_streams() noexcept {}
+#endif
 
 /// One number in every lane. By way of integers, because Vector{} + x is not x for x = -0.
 LSTMKIT_INLINE Vector broadcast(const Real* from) noexcept {
