@@ -9,12 +9,14 @@ from torch import Tensor
 from lstmkit.reference import check_lengths, check_sequence
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
+State = tuple[Tensor, Tensor]
+
 
 class Case(NamedTuple):
     """One batch, time-major."""
 
     x: Tensor  # (T, B, I)
-    hx: tuple[Tensor, Tensor] | None  # (L*D, B, R), (L*D, B, H)
+    hx: State | None  # (L*D, B, R), (L*D, B, H); None is zeros
     lengths: Tensor | None  # (B,)
     resets: Tensor | None  # (T, B)
 
@@ -73,7 +75,7 @@ def arrange(
     return case, layout
 
 
-def arrange_state(hx: Sequence[Tensor] | None, batched: bool) -> tuple[Tensor, Tensor] | None:
+def arrange_state(hx: Sequence[Tensor] | None, batched: bool) -> State | None:
     """The initial state with a batch axis.
 
     Raises:
@@ -98,7 +100,7 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return None if x.dtype == torch.float64 else torch.get_autocast_dtype(device)
 
 
-def check_numbers(x: Tensor, hx: tuple[Tensor, Tensor] | None, weight: Tensor) -> None:
+def check_numbers(x: Tensor, hx: State | None, weight: Tensor) -> None:
     """Input, state and weights live on one device and, outside autocast, have one dtype.
 
     Raises:
