@@ -97,8 +97,7 @@ bool is_done(Outcome outcome) {
 void bind_stream(nb::module_& module) {
     import_numpy();
     nb::class_<StreamWeights>(module, "StreamWeights")
-        .def("__init__", &pack, nb::arg("layers"), nb::arg("precision"), nb::arg("instruction_set") = "")
-        .def_prop_ro("bytes", &StreamWeights::bytes);
+        .def("__init__", &pack, nb::arg("layers"), nb::arg("precision"), nb::arg("instruction_set") = "");
     nb::class_<BoundStream>(module, "Stream", nb::type_slots(step_slots))
         .def(nb::init<Shared, int, nb::object, nb::object>(), nb::arg("weights"), nb::arg("threads"), nb::arg("step"), nb::arg("run"))
         .def_prop_ro("input_size", [](const BoundStream& bound) { return bound.weights->inputs(); })

@@ -1,5 +1,6 @@
 #include "stream/helper.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -13,16 +14,21 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto patience = std::chrono::microseconds(50);
 constexpr int spins = 256;
+// Calls between two attempts: at most 2 to the power of this.
+constexpr unsigned longest_rest = 10;
+constexpr unsigned awake = 1;
 
 }  // namespace
 
 struct Helper::Shared {
-    // Odd: a work is offered. Who makes the next even number of it has taken the work.
+    // Odd: a half is offered. Who makes the next even number of it has taken the half.
     alignas(64) std::atomic<unsigned> offer{0};
     Call call = nullptr;
     void* context = nullptr;
+    int half = 0;
     alignas(64) std::atomic<unsigned> finished{0};
-    alignas(64) std::atomic<bool> is_asleep{false};
+    // The bell is even. Where the thread is: awake, or asleep until the bell is no longer this.
+    alignas(64) std::atomic<unsigned> bell{0}, place{awake};
     std::atomic<bool> is_over{false};
     std::thread thread;
 
@@ -34,24 +40,26 @@ struct Helper::Shared {
             unsigned seen = offer;
             for (int spin = 0; spin < spins && seen % 2 == 0 && !is_over; ++spin, seen = offer) pause_briefly();
             if (seen % 2 == 1 && take(seen)) {
-                call(context, 1);
+                call(context, half);
                 finished.store(seen, std::memory_order_release);
                 last = Clock::now();
-            } else if (seen % 2 == 0 && Clock::now() - last > patience) {
-                sleep(seen);
+            } else if (Clock::now() - last > patience) {
+                sleep();
                 last = Clock::now();
             }
         }
     }
 
-    void sleep(unsigned seen) noexcept {
-        is_asleep = true;
-        if (!is_over) sleep_while(offer, seen);
-        is_asleep = false;
+    void sleep() noexcept {
+        const unsigned now = bell;
+        place = now;
+        while (bell == now && !is_over) sleep_while(bell, now);
+        place = awake;
     }
 
-    void rouse() noexcept {
-        if (is_asleep) wake_all(offer);
+    void wake() noexcept {
+        bell += 2;
+        wake_all(bell);
     }
 };
 
@@ -69,30 +77,60 @@ Helper::~Helper() {
         return;
     }
     shared_->is_over = true;
-    shared_->offer += 2;
-    shared_->rouse();
+    shared_->wake();
     shared_->thread.join();
 }
 
-void Helper::split(Call call, void* context) noexcept {
+/// Whether an offer may be taken.
+bool Helper::is_ready() noexcept {
+    if (resting_ > 0) --resting_;
+    if (is_forked_child()) return false;
+    const unsigned place = shared_->place;
+    if (place == awake) return is_rung_ || resting_ == 0;
+    if (resting_ == 0 && place == shared_->bell) ring();
+    return false;
+}
+
+/// It will be there in some microseconds.
+void Helper::ring() noexcept {
+    shared_->wake();
+    rest();
+    is_rung_ = true;
+}
+
+void Helper::rest() noexcept {
+    is_rung_ = false;
+    resting_ = 1u << in_vain_;
+    in_vain_ = std::min(in_vain_ + 1, longest_rest);
+}
+
+int Helper::split(Call call, void* context, int first) noexcept {
     Shared& s = *shared_;
-    if (is_forked_child()) {
-        call(context, 0);
-        return call(context, 1);
+    const int second = 1 - first;
+    if (!is_ready()) {
+        call(context, first);
+        call(context, second);
+        return second;
     }
     s.call = call;
     s.context = context;
+    s.half = second;
     const unsigned offered = s.offer + 1;
     s.offer = offered;
-    s.rouse();
-    call(context, 0);
-    if (s.take(offered)) return call(context, 1);
+    call(context, first);
+    if (s.take(offered)) {
+        rest();
+        call(context, second);
+        return second;
+    }
+    in_vain_ = resting_ = 0;
     for (int spin = 0; s.finished.load(std::memory_order_acquire) != offered; ++spin) {
         if (spin < spins)
             pause_briefly();
         else
             std::this_thread::yield();
     }
+    return first;
 }
 
 }  // namespace lstmkit

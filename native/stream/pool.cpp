@@ -92,7 +92,7 @@ Outcome StreamPool::step(const float* x, const std::int64_t* indices, Index coun
 
 void StreamPool::run_rows(const Share& share, const float* x, const std::int64_t* indices, Index first, Index rows,
                           float* y) noexcept {
-    const PrecisionKernels& kernels = weights_->kernels().precisions[static_cast<int>(weights_->precision())];
+    const PrecisionKernels& kernels = weights_->kernels().of(weights_->precision());
     for (std::size_t number = 0; number < h_.size(); ++number) {
         const PackedLayer& layer = weights_->layers()[number];
         for (Index r = 0; r < rows; ++r) {

@@ -49,14 +49,15 @@ public:
     Index c_count() const noexcept { return c_count_; }
     /// Multiply-adds of one step.
     Index work() const noexcept { return work_; }
-    /// Bytes that one step reads.
-    Index bytes() const noexcept { return bytes_; }
+    /// Processor cycles that one step takes one thread, about.
+    double step_cycles() const noexcept { return step_cycles_; }
 
 private:
     const StreamKernels& kernels_;
     StreamPrecision precision_;
     std::vector<PackedLayer> layers_;
-    Index inputs_ = 0, outputs_ = 0, h_count_ = 0, c_count_ = 0, work_ = 0, bytes_ = 0;
+    Index inputs_ = 0, outputs_ = 0, h_count_ = 0, c_count_ = 0, work_ = 0;
+    double step_cycles_ = 0;
 };
 
 /// How a call ended. Anything but `done` leaves state and outputs as they were.
@@ -92,10 +93,10 @@ private:
 
     void run_step(const float* x, float* y) noexcept;
     void run_block(const float* x, Index steps, float* y) noexcept;
-    void multiply_inputs(const Layer& layer, const float* x, Index steps) noexcept;
-    void advance(const Layer& layer, const Operand& x, const float* z) noexcept;
+    void multiply_inputs(Layer& layer, const float* x, Index steps) noexcept;
+    void advance(Layer& layer, const Operand& x, const float* z) noexcept;
     template <typename Work>
-    void for_blocks(Index blocks, Work work) noexcept;
+    void for_blocks(Layer& layer, Work work) noexcept;
     const PrecisionKernels& precision() const noexcept;
 
     std::shared_ptr<const StreamWeights> weights_;
