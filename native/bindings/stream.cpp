@@ -81,8 +81,7 @@ bool step_pool(StreamPool& pool, const Matrix& x, const MatrixOut& out, const st
     expect_block(pool.weights(), x, out);
     expect(!indices || indices->size() == x.shape(0), "expected one index per row");
     const std::int64_t* at = indices ? indices->data() : nullptr;
-    const Index work = rows(x) * pool.weights().work();
-    return is_done(without_lock(work, [&] { return pool.step(x.data(), at, rows(x), out.data(), threads); }));
+    return is_done(without_lock(rows(x), pool.weights(), [&] { return pool.step(x.data(), at, rows(x), out.data(), threads); }));
 }
 
 }  // namespace
