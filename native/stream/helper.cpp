@@ -6,13 +6,13 @@
 #include <thread>
 
 #include "lstmkit/machine.h"
+#include "threads/patience.h"
 
 namespace lstmkit {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr auto patience = std::chrono::microseconds(50);
+// Longer than most steps: it may come in the middle of one.
+constexpr std::chrono::nanoseconds least_patience = std::chrono::microseconds(12);
 constexpr int spins = 256;
 // Calls between two attempts: at most 2 to the power of this.
 constexpr unsigned longest_rest = 10;
@@ -35,17 +35,14 @@ struct Helper::Shared {
     bool take(unsigned offered) noexcept { return offer.compare_exchange_strong(offered, offered + 1); }
 
     void watch() noexcept {
-        Clock::time_point last = Clock::now();
+        Patience patience(least_patience);
         while (!is_over) {
-            unsigned seen = offer;
-            for (int spin = 0; spin < spins && seen % 2 == 0 && !is_over; ++spin, seen = offer) pause_briefly();
-            if (seen % 2 == 1 && take(seen)) {
+            const unsigned seen = offer;
+            if (seen % 2 == 0) {
+                if (!patience.spin_while(offer, seen)) sleep();
+            } else if (take(seen)) {
                 call(context, half);
                 finished.store(seen, std::memory_order_release);
-                last = Clock::now();
-            } else if (Clock::now() - last > patience) {
-                sleep();
-                last = Clock::now();
             }
         }
     }
@@ -81,25 +78,15 @@ Helper::~Helper() {
     shared_->thread.join();
 }
 
-/// Whether an offer may be taken.
-bool Helper::is_ready() noexcept {
+/// Whether an offer is worth the trouble.
+bool Helper::is_askable() noexcept {
     if (resting_ > 0) --resting_;
     if (is_forked_child()) return false;
     const unsigned place = shared_->place;
-    if (place == awake) return is_rung_ || resting_ == 0;
-    if (resting_ == 0 && place == shared_->bell) ring();
-    return false;
-}
-
-/// It will be there in some microseconds.
-void Helper::ring() noexcept {
-    shared_->wake();
-    rest();
-    is_rung_ = true;
+    return place == awake ? is_rung_ || resting_ == 0 : place == shared_->bell && resting_ == 0;
 }
 
 void Helper::rest() noexcept {
-    is_rung_ = false;
     resting_ = 1u << in_vain_;
     in_vain_ = std::min(in_vain_ + 1, longest_rest);
 }
@@ -107,7 +94,7 @@ void Helper::rest() noexcept {
 int Helper::split(Call call, void* context, int first) noexcept {
     Shared& s = *shared_;
     const int second = 1 - first;
-    if (!is_ready()) {
+    if (!is_askable()) {
         call(context, first);
         call(context, second);
         return second;
@@ -117,12 +104,17 @@ int Helper::split(Call call, void* context, int first) noexcept {
     s.half = second;
     const unsigned offered = s.offer + 1;
     s.offer = offered;
+    // It will be there in some microseconds, for this offer or for a later one.
+    const bool rings = s.place != awake;
+    if (rings) s.wake();
     call(context, first);
     if (s.take(offered)) {
+        is_rung_ = rings;
         rest();
         call(context, second);
         return second;
     }
+    is_rung_ = false;
     in_vain_ = resting_ = 0;
     for (int spin = 0; s.finished.load(std::memory_order_acquire) != offered; ++spin) {
         if (spin < spins)

@@ -28,12 +28,11 @@ private:
     struct Shared;
 
     int split(Call call, void* context, int first) noexcept;
-    bool is_ready() noexcept;
-    void ring() noexcept;
+    bool is_askable() noexcept;
     void rest() noexcept;
 
     std::unique_ptr<Shared> shared_;
-    bool is_rung_ = false;                ///< and was not asked for anything since
+    bool is_rung_ = false;                ///< and was not seen since
     unsigned in_vain_ = 0, resting_ = 0;  ///< attempts without success; calls to go until the next attempt
 };
 
