@@ -112,9 +112,13 @@ class StreamPool {
 public:
     /// Throws std::invalid_argument if capacity is below 1.
     StreamPool(std::shared_ptr<const StreamWeights> weights, Index capacity);
+    ~StreamPool();
+    StreamPool(const StreamPool&) = delete;
+    StreamPool& operator=(const StreamPool&) = delete;
 
     /// Steps the `count` streams of `indices`, distinct and each in 0..capacity, or streams 0..count if null.
     /// x: [count, I] -> y: [count, O], not overlapping. Throws std::invalid_argument on wrong indices.
+    /// Allocates only when it first uses so many threads.
     Outcome step(const float* x, const std::int64_t* indices, Index count, float* y, int threads);
 
     /// One stream's state, as in Stream. Throws std::invalid_argument on a wrong index.
@@ -136,6 +140,7 @@ private:
     std::shared_ptr<const StreamWeights> weights_;
     Index capacity_;
     std::vector<Array<float>> h_, c_;   // by layer: [capacity][padded]
+    std::vector<Share> shares_;          // buffers by thread
     std::vector<std::uint64_t> stamps_;  // the call that each stream was last part of
     std::uint64_t calls_ = 0;
     mutable std::atomic<bool> busy_{false};
