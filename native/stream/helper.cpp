@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <thread>
 
 #include "lstmkit/machine.h"
@@ -11,12 +10,29 @@
 namespace lstmkit {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // Longer than most steps: it may come in the middle of one.
 constexpr std::chrono::nanoseconds least_patience = std::chrono::microseconds(12);
 constexpr int spins = 256;
 // Calls between two attempts: at most 2 to the power of this.
 constexpr unsigned longest_rest = 10;
 constexpr unsigned awake = 1;
+// Calls of which one is held against the clock. With help not the first, whose memory is still in the other core's cache.
+constexpr unsigned sample = 16;
+
+void rest(Experience& e) noexcept {
+    e.resting = 1u << e.in_vain;
+    e.in_vain = std::min(e.in_vain + 1, longest_rest);
+    e.helped = 0;
+}
+
+template <typename Work>
+std::chrono::nanoseconds time_of(Work work) noexcept {
+    const Clock::time_point start = Clock::now();
+    work();
+    return Clock::now() - start;
+}
 
 }  // namespace
 
@@ -79,50 +95,64 @@ Helper::~Helper() {
 }
 
 /// Whether an offer is worth the trouble.
-bool Helper::is_askable() noexcept {
-    if (resting_ > 0) --resting_;
+bool Helper::is_askable(Experience& e) const noexcept {
+    if (e.resting > 0) --e.resting;
     if (is_forked_child()) return false;
     const unsigned place = shared_->place;
-    return place == awake ? is_rung_ || resting_ == 0 : place == shared_->bell && resting_ == 0;
+    return place == awake ? e.is_rung || e.resting == 0 : place == shared_->bell && e.resting == 0;
 }
 
-void Helper::rest() noexcept {
-    resting_ = 1u << in_vain_;
-    in_vain_ = std::min(in_vain_ + 1, longest_rest);
-}
-
-int Helper::split(Call call, void* context, int first) noexcept {
+/// Whether the helper took its half. If not, both were done here.
+bool Helper::share(Call call, void* context, Experience& e) noexcept {
     Shared& s = *shared_;
-    const int second = 1 - first;
-    if (!is_askable()) {
-        call(context, first);
-        call(context, second);
-        return second;
-    }
     s.call = call;
     s.context = context;
-    s.half = second;
+    s.half = 1 - e.near;
     const unsigned offered = s.offer + 1;
     s.offer = offered;
     // It will be there in some microseconds, for this offer or for a later one.
     const bool rings = s.place != awake;
     if (rings) s.wake();
-    call(context, first);
-    if (s.take(offered)) {
-        is_rung_ = rings;
-        rest();
-        call(context, second);
-        return second;
+    call(context, e.near);
+    const bool is_late = s.take(offered);
+    e.is_rung = rings && is_late;
+    if (is_late) {
+        e.near = 1 - e.near;
+        call(context, e.near);
+        return false;
     }
-    is_rung_ = false;
-    in_vain_ = resting_ = 0;
     for (int spin = 0; s.finished.load(std::memory_order_acquire) != offered; ++spin) {
         if (spin < spins)
             pause_briefly();
         else
             std::this_thread::yield();
     }
-    return first;
+    return true;
+}
+
+void Helper::split(Call call, void* context, Experience& e) noexcept {
+    if (!is_askable(e)) {
+        const auto both = [&]() noexcept {
+            call(context, e.near);
+            e.near = 1 - e.near;
+            call(context, e.near);
+        };
+        if (e.in_vain == 0 || e.resting % sample == 0)
+            e.alone = std::min(e.alone, time_of(both));
+        else
+            both();
+        return;
+    }
+    bool is_helped = false;
+    const auto shared = [&]() noexcept { is_helped = share(call, context, e); };
+    if (++e.helped % sample != sample / 2) {
+        shared();
+        if (!is_helped) rest(e);
+    } else if (const auto time = time_of(shared); is_helped && time < e.alone / 8 * 7) {
+        e.in_vain = 0;
+    } else {
+        rest(e);
+    }
 }
 
 }  // namespace lstmkit

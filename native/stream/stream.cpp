@@ -28,7 +28,7 @@ std::unique_ptr<Helper> find_helper(const std::vector<PackedLayer>& layers, int 
 struct Stream::Layer {
     const PackedLayer& packed;
     const bool is_shared;
-    int near_half = 0;  ///< whose weights were read last here, and may still be in this core's cache
+    Experience with_steps, with_inputs;
     Array<Word> x_words, h_words;
     Array<float> h, c, unprojected;
 
@@ -112,7 +112,7 @@ void Stream::multiply_inputs(Layer& layer, const float* x, Index steps) noexcept
     for (Index step = 0; step < steps; ++step)
         block_->x_units[step] = precision().prepare(x + step * packed.inputs, packed.inputs,
                                                     &block_->x_words[step * packed.view.input_stride]);
-    for_blocks(layer, [&](Index first, Index last) noexcept {
+    for_blocks(layer, layer.with_inputs, [&](Index first, Index last) noexcept {
         for (Index block = first; block < last; ++block)
             precision().inputs({&packed.view, block, steps, block_->x_words.data(), block_->x_units.data(), block_->z.data()});
     });
@@ -122,7 +122,7 @@ void Stream::multiply_inputs(Layer& layer, const float* x, Index steps) noexcept
 void Stream::advance(Layer& layer, const Operand& x, const float* z) noexcept {
     const PackedLayer& packed = layer.packed;
     const float unit = precision().prepare(layer.h.data(), packed.outputs, layer.h_words.data());
-    for_blocks(layer, [&](Index first, Index last) noexcept {
+    for_blocks(layer, layer.with_steps, [&](Index first, Index last) noexcept {
         precision().step({&packed.view, x, {layer.h_words.data(), unit}, z, first, last, is_reversed_, layer.c.data(), layer.out()});
     });
     if (!packed.groups) return;
@@ -133,11 +133,11 @@ void Stream::advance(Layer& layer, const Operand& x, const float* z) noexcept {
 
 /// Calls work(first, last) for all blocks of a layer, in two halves where a second thread is worth it.
 template <typename Work>
-void Stream::for_blocks(Layer& layer, Work work) noexcept {
+void Stream::for_blocks(const Layer& layer, Experience& experience, Work work) noexcept {
     const Index blocks = layer.packed.blocks, middle = first_half(blocks);
     if (!helper_ || !layer.is_shared) return work(0, blocks);
     auto halves = [&](int half) noexcept { half == 0 ? work(0, middle) : work(middle, blocks); };
-    layer.near_half = helper_->split(halves, layer.near_half);
+    helper_->split(halves, experience);
 }
 
 const PrecisionKernels& Stream::precision() const noexcept {

@@ -18,6 +18,7 @@
 
 namespace {
 
+using lstmkit::Experience;
 using lstmkit::Helper;
 using std::chrono::microseconds;
 
@@ -39,7 +40,7 @@ struct Tally {
 /// Calls with pauses between them, each beginning with the half that ended the one before.
 Tally call_often(Helper& helper, int calls, microseconds pause, microseconds work = microseconds(0)) {
     Tally tally;
-    int first = 0;
+    Experience experience;
     const auto here = std::this_thread::get_id();
     for (int call = 0; call < calls; ++call) {
         Record record;
@@ -48,12 +49,12 @@ Tally call_often(Helper& helper, int calls, microseconds pause, microseconds wor
             const auto end = std::chrono::steady_clock::now() + work;
             while (std::chrono::steady_clock::now() < end) {}
         };
-        const int last = helper.split(half, first);
+        const int first = experience.near;
+        helper.split(half, experience);
         const bool is_helped = record.thread[1 - first] != here;
         const bool is_once = record.count[0] == 1 && record.count[1] == 1 && record.thread[first] == here;
-        tally.right += is_once && last == (is_helped ? first : 1 - first);
+        tally.right += is_once && experience.near == (is_helped ? first : 1 - first);
         tally.helped += is_helped;
-        first = last;
         if (pause.count() > 0) std::this_thread::sleep_for(pause);
     }
     return tally;

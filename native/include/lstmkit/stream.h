@@ -24,6 +24,7 @@ struct StreamLayer {
     const float* weight_projection;                ///< [P, H], or null
 };
 
+struct Experience;
 struct Operand;
 struct PackedLayer;
 struct PrecisionKernels;
@@ -96,7 +97,7 @@ private:
     void multiply_inputs(Layer& layer, const float* x, Index steps) noexcept;
     void advance(Layer& layer, const Operand& x, const float* z) noexcept;
     template <typename Work>
-    void for_blocks(Layer& layer, Work work) noexcept;
+    void for_blocks(const Layer& layer, Experience& experience, Work work) noexcept;
     const PrecisionKernels& precision() const noexcept;
 
     std::shared_ptr<const StreamWeights> weights_;
