@@ -31,8 +31,8 @@ class Stream:
         model: Where the weights come from; many streams may share one model.
         precision: What products are computed in: ``float32``, ``bfloat16``, or ``int8`` with a scale per row of the
             weights and per step of the input. States and activations are float32 always.
-        threads: 1, or 2 to allow a second thread for steps whose weights exceed 250 kB. It keeps a processor busy
-            for 50 µs after each step.
+        threads: 1, or 2 to allow a second thread for layers of some 120 kB of weights and more. It is used where it
+            makes steps shorter, and keeps a processor busy for up to 50 µs after each.
 
     Raises:
         OptionError: the model is bidirectional, or an option has another value.
