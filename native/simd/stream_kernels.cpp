@@ -173,7 +173,7 @@ bool is_finite(const float* in, Index count) noexcept { return largest_bits(in, 
 
 template <class P>
 constexpr PrecisionKernels precision() noexcept {
-    return {P::ways, P::prepare, step<P>, Several<P>::step, Several<P>::inputs};
+    return {P::ways, P::cycles_per_vector, P::prepare, step<P>, Several<P>::step, Several<P>::inputs};
 }
 
 constexpr StreamKernels table = {
