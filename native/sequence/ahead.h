@@ -14,8 +14,8 @@ Index trace_bytes(const Course& layer) noexcept {
     return layer.steps * layer.batch * layer.units * Index{sizeof(Real<P>) + gates * sizeof(Saved<P>)};
 }
 
-/// Whole pieces that hold `bytes`, one more where they begin inside of one.
-inline Index pieces_of(Index bytes) noexcept { return (bytes + Fetch::piece - 1) / Fetch::piece; }
+/// Pieces that hold `bytes` wherever they begin.
+inline Index pieces_of(Index bytes) noexcept { return (bytes + Fetch::line + Fetch::piece - 2) / Fetch::piece; }
 
 /// One thread's list; its memory belongs to the caller.
 class Ahead {
@@ -29,6 +29,7 @@ public:
     void add(const Number* from, Index count) noexcept {
         const char* at = reinterpret_cast<const char*>(from);
         const char* const end = at + count * static_cast<Index>(sizeof(Number));
+        at -= reinterpret_cast<std::uintptr_t>(at) % Fetch::line;
         if (covered_ && at >= covered_ && end <= covered_ + Fetch::piece) return;
         for (; at < end; at += Fetch::piece) *last_++ = covered_ = at;
     }

@@ -8,15 +8,15 @@
 namespace lstmkit {
 namespace {
 
-template <Vector (*function)(Vector)>
+template <Vector (*function)(const Vector&) noexcept>
 void apply(const Real* in, Real* out, std::size_t count) noexcept {
     std::size_t k = 0;
     for (; k + lanes <= count; k += lanes) store(out + k, function(load(in + k)));
     if (k < count) store_first(out + k, function(load_first(in + k, count - k)), count - k);
 }
 
-void sigmoid_all(const Real* in, Real* out, std::size_t count) noexcept { apply<sigmoid>(in, out, count); }
-void tanh_all(const Real* in, Real* out, std::size_t count) noexcept { apply<tanh>(in, out, count); }
+void sigmoid_all(const Real* in, Real* out, std::size_t count) noexcept { apply<sigmoid<Vector>>(in, out, count); }
+void tanh_all(const Real* in, Real* out, std::size_t count) noexcept { apply<tanh<Vector>>(in, out, count); }
 
 // Eklundh's method: at distance d = L/2 .. 1 the lanes with that bit change places with the rows that have it.
 template <Index distance>
@@ -50,7 +50,7 @@ LSTMKIT_INLINE void fetch_some(Fetch* fetch) noexcept {
     const char* const* const last = fetch->last - fetch->next < fetch->pieces ? fetch->last : fetch->next + fetch->pieces;
     for (; fetch->next < last; ++fetch->next)
 #pragma GCC unroll 4
-        for (Index line = 0; line < Fetch::piece; line += cache_line) prefetch(*fetch->next + line);
+        for (Index line = 0; line < Fetch::piece; line += Fetch::line) prefetch(*fetch->next + line);
 }
 
 template <Index R>
@@ -66,36 +66,42 @@ struct Forward {
         }
         const Factor* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
         accumulate(z, t.h + first, t.outputs, recurrent);
+        finish(t, first, z);
+    }
+
+    static LSTMKIT_INLINE void finish(const ForwardTile<Precision>& t, Index first, const Vector (&z)[R][gates]) noexcept {
+        Bundle<R> gate[gates], c;
 #pragma GCC unroll 6
-        for (Index r = 0; r < R; ++r) finish(t, first + r, z[r]);
-    }
-
-    static LSTMKIT_INLINE void finish(const ForwardTile<Precision>& t, Index row, const Vector* z) noexcept {
-        Real* c = t.c + row * t.c_row;
-        const CellStep step = lstm_step(z[0], z[1], z[2], z[3], load(c));
-        store(c, step.c);
-        write(t.y[row] + t.first, step.h, t.count, t.y_ahead);
-        if (t.cells) leave(t, t.cells[row] + t.first, step.c, t.cells_ahead);
-        if (!t.activations) return;
-        auto* at = t.activations[row] + t.first;
-        leave(t, at, step.i, t.activations_ahead);
-        leave(t, at + t.gate_stride, step.f, t.activations_ahead);
-        leave(t, at + 2 * t.gate_stride, step.g, t.activations_ahead);
-        leave(t, at + 3 * t.gate_stride, step.o, t.activations_ahead);
-    }
-
-    template <typename Number>
-    static LSTMKIT_INLINE void leave(const ForwardTile<Precision>& t, Number* to, Vector value, Index ahead) noexcept {
-        if (t.streams)
-            stream(to, value);
-        else
-            write(to, value, t.count, ahead);
+        for (Index r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+            for (Index n = 0; n < gates; ++n) gate[n].part[r] = z[r][n];
+            c.part[r] = load(t.c + (first + r) * t.c_row);
+        }
+        const auto keep = [&t, first](Index n, const Bundle<R>& value) noexcept {
+            if (t.activations) leave(t, t.activations + first, t.first + n * t.gate_stride, value, t.activations_ahead);
+        };
+        const auto [c_after, h] = lstm_step(gate[0], gate[1], gate[2], gate[3], c, keep);
+        if (t.cells) leave(t, t.cells + first, t.first, c_after, t.cells_ahead);
+        write(t.y + first, t.first, h, t.count, t.y_ahead);
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r) store(t.c + (first + r) * t.c_row, c_after.part[r]);
     }
 
     template <typename Number>
-    static LSTMKIT_INLINE void write(Number* to, Vector value, Index count, Index ahead) noexcept {
-        store_up_to(to, value, count);
-        prefetch_to_write(to + ahead);
+    static LSTMKIT_INLINE void leave(const ForwardTile<Precision>& t, Number* const* rows, Index at, const Bundle<R>& value,
+                                     Index ahead) noexcept {
+        if (!t.streams) return write(rows, at, value, t.count, ahead);
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r) stream(rows[r] + at, value.part[r]);
+    }
+
+    template <typename Number>
+    static LSTMKIT_INLINE void write(Number* const* rows, Index at, const Bundle<R>& value, Index count, Index ahead) noexcept {
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r) {
+            store_up_to(rows[r] + at, value.part[r], count);
+            prefetch_to_write(rows[r] + at + ahead);
+        }
     }
 };
 

@@ -20,7 +20,7 @@ constexpr Index product_rows(Index tile_rows, Index vectors) noexcept { return v
 /// Memory that the next step reads, in pieces. Tiles bring some of it into the second-level cache while they compute,
 /// because a step that waited for all of it at once would wait long.
 struct Fetch {
-    static constexpr Index piece = 256;  ///< bytes from the address on
+    static constexpr Index line = 64, piece = 4 * line;  ///< bytes; a piece begins with a line
     const char *const *next, *const *last;
     Index pieces;  ///< at each of a tile's halts
 };
