@@ -117,7 +117,10 @@ public:
 
     void run() noexcept {
         begin();
-        for (Index n = 0; n < walk_.steps(); ++n) step(walk_.time(n), n + 1 < walk_.steps() ? walk_.time(n + 1) : no_step);
+        for (Index n = 0; n < walk_.steps(); ++n) {
+            step(walk_.time(n), n + 1 < walk_.steps() ? walk_.time(n + 1) : no_step);
+            is_reversed_ = !is_reversed_;
+        }
         end();
     }
 
@@ -144,7 +147,8 @@ private:
         Fetch* const fetch = ahead_.over(halts);
         for (Index r = 0; r < active; ++r)
             if (walk_.is_reset(t, r)) zero_cells(r);
-        for (Index block = blocks_.first; block < blocks_.last; ++block) step_block(block, active, fetch);
+        for (Index n = 0; n < blocks_.size(); ++n)
+            step_block(is_reversed_ ? blocks_.last - 1 - n : blocks_.first + n, active, fetch);
         if (run_.layer.projected) project(active);
         if (barrier_) barrier_->wait();
     }
@@ -214,6 +218,7 @@ private:
     Pointers<P> to_;
     const Carried<P>& carried_;
     Ahead ahead_;
+    bool is_reversed_ = false;  // to and fro through the blocks: the weights that were read last are still near
     Barrier* barrier_;
     Range units_, outputs_;
 };
