@@ -1,7 +1,7 @@
 """One time-major batch through a stack, by the engine that was chosen."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,13 +11,13 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from lstmkit.nn.arrange import Case, State, autocast_dtype
 from lstmkit.ops import (
     AtenOptions,
+    Layer,
     lstm_layer,
     run_aten,
     run_aten_lengths,
     run_aten_packed,
     run_native_layer,
     split_weights,
-    zero_state,
 )
 from lstmkit.reference import LayerResult, mark_steps, run_layer
 from lstmkit.spec import CellSpec
@@ -86,6 +86,11 @@ class Wanted(NamedTuple):
     checkpoint_steps: int = 0  # 0: every step's cells and gates are kept
     saved_dtype: torch.dtype | None = None
 
+    def gates_dtype(self, x: Tensor) -> torch.dtype | None:
+        """What the gates are kept in, if not in the type of ``x``; those that are given back are not rounded."""
+        rounded = self.engine == "native" and x.dtype == torch.float32 and not (self.cells or self.gates)
+        return self.saved_dtype if rounded else None
+
 
 def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
     """Layer after layer through the op, whose written-out gradient is the faster one; torch.func sees the equations."""
@@ -105,50 +110,58 @@ def _cast(stack: Stack, case: Case, dtype: torch.dtype) -> tuple[Stack, Case]:
 
 
 def _run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
-    x = case.x
+    x, hx = case.x, case.hx
     lengths = None if case.lengths is None else case.lengths.to(x.device)
-    run = _run_reference if transforming() else _run_op
+    run = _way_to_run(x, wanted)
+    if hx is None and run is not _run_core:
+        hx = _zero_state(stack, x, x.shape[1])
     results: list[LayerResult] = []
-    for weights, state in zip(stack.weights, _state_of_each(stack, case.hx), strict=True):
+    for weights, (h, c) in zip(stack.weights, _state_of_each(stack, hx), strict=True):
         if results and stack.dropout:
             x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
-        results.append(run(x, state, weights, lengths, case.resets, wanted))
+        results.append(run(Layer(x, h, c, weights, lengths, case.resets), wanted))
         x = results[-1].output
     if len(results) == 1:
         return x, results[0].h, results[0].c, results
     return x, torch.cat([r.h for r in results]), torch.cat([r.c for r in results]), results
 
 
-def _state_of_each(stack: Stack, hx: State | None) -> Sequence[State | None]:
+def _state_of_each(stack: Stack, hx: State | None) -> Sequence[tuple[Any, Any]]:
     if hx is None or len(stack.weights) == 1:
-        return [hx] * len(stack.weights)
+        return [hx or (None, None)] * len(stack.weights)
     h, c = (value.split(stack.spec.num_directions) for value in hx)
     return [*zip(h, c, strict=True)]
 
 
-def _run_op(
-    x: Tensor,
-    state: State | None,
-    weights: list[Tensor],
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    wanted: Wanted,
-) -> LayerResult:
-    engine, cells, gates, chunk_steps, saved_dtype = wanted
-    # What is given back is not rounded.
-    gates_dtype = saved_dtype if engine == "native" and x.dtype == torch.float32 and not (cells or gates) else None
-    if engine == "native" and not chunk_steps and _is_plain(x):
-        h, c = state or (None, None)
-        trace = cells or gates
-        output, h, c, *traced = run_native_layer(
-            x, h, c, weights, lengths, resets, trace=trace, gates_dtype=gates_dtype
-        )
-    else:
-        h, c = state or zero_state(x, weights)
-        trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
-        how = engine, trace, chunk_steps, gates_dtype
-        output, h, c, *traced = lstm_layer(x, h, c, weights, lengths, resets, *how)
-    return LayerResult(output, h, c, traced[0].to(output.dtype) if cells else None, traced[1] if gates else None)
+def _way_to_run(x: Tensor, wanted: Wanted) -> Callable[[Layer, Wanted], LayerResult]:
+    if transforming():
+        return _run_reference
+    return _run_core if wanted.engine == "native" and not wanted.checkpoint_steps and _is_plain(x) else _run_op
+
+
+def _run_core(layer: Layer, wanted: Wanted) -> LayerResult:
+    """The engine ``native`` without an op, and without a state where there is none."""
+    trace = wanted.cells or wanted.gates
+    return _result(run_native_layer(*layer, trace=trace, gates_dtype=wanted.gates_dtype(layer.x)), wanted)
+
+
+def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
+    trace = wanted.engine != "torch" and (wanted.cells or wanted.gates or torch.is_grad_enabled())
+    how = wanted.engine, trace, wanted.checkpoint_steps, wanted.gates_dtype(layer.x)
+    return _result(lstm_layer(*layer, *how), wanted)
+
+
+def _result(values: Sequence[Tensor], wanted: Wanted) -> LayerResult:
+    output, h, c, *trace = values
+    cells, gates = trace[0].to(output.dtype) if wanted.cells else None, trace[1] if wanted.gates else None
+    return LayerResult(output, h, c, cells, gates)
+
+
+def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
+    x, h, c, weights, lengths, resets = layer
+    steps = mark_steps(torch, x, lengths, resets)
+    weights = split_weights(weights, h.shape[0])
+    return run_layer(torch, weights, x, h, c, steps, cells=wanted.cells, gates=wanted.gates)
 
 
 def _is_plain(x: Tensor) -> bool:
@@ -156,20 +169,6 @@ def _is_plain(x: Tensor) -> bool:
     if torch.compiler.is_compiling() or exporting() or torch._C._len_torch_dispatch_stack():
         return False
     return type(x) is Tensor or type(x) is torch.nn.Parameter
-
-
-def _run_reference(
-    x: Tensor,
-    state: State | None,
-    weights: list[Tensor],
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    wanted: Wanted,
-) -> LayerResult:
-    h, c = state or zero_state(x, weights)
-    steps = mark_steps(torch, x, lengths, resets)
-    named = split_weights(weights, h.shape[0])
-    return run_layer(torch, named, x, h, c, steps, cells=wanted.cells, gates=wanted.gates)
 
 
 def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:

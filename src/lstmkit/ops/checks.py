@@ -48,9 +48,9 @@ def _sizes(h: Tensor | None, c: Tensor | None, weights: Sequence[Tensor]) -> tup
     """D, R and H by the state, or by the weights where there is none."""
     if h is not None and c is not None:
         return h.shape[0], h.shape[2], c.shape[2]
-    if len(weights) < 2 or weights[0].dim() != 2 or weights[1].dim() != 2:
-        raise ShapeError("the first two weights of a layer must be matrices")
-    return count_directions(weights), weights[1].shape[1], weights[0].shape[0] // 4
+    if len(weights) < 2 or weights[1].dim() != 2:
+        raise ShapeError("the second weight of a layer must be a matrix: the recurrent one, of shape (4H, R)")
+    return count_directions(weights), weights[1].shape[1], weights[1].shape[0] // 4
 
 
 def _first_difference(x: Tensor, values: list[Tensor], shapes: list[tuple[int, ...]]) -> str:

@@ -26,7 +26,7 @@ class Layer(NamedTuple):
 
 
 def zero_state(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The state h and c of one layer before the first step, where none is given."""
+    """The state h and c of one layer that was given none."""
     D, B = count_directions(weights), x.shape[1]
     return x.new_zeros(D, B, weights[1].shape[1]), x.new_zeros(D, B, weights[0].shape[0] // 4)
 
