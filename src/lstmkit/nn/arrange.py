@@ -9,6 +9,8 @@ from torch import Tensor
 from lstmkit.reference import check_lengths, check_sequence, describe_states
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
+State = tuple[Tensor, Tensor]
+
 
 class Case(NamedTuple):
     """One batch, time-major."""

@@ -8,12 +8,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
-from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
+from lstmkit.nn.arrange import Case, Layout, State, arrange, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer, Trace
 from lstmkit.nn.options import check_initialisation, check_memory, check_options
 from lstmkit.nn.run import (
     Stack,
-    State,
     Wanted,
     exporting,
     pack_like,
@@ -63,8 +62,8 @@ class LSTM(RecurrentLayer):
             backward pass: the memory of training no longer grows with the cells and gates of every step. A few
             hundred suit any length; ``T`` or more keeps nothing but inputs and outputs. Same numbers, more work.
         saved_dtype: ``torch.bfloat16`` keeps the gates for the backward pass in half the memory: 3H instead of
-            5H floats per step and row beside the output. For float32 on the engine ``native``, outside compiled
-            graphs; gradients then differ by about 1 %, outputs do not.
+            5H floats per step and row beside the output. For float32 on the engine ``native``; gradients then
+            differ by about 1 %, outputs do not.
         engine: Insist on ``"native"``, ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
 
     Shape:
@@ -183,14 +182,14 @@ class LSTM(RecurrentLayer):
                 "run under torch.no_grad(), or set checkpoint_steps = None"
             )
         case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
-        state = self._state(case.x, case.hx, case.x.shape[1])
+        case = case._replace(hx=self._initial_state(case.x, case.hx, case.x.shape[1]))
         engine = self._choose(case.x, self._sizes(case.x), lengths=lengths is not None, **extras).engine
         if engine == "torch" and not torch.compiler.is_compiling():
-            output, h, c = run_torch(self._stack(), case, state)
+            output, h, c = run_torch(self._stack(), case)
             return layout.like_caller(output), _caller_state(h, c, layout)
         stack = self._stack()
         wanted = Wanted(engine, return_cells, return_gates, self._checkpoint_steps(), self.saved_dtype)
-        output, h, c, results = run_layers(stack, case, state, wanted)
+        output, h, c, results = run_layers(stack, case, wanted)
         result = layout.like_caller(output), _caller_state(h, c, layout)
         return (*result, self._trace(results, layout)) if return_cells or return_gates else result
 
@@ -200,29 +199,25 @@ class LSTM(RecurrentLayer):
         batch = int(packed.batch_sizes[0])
         given = arrange_state(self.spec, hx, batched=True)
         check_state(self.spec, given, batch)
-        state = self._state(packed.data, given, batch)
+        hx = self._initial_state(packed.data, given, batch)
         engine = self._choose(packed.data, None, lengths=True).engine
         if engine == "torch":
-            output, h, c = run_torch_packed(self._stack(), packed, state)
+            output, h, c = run_torch_packed(self._stack(), packed, hx)
             return output, (h, c)
         x, lengths = unpack(packed)
         padded, h, c, _ = run_layers(
             self._stack(),
-            Case(x, None, lengths, None),
-            state,
+            Case(x, hx, lengths, None),
             Wanted(engine, checkpoint_steps=self._checkpoint_steps(), saved_dtype=self.saved_dtype),
         )
         return pack_like(padded, lengths, packed), (h, c)
 
-    def _state(self, x: Tensor, hx: State | None, batch: int) -> State:
+    def _initial_state(self, x: Tensor, hx: State | None, batch: int) -> State | None:
         check_numbers(x, hx, self.weight_ih_l0)
-        if hx is not None:
+        if hx is not None or not self.learn_initial_state:
             return hx
-        if self.learn_initial_state:
-            h, c = (value[:, None].expand(-1, batch, -1) for value in (self.h_0, self.c_0))
-            return h.contiguous(), c.contiguous()
-        rows = self.num_layers * self.spec.num_directions
-        return x.new_zeros(rows, batch, self.spec.state_size), x.new_zeros(rows, batch, self.hidden_size)
+        h, c = (value[:, None].expand(-1, batch, -1) for value in (self.h_0, self.c_0))
+        return h.contiguous(), c.contiguous()
 
     def _checkpoint_steps(self) -> int:
         """Steps of a chunk, or 0 where no gradient is wanted."""

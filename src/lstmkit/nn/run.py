@@ -1,13 +1,14 @@
 """One time-major batch through a stack, by the engine that was chosen."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from lstmkit.nn.arrange import Case, autocast_dtype
+from lstmkit.nn.arrange import Case, State, autocast_dtype
 from lstmkit.ops import (
     AtenOptions,
     Layer,
@@ -20,8 +21,6 @@ from lstmkit.ops import (
 )
 from lstmkit.reference import LayerResult
 from lstmkit.spec import CellSpec
-
-State = tuple[Tensor, Tensor]
 
 
 class Stack(NamedTuple):
@@ -56,18 +55,26 @@ def exporting() -> bool:
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
-def run_torch(stack: Stack, case: Case, state: State) -> tuple[Tensor, Tensor, Tensor]:
+def run_torch(stack: Stack, case: Case) -> tuple[Tensor, Tensor, Tensor]:
     """The whole stack in one call of ATen, with ATen's own autograd."""
     weights = [weight for layer in stack.weights for weight in layer]
+    h, c = case.hx or _zero_state(stack, case.x, case.x.shape[1])
     if case.lengths is None:
-        return run_aten(case.x, *state, weights, stack.aten_options())
-    return run_aten_lengths(case.x, *state, weights, case.lengths, stack.aten_options())
+        return run_aten(case.x, h, c, weights, stack.aten_options())
+    return run_aten_lengths(case.x, h, c, weights, case.lengths, stack.aten_options())
 
 
-def run_torch_packed(stack: Stack, packed: PackedSequence, state: State) -> tuple[PackedSequence, Tensor, Tensor]:
+def run_torch_packed(stack: Stack, packed: PackedSequence, hx: State | None) -> tuple[PackedSequence, Tensor, Tensor]:
     """The same for a PackedSequence."""
     weights = [weight for layer in stack.weights for weight in layer]
-    return run_aten_packed(packed, *state, weights, stack.aten_options())
+    h, c = hx or _zero_state(stack, packed.data, int(packed.batch_sizes[0]))
+    return run_aten_packed(packed, h, c, weights, stack.aten_options())
+
+
+def _zero_state(stack: Stack, x: Tensor, batch: int) -> State:
+    spec = stack.spec
+    rows = spec.num_layers * spec.num_directions
+    return x.new_zeros(rows, batch, spec.state_size), x.new_zeros(rows, batch, spec.hidden_size)
 
 
 class Wanted(NamedTuple):
@@ -79,39 +86,40 @@ class Wanted(NamedTuple):
     checkpoint_steps: int = 0  # 0: every step's cells and gates are kept
     saved_dtype: torch.dtype | None = None
 
+    def gates_dtype(self, x: Tensor) -> torch.dtype | None:
+        """What the gates are kept in, if not in the type of ``x``; those that are given back are not rounded."""
+        rounded = self.engine == "native" and x.dtype == torch.float32 and not (self.cells or self.gates)
+        return self.saved_dtype if rounded else None
 
-def run_layers(
-    stack: Stack, case: Case, state: State, wanted: Wanted
-) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
+
+def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
     """Layer after layer through the op, whose written-out gradient is the faster one; torch.func sees the equations."""
     dtype = autocast_dtype(case.x)
     if dtype is None:
-        return _run_layers(stack, case, state, wanted)
-    stack, case, state = _cast(stack, case, state, dtype)
+        return _run_layers(stack, case, wanted)
+    stack, case = _cast(stack, case, dtype)
     with torch.autocast(case.x.device.type, enabled=False):
-        return _run_layers(stack, case, state, wanted)
+        return _run_layers(stack, case, wanted)
 
 
-def _cast(stack: Stack, case: Case, state: State, dtype: torch.dtype) -> tuple[Stack, Case, State]:
+def _cast(stack: Stack, case: Case, dtype: torch.dtype) -> tuple[Stack, Case]:
     """Autocast by hand: as ATen's LSTM does it, everything takes part in the lower precision."""
     weights = [[weight.to(dtype) for weight in layer] for layer in stack.weights]
-    h, c = state
-    return stack._replace(weights=weights), case._replace(x=case.x.to(dtype)), (h.to(dtype), c.to(dtype))
+    hx = None if case.hx is None else (case.hx[0].to(dtype), case.hx[1].to(dtype))
+    return stack._replace(weights=weights), case._replace(x=case.x.to(dtype), hx=hx)
 
 
-def _run_layers(
-    stack: Stack, case: Case, state: State, wanted: Wanted
-) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
-    x, (h, c) = case.x, state
+def _run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
+    x, hx = case.x, case.hx
     lengths = None if case.lengths is None else case.lengths.to(x.device)
-    D = stack.spec.num_directions
-    run = _run_reference if transforming() else _run_op
+    run = _way_to_run(x, wanted)
+    if hx is None and run is not _run_core:
+        hx = _zero_state(stack, x, x.shape[1])
     results: list[LayerResult] = []
-    states = [(h, c)] if len(stack.weights) == 1 else zip(h.split(D), c.split(D), strict=True)
-    for weights, (h_first, c_first) in zip(stack.weights, states, strict=True):
+    for weights, (h, c) in zip(stack.weights, _state_of_each(stack, hx), strict=True):
         if results and stack.dropout:
             x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
-        results.append(run(Layer(x, h_first, c_first, weights, lengths, case.resets), wanted))
+        results.append(run(Layer(x, h, c, weights, lengths, case.resets), wanted))
         x = results[-1].output
     if len(results) == 1:
         h, c = results[0].state
@@ -120,17 +128,39 @@ def _run_layers(
     return x, h, c, results
 
 
+def _state_of_each(stack: Stack, hx: State | None) -> Sequence[tuple[Any, Any]]:
+    if hx is None or len(stack.weights) == 1:
+        return [hx or (None, None)] * len(stack.weights)
+    h, c = (value.split(stack.spec.num_directions) for value in hx)
+    return [*zip(h, c, strict=True)]
+
+
+def _way_to_run(x: Tensor, wanted: Wanted) -> Callable[[Layer, Wanted], LayerResult]:
+    if transforming():
+        return _run_reference
+    return _run_core if wanted.engine == "native" and not wanted.checkpoint_steps and _is_plain(x) else _run_op
+
+
+def _run_core(layer: Layer, wanted: Wanted) -> LayerResult:
+    """The engine ``native`` without an op, and without a state where there is none."""
+    trace = wanted.cells or wanted.gates
+    return _result(run_native_layer(*layer, trace=trace, gates_dtype=wanted.gates_dtype(layer.x)), wanted)
+
+
 def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
-    engine, cells, gates, chunk_steps, saved_dtype = wanted
-    if engine == "native" and not chunk_steps and _is_plain(layer.x):
-        trace = cells or gates
-        gates_dtype = saved_dtype if layer.x.dtype == torch.float32 and not trace else None
-        results = run_native_layer(*layer, trace=trace, gates_dtype=gates_dtype)
-    else:
-        trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
-        results = lstm_layer(*layer, engine, trace, chunk_steps)
-    output, h, c, all_cells, all_gates = results
-    return LayerResult(output, (h, c), all_cells.to(output.dtype) if cells else None, all_gates if gates else None)
+    trace = wanted.engine != "torch" and (wanted.cells or wanted.gates or torch.is_grad_enabled())
+    how = wanted.engine, trace, wanted.checkpoint_steps, wanted.gates_dtype(layer.x)
+    return _result(lstm_layer(*layer, *how), wanted)
+
+
+def _result(values: Sequence[Tensor], wanted: Wanted) -> LayerResult:
+    output, h, c, *trace = values
+    cells, gates = trace[0].to(output.dtype) if wanted.cells else None, trace[1] if wanted.gates else None
+    return LayerResult(output, (h, c), cells, gates)
+
+
+def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
+    return run_equations(layer, cells=wanted.cells, gates=wanted.gates)
 
 
 def _is_plain(x: Tensor) -> bool:
@@ -138,10 +168,6 @@ def _is_plain(x: Tensor) -> bool:
     if torch.compiler.is_compiling() or exporting() or torch._C._len_torch_dispatch_stack():
         return False
     return type(x) is Tensor or type(x) is torch.nn.Parameter
-
-
-def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
-    return run_equations(layer, cells=wanted.cells, gates=wanted.gates)
 
 
 def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:
