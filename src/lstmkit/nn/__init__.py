@@ -1,5 +1,6 @@
 """Floor 3: torch.nn layers."""
 
+from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
 from lstmkit.nn.layer import Trace
 from lstmkit.nn.lstm import LSTM
 from lstmkit.nn.minimal import MinGRU, MinLSTM
@@ -20,11 +21,14 @@ __all__ = [
     "ONLSTM",
     "RNN",
     "SLSTM",
+    "GRUCell",
+    "LSTMCell",
     "MinGRU",
     "MinLSTM",
     "MogrifierLSTM",
     "MultiplicativeLSTM",
     "PhasedLSTM",
+    "RNNCell",
     "StagedModel",
     "TimeAwareLSTM",
     "Trace",

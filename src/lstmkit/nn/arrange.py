@@ -130,7 +130,7 @@ def check_numbers(x: Tensor, hx: Sequence[Tensor] | None, weight: Tensor, names:
         ShapeError: they do not.
     """
     mixed = autocast_dtype(x) is not None
-    for name, value in (("input", x), *([] if hx is None else zip(names, hx, strict=True))):
+    for name, value in (("input", x), *([] if hx is None else zip(names, hx, strict=False))):
         if value.device != weight.device:
             raise ShapeError(f"the {name} is on {value.device}, the weights are on {weight.device}; move one of them")
         if value.dtype != weight.dtype and not mixed:

@@ -2,7 +2,7 @@
 
 Shapes are text: axes stand apart, each the product of digits and of letters that a CellSpec knows (``"GH I"`` is
 ``G*H`` rows and ``I`` columns): ``G`` gates, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra inputs, ``N`` heads,
-``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``K`` their rank.
+``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``Q`` their rank.
 """
 
 from collections.abc import Mapping
@@ -147,10 +147,10 @@ CATALOG: dict[str, CatalogEntry] = {
             *_ONE_BIAS,
             Parameter("weight_q", "O I H", "full_rank"),
             Parameter("weight_r", "V H I", "full_rank"),
-            Parameter("weight_q_left", "O I K", "rank"),
-            Parameter("weight_q_right", "O K H", "rank"),
-            Parameter("weight_r_left", "V H K", "rank"),
-            Parameter("weight_r_right", "V K I", "rank"),
+            Parameter("weight_q_left", "O I Q", "rank"),
+            Parameter("weight_q_right", "O Q H", "rank"),
+            Parameter("weight_r_left", "V H Q", "rank"),
+            Parameter("weight_r_right", "V Q I", "rank"),
         ),
         title="Mogrifier LSTM",
         source="Melis, Kocisky & Blunsom, Mogrifier LSTM, ICLR 2020, arXiv:1909.01792, eq. 1-2",

@@ -175,7 +175,7 @@ class CellSpec:
             "M": self.hidden_size // self.chunk_size,
             "O": (self.rounds + 1) // 2,
             "V": self.rounds // 2,
-            "K": self.rank,
+            "Q": self.rank,
         }
         sizes |= {digit: int(digit) for digit in "234"}
         return tuple(prod([sizes[letter] for letter in axis]) for axis in letters.split())
