@@ -1,5 +1,6 @@
 """Floor 3: torch.nn layers."""
 
+from lstmkit.nn.attention import AdditiveAttention, DotAttention, MultiHeadAttention
 from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
 from lstmkit.nn.layer import Trace
 from lstmkit.nn.lstm import LSTM
@@ -9,6 +10,7 @@ from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.saving import save_model
 from lstmkit.nn.stages import StagedModel
 from lstmkit.nn.timed import EALSTM, PhasedLSTM, TimeAwareLSTM
+from lstmkit.nn.tree import TreeLSTM
 from lstmkit.nn.xlstm import MLSTM, SLSTM
 
 __all__ = [
@@ -21,16 +23,20 @@ __all__ = [
     "ONLSTM",
     "RNN",
     "SLSTM",
+    "AdditiveAttention",
+    "DotAttention",
     "GRUCell",
     "LSTMCell",
     "MinGRU",
     "MinLSTM",
     "MogrifierLSTM",
+    "MultiHeadAttention",
     "MultiplicativeLSTM",
     "PhasedLSTM",
     "RNNCell",
     "StagedModel",
     "TimeAwareLSTM",
     "Trace",
+    "TreeLSTM",
     "save_model",
 ]

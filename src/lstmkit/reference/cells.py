@@ -26,7 +26,7 @@ from lstmkit.reference.rnn import collect_rnn, rnn_input, rnn_step
 from lstmkit.reference.slstm import collect_slstm, slstm_input, slstm_step
 from lstmkit.reference.steps import Steps
 from lstmkit.reference.time_aware import collect_time_aware, time_aware_input, time_aware_step
-from lstmkit.spec import CellSpec
+from lstmkit.spec import CellSpec, OptionError, catalog_entry
 
 
 class Cell(NamedTuple):
@@ -64,7 +64,18 @@ CELLS: dict[str, Cell] = {
 }
 
 
+def find_cell(name: str) -> Cell:
+    """The equations of a cell for sequences.
+
+    Raises:
+        OptionError: the cell is for something else, or there is none of that name.
+    """
+    if name not in CELLS:
+        raise OptionError(f"the cell {name!r} is not for sequences: its driver is {catalog_entry(name).driver!r}")
+    return CELLS[name]
+
+
 def layer_weights(spec: CellSpec, parameters: Mapping[str, Array], suffix: str) -> Any:
     """Collect one layer and direction out of torch's names."""
     own = {name: parameters[name + suffix] for name in spec.parameter_names()}
-    return CELLS[spec.cell].collect(spec, own)
+    return find_cell(spec.cell).collect(spec, own)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, zeros
-from lstmkit.reference.cells import CELLS, layer_weights
+from lstmkit.reference.cells import find_cell, layer_weights
 from lstmkit.reference.checks import check_extra, check_lengths, check_parameters, check_sequence, check_state
 from lstmkit.reference.layer import LayerResult, run_layer
 from lstmkit.reference.steps import mark_steps
@@ -97,7 +97,7 @@ def run_sequence(
         first = tuple(value[rows] for value in state)
         x = x if extra is None else xp.concatenate([x, extra], 2)
         trace = {"cells": return_cells, "gates": return_gates}
-        results.append(run_layer(xp, CELLS[spec.cell], weights, x, first, steps, **trace, chunk=chunk))
+        results.append(run_layer(xp, find_cell(spec.cell), weights, x, first, steps, **trace, chunk=chunk))
         x = results[-1].output
     return SequenceResult(
         output=x,
@@ -138,7 +138,7 @@ def run_step(
     check_state(spec, state, x.shape[0])
     check_extra(spec, x, extra)
     state = zero_state(xp, spec, x.shape[0], x) if state is None else tuple(state)
-    cell = CELLS[spec.cell]
+    cell = find_cell(spec.cell)
     states: list[tuple[Array, ...]] = []
     for layer in range(spec.num_layers):
         w = layer_weights(spec, parameters, f"_l{layer}")

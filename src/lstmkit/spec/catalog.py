@@ -32,7 +32,8 @@ class CatalogEntry:
         source: Paper that defines it.
         options: Options of a CellSpec that this cell has and others need not have.
         extra: What it reads at each step beside its input, by the name of the layer's argument; None for most.
-        driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once.
+        driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once;
+            ``"tree"``: node after node, over trees instead of sequences.
     """
 
     gates: tuple[str, ...]
@@ -216,6 +217,14 @@ CATALOG: dict[str, CatalogEntry] = {
         parameters=_ONE_BIAS,
         title="LSTM of 1997, with its truncated gradient",
         source="Hochreiter & Schmidhuber, Neural Computation 9(8), 1997, section 4 and appendix A.1",
+    ),
+    "tree": CatalogEntry(
+        gates=("i", "f", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=_ONE_BIAS,
+        title="Child-sum Tree-LSTM",
+        source="Tai, Socher & Manning, ACL 2015, eq. 2-8",
+        driver="tree",
     ),
 }
 
