@@ -87,7 +87,7 @@ class Attention(nn.Module):
         if not len(query) == len(key) == len(value) or key.shape[1] != value.shape[1] or not key.shape[1]:
             shapes = ", ".join(str(tuple(given.shape[:2])) for given in (query, key, value))
             raise ShapeError(
-                f"query, key and value must have one batch, and a value for each of at least one key; (B, T) are {shapes}"
+                f"query, key and value must have one batch, and a value for each of at least one key, not {shapes}"
             )
         if lengths is None:
             return _Case(query, key, value, None)
