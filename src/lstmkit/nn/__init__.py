@@ -2,6 +2,7 @@
 
 from lstmkit.nn.attention import AdditiveAttention, DotAttention, MultiHeadAttention
 from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
+from lstmkit.nn.conv import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from lstmkit.nn.layer import Trace
 from lstmkit.nn.lstm import LSTM
 from lstmkit.nn.minimal import MinGRU, MinLSTM
@@ -24,6 +25,9 @@ __all__ = [
     "RNN",
     "SLSTM",
     "AdditiveAttention",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "DotAttention",
     "GRUCell",
     "LSTMCell",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace
+from lstmkit.reference.conv_lstm import collect_conv_lstm, conv_lstm_input, conv_lstm_step
 from lstmkit.reference.entity_aware import collect_entity_aware, entity_aware_input, entity_aware_step
 from lstmkit.reference.gru import collect_gru, gru_input, gru_step
 from lstmkit.reference.janet import collect_janet, janet_input, janet_step
@@ -60,6 +61,7 @@ CELLS: dict[str, Cell] = {
     "phased": Cell(collect_phased, phased_input, phased_step),
     "time_aware": Cell(collect_time_aware, time_aware_input, time_aware_step),
     "entity_aware": Cell(collect_entity_aware, entity_aware_input, entity_aware_step),
+    "conv_lstm": Cell(collect_conv_lstm, conv_lstm_input, conv_lstm_step),
     "lstm1997": Cell(collect_lstm1997, lstm1997_input, lstm1997_step),
 }
 

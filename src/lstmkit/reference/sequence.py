@@ -27,10 +27,12 @@ class SequenceResult(NamedTuple):
     gates: tuple[dict[str, Array], ...] | None
 
 
-def zero_state(xp: Namespace, spec: CellSpec, batch: int, like: Array) -> tuple[Array, ...]:
+def zero_state(
+    xp: Namespace, spec: CellSpec, batch: int, like: Array, space: tuple[int, ...] = ()
+) -> tuple[Array, ...]:
     """The states before the first step, with the dtype and device of ``like``."""
     rows = spec.num_layers * spec.num_directions
-    return tuple(zeros(xp, (rows, batch, *shape), like) for shape in spec.state_shapes().values())
+    return tuple(zeros(xp, (rows, batch, *shape), like) for shape in spec.state_shapes(space).values())
 
 
 def run_sequence(
@@ -88,7 +90,7 @@ def run_sequence(
     check_extra(spec, x, extra)
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
-    state = zero_state(xp, spec, x.shape[1], x) if state is None else tuple(state)
+    state = zero_state(xp, spec, x.shape[1], x, tuple(x.shape[3:])) if state is None else tuple(state)
     steps = mark_steps(xp, x, lengths, resets)
     results: list[LayerResult] = []
     for layer in range(spec.num_layers):
@@ -133,11 +135,12 @@ def run_step(
     """
     if spec.bidirectional:
         raise OptionError("a bidirectional stack cannot run step by step: it needs the whole sequence")
-    if x.ndim != 2 or x.shape[1] != spec.input_size:
+    if x.ndim != 2 + len(spec.kernel_size) or x.shape[1] != spec.input_size:
         raise ShapeError(f"the input of a step must have shape (B, {spec.input_size}), not {tuple(x.shape)}")
-    check_state(spec, state, x.shape[0])
+    space = tuple(x.shape[2:])
+    check_state(spec, state, x.shape[0], space)
     check_extra(spec, x, extra)
-    state = zero_state(xp, spec, x.shape[0], x) if state is None else tuple(state)
+    state = zero_state(xp, spec, x.shape[0], x, space) if state is None else tuple(state)
     cell = find_cell(spec.cell)
     states: list[tuple[Array, ...]] = []
     for layer in range(spec.num_layers):

@@ -2,7 +2,8 @@
 
 Shapes are text: axes stand apart, each the product of digits and of letters that a CellSpec knows (``"GH I"`` is
 ``G*H`` rows and ``I`` columns): ``G`` gates, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra inputs, ``N`` heads,
-``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``Q`` their rank.
+``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``Q`` their rank,
+``X`` an axis per axis of space.
 """
 
 from collections.abc import Mapping
@@ -32,8 +33,8 @@ class CatalogEntry:
         source: Paper that defines it.
         options: Options of a CellSpec that this cell has and others need not have.
         extra: What it reads at each step beside its input, by the name of the layer's argument; None for most.
-        driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once;
-            ``"tree"``: node after node, over trees instead of sequences.
+        driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once; ``"space"``: steps over
+            arrays with axes of space behind their channels; ``"tree"``: node after node, over trees.
     """
 
     gates: tuple[str, ...]
@@ -217,6 +218,19 @@ CATALOG: dict[str, CatalogEntry] = {
         parameters=_ONE_BIAS,
         title="LSTM of 1997, with its truncated gradient",
         source="Hochreiter & Schmidhuber, Neural Computation 9(8), 1997, section 4 and appendix A.1",
+    ),
+    "conv_lstm": CatalogEntry(
+        gates=("i", "f", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=(
+            Parameter("weight_ih", "GH I X"),
+            Parameter("weight_hh", "GH H X"),
+            Parameter("bias_ih", "GH", "bias"),
+        ),
+        title="ConvLSTM",
+        source="Shi et al., NeurIPS 2015, arXiv:1506.04214, eq. 3",
+        options=("kernel_size", "padding"),
+        driver="space",
     ),
     "tree": CatalogEntry(
         gates=("i", "f", "g", "o"),
