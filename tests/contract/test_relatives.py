@@ -5,6 +5,7 @@ equations once more, for one row and one step, in ``helpers/plain_cells.py``.
 """
 
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -352,6 +353,7 @@ def test_layer__roundtrips__state_dict_and_file(spec: CellSpec) -> None:
     buffer.seek(0)
     twin = torch.load(buffer, weights_only=False)
     assert repr(twin) == repr(layer)
+    assert CellSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
     arguments = {"lengths": case.lengths, **beside(case)}
     for left, right in zip(flat(twin(case.x, **arguments)), flat(layer(case.x, **arguments)), strict=True):
         assert torch.equal(left, right)

@@ -83,7 +83,9 @@ class CellSpec:
     padding: str = "same"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel_size", tuple(self.kernel_size))
         self._check_belonging()
+        self._check_kernel()
         for name, least in _COUNTS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -91,7 +93,6 @@ class CellSpec:
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, not {getattr(self, name)!r}")
-        self._check_kernel()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}")
@@ -109,7 +110,6 @@ class CellSpec:
             )
 
     def _check_kernel(self) -> None:
-        object.__setattr__(self, "kernel_size", tuple(self.kernel_size))
         sizes = self.kernel_size
         if "kernel_size" not in self.entry.options:
             return
