@@ -1,7 +1,32 @@
 """Floor 3: torch.nn layers."""
 
-from lstmkit.nn.lstm import LSTM, Trace
+from lstmkit.nn.layer import Trace
+from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.minimal import MinGRU, MinLSTM
+from lstmkit.nn.relatives import JANET, LSTM1997, ONLSTM, MogrifierLSTM, MultiplicativeLSTM
+from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.saving import save_model
 from lstmkit.nn.stages import StagedModel
+from lstmkit.nn.timed import EALSTM, PhasedLSTM, TimeAwareLSTM
+from lstmkit.nn.xlstm import MLSTM, SLSTM
 
-__all__ = ["LSTM", "StagedModel", "Trace", "save_model"]
+__all__ = [
+    "EALSTM",
+    "GRU",
+    "JANET",
+    "LSTM",
+    "LSTM1997",
+    "MLSTM",
+    "ONLSTM",
+    "RNN",
+    "SLSTM",
+    "MinGRU",
+    "MinLSTM",
+    "MogrifierLSTM",
+    "MultiplicativeLSTM",
+    "PhasedLSTM",
+    "StagedModel",
+    "TimeAwareLSTM",
+    "Trace",
+    "save_model",
+]

@@ -16,10 +16,10 @@ from lstmkit.ops import (
     run_aten,
     run_aten_lengths,
     run_aten_packed,
+    run_equations,
     run_native_layer,
-    split_weights,
 )
-from lstmkit.reference import LayerResult, mark_steps, run_layer
+from lstmkit.reference import LayerResult
 from lstmkit.spec import CellSpec
 
 
@@ -122,8 +122,10 @@ def _run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, Tenso
         results.append(run(Layer(x, h, c, weights, lengths, case.resets), wanted))
         x = results[-1].output
     if len(results) == 1:
-        return x, results[0].h, results[0].c, results
-    return x, torch.cat([r.h for r in results]), torch.cat([r.c for r in results]), results
+        h, c = results[0].state
+    else:
+        h, c = map(torch.cat, zip(*(r.state for r in results), strict=True))
+    return x, h, c, results
 
 
 def _state_of_each(stack: Stack, hx: State | None) -> Sequence[tuple[Any, Any]]:
@@ -154,14 +156,11 @@ def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
 def _result(values: Sequence[Tensor], wanted: Wanted) -> LayerResult:
     output, h, c, *trace = values
     cells, gates = trace[0].to(output.dtype) if wanted.cells else None, trace[1] if wanted.gates else None
-    return LayerResult(output, h, c, cells, gates)
+    return LayerResult(output, (h, c), cells, gates)
 
 
 def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
-    x, h, c, weights, lengths, resets = layer
-    steps = mark_steps(torch, x, lengths, resets)
-    weights = split_weights(weights, h.shape[0])
-    return run_layer(torch, weights, x, h, c, steps, cells=wanted.cells, gates=wanted.gates)
+    return run_equations(layer, cells=wanted.cells, gates=wanted.gates)
 
 
 def _is_plain(x: Tensor) -> bool:
