@@ -13,12 +13,12 @@ from lstmkit.spec.errors import (
 )
 from lstmkit.spec.extras import EXTRAS, import_extra, install_command
 from lstmkit.spec.files import atomic_write
-from lstmkit.spec.layout import GATE_ORDERS, gate_permutation
+from lstmkit.spec.layout import LAYOUTS, WeightLayout, gate_permutation, weight_layout
 
 __all__ = [
     "CATALOG",
     "EXTRAS",
-    "GATE_ORDERS",
+    "LAYOUTS",
     "CatalogEntry",
     "CellSpec",
     "DataError",
@@ -28,9 +28,11 @@ __all__ = [
     "ModelFileError",
     "OptionError",
     "ShapeError",
+    "WeightLayout",
     "atomic_write",
     "catalog_entry",
     "gate_permutation",
     "import_extra",
     "install_command",
+    "weight_layout",
 ]

@@ -1,0 +1,174 @@
+"""torch.nn's recurrent layers and cells, and state dicts of them. The layout is lstmkit's own."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lstmkit.interop.layer import Array, Layer
+from lstmkit.spec import CellSpec, OptionError, ShapeError, import_extra
+
+# torch's class -> cell of the catalog. An RNN's is that of its nonlinearity, tanh unless it says relu.
+CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn", "LSTMCell": "lstm", "GRUCell": "gru", "RNNCell": "rnn"}
+
+_NAME = re.compile(r"(?:(?P<prefix>.*)\.)?(?P<kind>(?:weight|bias)_(?:ih|hh|hr))(?P<suffix>_l\d+(?:_reverse)?|)$")
+
+
+def from_torch(module: Any) -> Layer:
+    """Take the weights of a recurrent layer or cell of torch.nn, or of lstmkit.nn.
+
+    Args:
+        module: An ``LSTM``, ``GRU``, ``RNN``, or one of their cells. Dropout acts in training alone and becomes a note.
+
+    Raises:
+        OptionError: another kind of module.
+
+    Example:
+        >>> import torch
+        >>> from_torch(torch.nn.LSTM(2, 3, num_layers=2)).spec.num_layers
+        2
+    """
+    nn = import_extra("torch", "train").nn
+    if hasattr(module, "spec") and isinstance(module.spec, CellSpec):
+        spec = module.spec
+    elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        spec = _spec_of(module)
+    else:
+        raise OptionError(f"expected an LSTM, GRU, RNN or a cell of torch.nn, not {type(module).__name__}")
+    ending = "_l0" if isinstance(module, nn.RNNCellBase) else ""
+    arrays = {name: as_array(getattr(module, name.removesuffix(ending))) for name in spec.parameter_shapes()}
+    rate = float(getattr(module, "dropout", 0.0))
+    return Layer(spec, arrays, notes=(f"dropout={rate:g} between layers acts in training alone",) if rate else ())
+
+
+def to_torch(layer: Layer, *, cell: bool = False) -> Any:
+    """The torch.nn layer of a stack, or its cell, with these weights in their precision.
+
+    Args:
+        layer: The stack.
+        cell: Make an ``LSTMCell``, ``GRUCell`` or ``RNNCell``.
+
+    Raises:
+        OptionError: torch.nn has no such layer, or a cell cannot hold the stack.
+
+    Example:
+        >>> import torch
+        >>> lstm = torch.nn.LSTM(2, 3)
+        >>> bool((to_torch(from_torch(lstm)).weight_hh_l0 == lstm.weight_hh_l0).all())
+        True
+    """
+    torch = import_extra("torch", "train")
+    spec = layer.spec
+    kind, options = _torch_class(spec)
+    if cell and (spec.num_layers > 1 or spec.bidirectional or spec.proj_size):
+        raise OptionError("a torch cell has one layer, one direction and no projection; leave out cell=True")
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in layer.parameters.items()}
+    dtype = next(iter(tensors.values())).dtype
+    if cell:
+        module = getattr(torch.nn, f"{kind}Cell")(
+            spec.input_size, spec.hidden_size, bias=spec.bias, dtype=dtype, **options
+        )
+        tensors = {name.removesuffix("_l0"): tensor for name, tensor in tensors.items()}
+    else:
+        if spec.proj_size:
+            options["proj_size"] = spec.proj_size
+        module = getattr(torch.nn, kind)(
+            spec.input_size,
+            spec.hidden_size,
+            spec.num_layers,
+            bias=spec.bias,
+            bidirectional=spec.bidirectional,
+            dtype=dtype,
+            **options,
+        )
+    module.load_state_dict(tensors)
+    return module
+
+
+def from_state_dict(state: Mapping[str, Any], nonlinearity: str = "tanh") -> dict[str, Layer]:
+    """The recurrent layers among the weights of a model, by the name of their module.
+
+    The kind of each is told by the rows of its weights: four times the units are an LSTM, three times a GRU, once an
+    RNN. A name ends as torch's layers and cells end it: ``weight_ih_l0``, ``bias_hh_l1_reverse``, ``weight_ih``.
+
+    Args:
+        state: Tensors or arrays by name.
+        nonlinearity: Of the RNNs, ``"tanh"`` or ``"relu"``; their weights do not tell.
+
+    Raises:
+        ShapeError: the weights of one name do not belong together.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.ModuleDict({"memory": torch.nn.GRU(2, 3), "head": torch.nn.Linear(3, 1)})
+        >>> list(from_state_dict(model.state_dict()))
+        ['memory']
+    """
+    groups: dict[str, dict[str, Array]] = {}
+    for name, value in state.items():
+        match = _NAME.fullmatch(name)
+        if match:
+            own = groups.setdefault(match["prefix"] or "", {})
+            own[match["kind"] + (match["suffix"] or "_l0")] = as_array(value)
+    return {name: Layer(_spec_from_shapes(name, arrays, nonlinearity), arrays) for name, arrays in groups.items()}
+
+
+def as_array(tensor: Any) -> Array:
+    """A copy in NumPy; half precisions, which it lacks in part, become float32."""
+    if isinstance(tensor, np.ndarray):
+        return np.array(tensor)
+    tensor = tensor.detach()
+    if tensor.is_floating_point() and tensor.element_size() < 4:
+        tensor = tensor.float()
+    return tensor.cpu().numpy().copy()
+
+
+def _spec_of(module: Any) -> CellSpec:
+    name = next(base.__name__ for base in type(module).__mro__ if base.__name__ in CELLS)
+    return CellSpec(
+        module.input_size,
+        module.hidden_size,
+        getattr(module, "num_layers", 1),
+        bool(module.bias),
+        getattr(module, "bidirectional", False),
+        getattr(module, "proj_size", 0),
+        **_cell_options(CELLS[name], getattr(module, "nonlinearity", "tanh")),
+    )
+
+
+def _cell_options(cell: str, nonlinearity: str) -> dict[str, Any]:
+    """The options of a CellSpec that a kind of torch layer means."""
+    return {"cell": cell} if cell != "rnn" else {"cell": cell, "nonlinearity": nonlinearity}
+
+
+def _torch_class(spec: CellSpec) -> tuple[str, dict[str, Any]]:
+    for name, cell in CELLS.items():
+        if _cell_options(cell, "tanh").items() <= spec.to_dict().items():
+            return name, {}
+    raise OptionError(f"torch.nn has no layer for the cell {spec.cell!r} with these options")
+
+
+def _spec_from_shapes(name: str, arrays: Mapping[str, Array], nonlinearity: str) -> CellSpec:
+    where = f"the weights of {name or 'the layer'}"
+    first, recurrent = arrays.get("weight_ih_l0"), arrays.get("weight_hh_l0")
+    if first is None or recurrent is None or first.ndim != 2 or recurrent.ndim != 2:
+        raise ShapeError(f"{where} lack the matrices weight_ih and weight_hh of their first layer")
+    projection = arrays.get("weight_hr_l0")
+    hidden = recurrent.shape[1] if projection is None else projection.shape[-1]
+    rows = {4: "lstm", 3: "gru", 1: "rnn"}
+    cell = rows.get(len(recurrent) // hidden) if hidden and len(recurrent) % hidden == 0 else None
+    if cell is None:
+        raise ShapeError(
+            f"{where} have {len(recurrent)} rows for {hidden} units; an LSTM has 4 times its units, a GRU 3 times, "
+            "an RNN once"
+        )
+    return CellSpec(
+        first.shape[1],
+        hidden,
+        num_layers=1 + max(int(key.partition("_l")[2].partition("_")[0]) for key in arrays),
+        bias="bias_ih_l0" in arrays,
+        bidirectional="weight_ih_l0_reverse" in arrays,
+        proj_size=0 if projection is None else projection.shape[0],
+        **_cell_options(cell, nonlinearity),
+    )
