@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.cases import Case
 from lstmkit.reference import (
+    CELLS,
     LayerResult,
     Saved,
     Steps,
@@ -78,7 +79,7 @@ def expected_values(case: Case, data: Data) -> Values:
     h, c = np.zeros((D, B, data.spec.state_size)), np.zeros((D, B, data.spec.hidden_size))
     steps = mark_steps(np, x, data.lengths, None)
     train = case.task == "train"
-    result = run_layer(np, weights, x, h, c, steps, cells=train, gates=train)
+    result = run_layer(np, CELLS["lstm"], weights, x, (h, c), steps, cells=train, gates=train)
     values = {"output": result.output}
     if case.trace:
         values |= {"cells": result.cells, **name_traced(data.spec, result.gates)}

@@ -124,7 +124,7 @@ def test_numpy_reference__matches_torch(spec: CellSpec, dtype: torch.dtype) -> N
     state = case.hx[0].numpy(), case.hx[1].numpy()
     result = reference.run_sequence(np, spec, parameters, case.x.numpy(), state, lengths=case.lengths.numpy())
     expected = run_oracle(torch_layer(case), case, case.clean, case.hx)
-    for actual, oracle in zip(result[:3], expected, strict=True):
+    for actual, oracle in zip((result.output, *result.state), expected, strict=True):
         close(torch.from_numpy(actual), oracle.detach())
 
 
@@ -160,7 +160,7 @@ def test_layer__matches_autograd_of_reference__resets_and_trace(spec: CellSpec, 
         result = reference.run_sequence(torch, spec, dict(layer.named_parameters()), x, hx, **extras)
         assert result.cells is not None
         assert result.gates is not None
-        return *result[:3], *result.cells, *(gate for gates in result.gates for gate in gates.values())
+        return result.output, *result.state, *result.cells, *(gate for gates in result.gates for gate in gates.values())
 
     def everything(run: Callable[..., tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         x, hx = leaves(case.x, case.hx)
@@ -256,8 +256,8 @@ def test_step__matches_sequence(name: str) -> None:
     for t, x in enumerate(case.clean):
         output, state = reference.run_step(torch, spec, case.parameters, x, state)
         close(output, whole.output[t])
-    close(state.h, whole.h)
-    close(state.c, whole.c)
+    for left, right in zip(state, whole.state, strict=True):
+        close(left, right)
 
 
 @EVERY

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lstmkit import nn
 from lstmkit.ops import native_available
-from lstmkit.reference import run_sequence
+from lstmkit.reference import SequenceResult, run_sequence
 from lstmkit.spec import CellSpec
 
 SPEC = CellSpec(3, 5, num_layers=2, bidirectional=True)
@@ -25,7 +25,7 @@ def check(run: Run, *, nan_padding: bool, dtype: torch.dtype = torch.float64) ->
     x = case.x if nan_padding else case.clean + (torch.isnan(case.x) * 0.5)
     result = run(torch, SPEC, case.parameters, x, case.hx, lengths=case.lengths)
     expected = run_oracle(torch_layer(case), case, case.clean, case.hx)
-    for actual, oracle in zip(result[:3], expected, strict=True):
+    for actual, oracle in zip((result.output, *result.state), expected, strict=True):
         close(actual, oracle.detach())
 
 
@@ -47,8 +47,8 @@ def run_native(xp: Any, spec: CellSpec, parameters: Any, x: Tensor, state: Any, 
     layer = nn.LSTM(spec.input_size, spec.hidden_size, spec.num_layers, bidirectional=True, engine="native")
     layer.load_state_dict(parameters)
     with torch.no_grad():
-        output, (h, c) = layer(x, state, lengths=lengths)
-    return output, h, c
+        output, state = layer(x, state, lengths=lengths)
+    return SequenceResult(output, state, None, None)
 
 
 @pytest.mark.skipif(not native_available(), reason="the native core was not built")

@@ -35,7 +35,8 @@ def run(case: Hostile, x: Tensor, hx: tuple[Tensor, Tensor], **options: Tensor) 
     arrays = {name: value.numpy() for name, value in options.items()}
     parameters = {name: value.numpy() for name, value in case.parameters.items()}
     result = run_sequence(np, case.spec, parameters, x.numpy(), (hx[0].numpy(), hx[1].numpy()), **arrays)
-    return torch.from_numpy(result.output), torch.from_numpy(result.h), torch.from_numpy(result.c)
+    h, c = result.state
+    return torch.from_numpy(result.output), torch.from_numpy(h), torch.from_numpy(c)
 
 
 @settings(max_examples=60, deadline=None)

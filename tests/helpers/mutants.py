@@ -7,7 +7,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from lstmkit.reference import SequenceResult, Weights, layer, run_sequence
+from lstmkit.reference import CELLS, SequenceResult, Weights, layer, run_sequence
 from lstmkit.spec import CellSpec
 
 Run = Callable[..., SequenceResult]
@@ -41,15 +41,17 @@ def _with_parameters(change: Callable[[Parameters], dict[str, Tensor]]) -> Run:
 
 def with_step(candidate: Callable[[Tensor], Tensor], squash: Callable[[Tensor], Tensor]) -> Run:
     def step(
-        xp: Any, from_input: Tensor, h: Tensor, c: Tensor, w: Weights
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        xp: Any, from_input: Tensor, state: tuple[Tensor, ...], w: Weights
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        h, c = state
         i, f, g, o = (from_input + h @ w.recurrent.T).chunk(4, 1)
         gates = (i.sigmoid(), f.sigmoid(), candidate(g), o.sigmoid())
         c = gates[1] * c + gates[0] * gates[2]
-        return gates[3] * squash(c), c, gates
+        h = gates[3] * squash(c)
+        return h, (h, c), gates
 
     def run(*args: Any, **options: Any) -> SequenceResult:
-        with patch.object(layer, "lstm_step", step):
+        with patch.dict(CELLS, lstm=CELLS["lstm"]._replace(step=step)):
             return run_sequence(*args, **options)
 
     return run

@@ -69,7 +69,7 @@ def expected(spec, weights, x, state):
     """Output (T, R), h and c by the equations in float64."""
     wide = {name: array.astype(np.float64) for name, array in weights.items()}
     result = run_sequence(np, spec, wide, x[:, None].astype(np.float64), tuple(s.astype(np.float64) for s in state))
-    return result.output[:, 0], result.h, result.c
+    return result.output[:, 0], *result.state
 
 
 def pack(spec, precision="float32", instruction_set=""):

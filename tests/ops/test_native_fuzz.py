@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lstmkit.core import native_status
-from lstmkit.ops import native, native_available
-from lstmkit.ops.layer import split_weights
-from lstmkit.reference import mark_steps, run_layer
+from lstmkit.ops import Layer, native, native_available, run_equations
 from lstmkit.spec import CellSpec
 
 pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
@@ -160,8 +158,8 @@ def run_reference(tensors: Tensors) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs, and gradients of x, h, c and the weights."""
     x, h, c, weights, lengths, resets = tensors.arguments
     inputs = [value.double().detach().requires_grad_() for value in (x, h, c, *weights)]
-    steps = mark_steps(torch, x, lengths, resets)
-    outputs = run_layer(torch, split_weights(inputs[3:], h.shape[0]), *inputs[:3], steps, cells=True, gates=True)
+    output, state, *trace = run_equations(Layer(*inputs[:3], inputs[3:], lengths, resets), cells=True, gates=True)
+    outputs = output, *state, *trace
     pairs = [(y, g.double()) for y, g in zip(outputs, tensors.upstream, strict=True) if g is not None]
     if not pairs:
         return list(outputs), [torch.zeros_like(value) for value in inputs]

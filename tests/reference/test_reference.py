@@ -34,16 +34,21 @@ def test_numpy__preserves_float32__lengths_resets_and_trace() -> None:
     )
     assert result.cells is not None
     assert result.gates is not None
-    arrays = [*result[:3], *result.cells, *(value for gates in result.gates for value in gates.values())]
+    arrays = [
+        result.output,
+        *result.state,
+        *result.cells,
+        *(value for gates in result.gates for value in gates.values()),
+    ]
     assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
-    assert run_sequence(np, SPEC, parameters, np.nan_to_num(x)).h.dtype == np.float32
+    assert run_sequence(np, SPEC, parameters, np.nan_to_num(x)).state[0].dtype == np.float32
     one_way = CellSpec(3, 5)
     parameters = {
         name: parameters[name] if "hh" not in name or "bias" in name else np.ones((20, 5), "f")
         for name in one_way.parameter_shapes()
     }
     output, carried = run_step(np, one_way, parameters, np.ones((2, 3), "f"))
-    assert {output.dtype, carried.h.dtype, carried.c.dtype} == {np.dtype(np.float32)}
+    assert {output.dtype, *(value.dtype for value in carried)} == {np.dtype(np.float32)}
 
 
 def test_numpy__equals_torch__all_extras() -> None:
@@ -54,7 +59,7 @@ def test_numpy__equals_torch__all_extras() -> None:
     theirs = run_sequence(
         torch, SPEC, case.parameters, case.x, case.hx, lengths=case.lengths, resets=case.resets, **options
     )
-    for left, right in zip(ours[:3], theirs[:3], strict=True):
+    for left, right in zip((ours.output, *ours.state), (theirs.output, *theirs.state), strict=True):
         close(torch.from_numpy(left), right)
     for left, right in zip(ours.gates or (), theirs.gates or (), strict=True):
         for letter in "ifgo":
@@ -102,8 +107,7 @@ def test_written_backward__matches_autograd__under_numpy(backwards: bool, proj_s
     assert run.gates is not None
     outputs = [
         run.output[..., d * R : (d + 1) * R],
-        run.h[d],
-        run.c[d],
+        *(value[d] for value in run.state),
         run.cells[0][..., d * H : (d + 1) * H],
         torch.stack([run.gates[0][letter] for letter in "ifgo"])[..., d * H : (d + 1) * H],
     ]
@@ -161,4 +165,4 @@ def test_sequence__equals_nothing__empty_batch() -> None:
     parameters, *_ = numpy_case(SPEC, torch.float64)
     result = run_sequence(np, SPEC, parameters, np.zeros((4, 0, 3)), lengths=np.zeros(0, np.int64))
     assert result.output.shape == (4, 0, 4)
-    assert result.c.shape == (4, 0, 5)
+    assert result.state[1].shape == (4, 0, 5)

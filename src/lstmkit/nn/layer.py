@@ -11,7 +11,7 @@ class RecurrentLayer(nn.Module):
 
     Args:
         spec: The stack.
-        learn_initial_state: Whether the parameters ``h_0 (L*D, R)`` and ``c_0 (L*D, H)`` exist.
+        learn_initial_state: Whether there is a parameter per state: ``h_0 (L*D, R)``, ``c_0 (L*D, H)`` ...
         device: Where the parameters are made.
         dtype: Type of the parameters.
     """
@@ -29,21 +29,17 @@ class RecurrentLayer(nn.Module):
         shapes = spec.parameter_shapes()
         if learn_initial_state:
             rows = spec.num_layers * spec.num_directions
-            shapes |= {"h_0": (rows, spec.state_size), "c_0": (rows, spec.hidden_size)}
+            shapes |= {f"{name}_0": (rows, *shape) for name, shape in spec.state_shapes().items()}
         for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 
     def _weights(self) -> list[list[Tensor]]:
         """Per layer, direction after direction; looked up anew, because people replace them."""
-        kinds = self._kinds()
+        kinds = self.spec.parameter_names()
         return [
             [getattr(self, kind + suffix) for suffix in self.spec.layer_suffixes(layer) for kind in kinds]
             for layer in range(self.num_layers)
         ]
-
-    def _kinds(self) -> list[str]:
-        biases = ["bias_ih", "bias_hh"] if self.bias else []
-        return ["weight_ih", "weight_hh", *biases, *(["weight_hr"] if self.proj_size else [])]
 
     def flatten_parameters(self) -> None:
         """Nothing: kept for code written for torch.nn.LSTM."""
@@ -51,7 +47,7 @@ class RecurrentLayer(nn.Module):
     @property
     def all_weights(self) -> list[list[Tensor]]:
         """The weights per layer and direction, as torch.nn.LSTM lists them."""
-        kinds = self._kinds()
+        kinds = self.spec.parameter_names()
         suffixes = [s for layer in range(self.num_layers) for s in self.spec.layer_suffixes(layer)]
         return [[getattr(self, kind + suffix) for kind in kinds] for suffix in suffixes]
 

@@ -15,10 +15,10 @@ from lstmkit.ops import (
     run_aten,
     run_aten_lengths,
     run_aten_packed,
+    run_equations,
     run_native_layer,
-    split_weights,
 )
-from lstmkit.reference import LayerResult, mark_steps, run_layer
+from lstmkit.reference import LayerResult
 from lstmkit.spec import CellSpec
 
 State = tuple[Tensor, Tensor]
@@ -114,8 +114,10 @@ def _run_layers(
         results.append(run(Layer(x, h_first, c_first, weights, lengths, case.resets), wanted))
         x = results[-1].output
     if len(results) == 1:
-        return x, results[0].h, results[0].c, results
-    return x, torch.cat([r.h for r in results]), torch.cat([r.c for r in results]), results
+        h, c = results[0].state
+    else:
+        h, c = map(torch.cat, zip(*(r.state for r in results), strict=True))
+    return x, h, c, results
 
 
 def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
@@ -128,7 +130,7 @@ def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
         trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
         results = lstm_layer(*layer, engine, trace, chunk_steps)
     output, h, c, all_cells, all_gates = results
-    return LayerResult(output, h, c, all_cells.to(output.dtype) if cells else None, all_gates if gates else None)
+    return LayerResult(output, (h, c), all_cells.to(output.dtype) if cells else None, all_gates if gates else None)
 
 
 def _is_plain(x: Tensor) -> bool:
@@ -139,10 +141,7 @@ def _is_plain(x: Tensor) -> bool:
 
 
 def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
-    x, h, c, weights, lengths, resets = layer
-    steps = mark_steps(torch, x, lengths, resets)
-    weights = split_weights(weights, h.shape[0])
-    return run_layer(torch, weights, x, h, c, steps, cells=wanted.cells, gates=wanted.gates)
+    return run_equations(layer, cells=wanted.cells, gates=wanted.gates)
 
 
 def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths
 from lstmkit.ops.native import Outputs, differentiate_native, run_native
-from lstmkit.reference import Saved, Upstream, Weights, mark_steps, run_direction_backward, run_layer
+from lstmkit.reference import (
+    CELLS,
+    LayerResult,
+    Saved,
+    Upstream,
+    Weights,
+    mark_steps,
+    run_direction_backward,
+    run_layer,
+)
 
 
 class Layer(NamedTuple):
@@ -38,24 +47,23 @@ def run_engine(engine: str, layer: Layer, *, trace: bool, reverse: bool = False)
         return run_native(*layer, trace=trace, reverse=reverse)
     if engine == "torch":
         return *_run_aten(layer), layer.x.new_empty(0), layer.x.new_empty(0)
-    result = run_layer(
-        torch,
-        split_weights(layer.weights, layer.h.shape[0]),
-        layer.x,
-        layer.h,
-        layer.c,
-        mark_steps(torch, layer.x, layer.lengths, layer.resets),
-        cells=trace,
-        gates=trace,
-        reverse=reverse,
-    )
+    result = run_equations(layer, cells=trace, gates=trace, reverse=reverse)
+    h, c = result.state
     return (
         result.output,
-        result.h,
-        result.c,
+        h,
+        c,
         layer.x.new_empty(0) if result.cells is None else result.cells,
         layer.x.new_empty(0) if result.gates is None else result.gates,
     )
+
+
+def run_equations(layer: Layer, *, cells: bool, gates: bool, reverse: bool = False) -> LayerResult:
+    """A layer by the reference, through which autograd sees."""
+    x, h, c, weights, lengths, resets = layer
+    steps = mark_steps(torch, x, lengths, resets)
+    split = split_weights(weights, h.shape[0])
+    return run_layer(torch, CELLS["lstm"], split, x, (h, c), steps, cells=cells, gates=gates, reverse=reverse)
 
 
 def differentiate_engine(
@@ -99,9 +107,8 @@ def differentiate_equations(upstream: Sequence[Tensor | None], layer: Layer) -> 
     """The gradients that are wanted by autograd through the reference, which may be batched."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        steps = mark_steps(torch, layer.x, layer.lengths, layer.resets)
-        weights = split_weights(layer.weights, layer.h.shape[0])
-        results = run_layer(torch, weights, layer.x, layer.h, layer.c, steps, cells=True, gates=True)
+        output, state, *trace = run_equations(layer, cells=True, gates=True)
+    results = output, *state, *trace
     outputs: list[Any] = [result for result, grad in zip(results, upstream, strict=True) if grad is not None]
     grads = [grad for grad in upstream if grad is not None]
     values = [layer.x, layer.h, layer.c, *layer.weights]

@@ -18,10 +18,10 @@ from lstmkit.ops.engines import (
     differentiate_equations,
     is_batched,
     run_engine,
-    split_weights,
+    run_equations,
 )
 from lstmkit.ops.native import real_dtype
-from lstmkit.reference import check_lengths, mark_steps, run_layer
+from lstmkit.reference import check_lengths
 from lstmkit.spec import EngineError
 
 NUM_OUTPUTS = 5
@@ -184,9 +184,9 @@ def _double_backward(ctx: Any, tangents: Sequence[Tensor]) -> tuple[Any, ...]:
         values = [value.detach().requires_grad_() for value in ctx.saved_tensors]
         n = len(ctx.present)
         upstream, (x, h, c, *weights) = values[:n], values[n:]
-        steps = mark_steps(torch, x, ctx.lengths, ctx.resets)
-        results = run_layer(torch, split_weights(weights, h.shape[0]), x, h, c, steps, cells=True, gates=True)
-        outputs = [results[k] for k in ctx.present]
+        layer = Layer(x, h, c, weights, ctx.lengths, ctx.resets)
+        output, state, *trace = run_equations(layer, cells=True, gates=True)
+        outputs = [[output, *state, *trace][k] for k in ctx.present]
         first = torch.autograd.grad(outputs, [x, h, c, *weights], upstream, create_graph=True, materialize_grads=True)
         wanted = [(g, v) for g, v in zip(first, tangents, strict=True) if g.requires_grad and g.shape == v.shape]
         second = torch.autograd.grad(

@@ -1,5 +1,6 @@
 """What NumPy and torch spell differently, in three lines each."""
 
+from math import prod
 from typing import Any
 
 # A NumPy array or a torch tensor; ``xp`` is the module that it belongs to.
@@ -20,3 +21,9 @@ def zeros(xp: Namespace, shape: tuple[int, ...], like: Array) -> Array:
 def sigmoid(xp: Namespace, z: Array) -> Array:
     """The logistic function; through tanh it neither overflows nor loses its gradient to NaN."""
     return 0.5 * xp.tanh(0.5 * z) + 0.5
+
+
+def affine(x: Array, weight: Array, bias: Array | None) -> Array:
+    """``x (..., I)`` to ``(..., N)`` in one product with ``weight (N, I)``."""
+    rows = x.reshape(prod(x.shape[:-1]), x.shape[-1]) @ weight.T
+    return (rows if bias is None else rows + bias).reshape(*x.shape[:-1], weight.shape[0])

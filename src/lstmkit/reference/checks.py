@@ -42,18 +42,26 @@ def check_sequence(
 
 
 def check_state(spec: CellSpec, state: Sequence[Array] | None, batch: int) -> None:
-    """A state is None or the pair (h, c).
+    """A state is None or holds the cell's states, (h, c) of an LSTM.
 
     Raises:
         ShapeError: it is something else.
     """
     if state is None:
         return
-    if len(state) != 2:
-        raise ShapeError(f"the state must be the pair (h, c), not {len(state)} arrays")
+    shapes = spec.state_shapes()
+    if len(state) != len(shapes):
+        raise ShapeError(f"the state must be {describe_states(spec)}, not {len(state)} arrays")
     rows = spec.num_layers * spec.num_directions
-    expect_shape("h", state[0], (rows, batch, spec.state_size))
-    expect_shape("c", state[1], (rows, batch, spec.hidden_size))
+    for (name, shape), value in zip(shapes.items(), state, strict=True):
+        expect_shape(name, value, (rows, batch, *shape))
+
+
+def describe_states(spec: CellSpec) -> str:
+    """The cell's states in words: ``the pair (h, c)``."""
+    names = tuple(spec.entry.states)
+    kind = {1: "one array", 2: "the pair"}.get(len(names), f"the {len(names)} arrays")
+    return f"{kind} ({', '.join(names)})"
 
 
 def check_lengths(lengths: Array, steps: int) -> None:

@@ -1,20 +1,17 @@
-"""The driver of one layer: the time loop, the directions, lengths and resets."""
+"""The driver of one layer of any cell: the time loop, the directions, lengths and resets."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, device_of
-from lstmkit.reference.lstm import Weights, lstm_step
-from lstmkit.spec import CellSpec
+from lstmkit.reference.cells import Cell
 
 
 class LayerResult(NamedTuple):
     """What one layer gives back; ``D`` directions stand side by side."""
 
     output: Array  # (T, B, D*R), zero beyond a length
-    h: Array  # (D, B, R)
-    c: Array  # (D, B, H)
-    cells: Array | None  # (T, B, D*H), zero beyond a length
+    state: tuple[Array, ...]  # (D, B, ...) each
+    cells: Array | None  # (T, B, D*H), the second state of every step, zero beyond a length
     gates: Array | None  # (G, T, B, D*H) in catalog order, after activation, zero beyond a length
 
 
@@ -36,91 +33,88 @@ def mark_steps(xp: Namespace, x: Array, lengths: Array | None, resets: Array | N
     return Steps(active, resets)
 
 
-def layer_weights(spec: CellSpec, parameters: Mapping[str, Array], suffix: str) -> Weights:
-    """Collect one layer and direction out of torch's names."""
-    return Weights(
-        input=parameters[f"weight_ih{suffix}"],
-        recurrent=parameters[f"weight_hh{suffix}"],
-        bias=parameters[f"bias_ih{suffix}"] + parameters[f"bias_hh{suffix}"] if spec.bias else None,
-        projection=parameters[f"weight_hr{suffix}"] if spec.proj_size else None,
-    )
-
-
-def input_share(x: Array, w: Weights) -> Array:
-    """What the input ``(N, I)`` adds to the gates: ``(N, 4H)``."""
-    return x @ w.input.T if w.bias is None else x @ w.input.T + w.bias
-
-
 def run_layer(
     xp: Namespace,
-    weights: list[Weights],
+    cell: Cell,
+    weights: list[Any],
     x: Array,
-    h: Array,
-    c: Array,
+    state: tuple[Array, ...],
     steps: Steps,
     *,
     cells: bool,
     gates: bool,
     reverse: bool = False,
 ) -> LayerResult:
-    """Run every direction of one layer over ``x (T, B, I)`` from ``h (D, B, R)`` and ``c (D, B, H)``.
+    """Run every direction of one layer over ``x (T, B, I)`` from the states ``(D, B, ...)``.
 
     ``reverse`` says that a single direction reads the sequence from its end.
     """
     if steps.active is not None:
-        x = xp.where(steps.active, x, 0.0)
+        x = xp.where(_widen(steps.active, x), x, 0.0)
     results = [
-        _run_direction(xp, w, x, h[d], c[d], steps, backwards=reverse or d == 1, cells=cells, gates=gates)
+        _run_direction(
+            xp, cell, w, x, tuple(s[d] for s in state), steps, backwards=reverse or d == 1, cells=cells, gates=gates
+        )
         for d, w in enumerate(weights)
     ]
-    output, h_last, c_last, all_cells, all_gates = zip(*results, strict=True)
+    output, last, all_cells, all_gates = zip(*results, strict=True)
     return LayerResult(
-        output=_beside(xp, output),
-        h=xp.stack(h_last),
-        c=xp.stack(c_last),
-        cells=_beside(xp, all_cells) if cells else None,
-        gates=_beside(xp, all_gates) if gates else None,
+        output=_beside(xp, output, 2),
+        state=tuple(xp.stack(parts) for parts in zip(*last, strict=True)),
+        cells=_beside(xp, all_cells, 2) if cells else None,
+        gates=_beside(xp, all_gates, 3) if gates else None,
     )
 
 
 def _run_direction(
-    xp: Namespace, w: Weights, x: Array, h: Array, c: Array, steps: Steps, *, backwards: bool, cells: bool, gates: bool
-) -> tuple[Array, ...]:
-    T, B = x.shape[:2]
-    from_input = input_share(x.reshape(T * B, x.shape[2]), w).reshape(T, B, w.input.shape[0])
+    xp: Namespace,
+    cell: Cell,
+    w: Any,
+    x: Array,
+    state: tuple[Array, ...],
+    steps: Steps,
+    *,
+    backwards: bool,
+    cells: bool,
+    gates: bool,
+) -> tuple[Any, ...]:
+    T = x.shape[0]
+    prepared = cell.prepare(xp, x, w)
     outputs, all_cells, all_gates = [None] * T, [None] * T, [None] * T
     for t in reversed(range(T)) if backwards else range(T):
-        h, c = _reset(xp, h, c, steps.resets, t + 1 if backwards else t)
-        h_new, c_new, gate_values = lstm_step(xp, from_input[t], h, c, w)
-        if steps.active is None:
-            h, c = h_new, c_new
-        else:
-            h, c = xp.where(steps.active[t], h_new, h), xp.where(steps.active[t], c_new, c)
-        outputs[t] = h
+        state = _reset(xp, state, steps.resets, t + 1 if backwards else t)
+        outputs[t], new, gate_values = cell.step(xp, prepared[t], state, w)
+        if steps.active is not None:
+            new = tuple(xp.where(_widen(steps.active[t], a), a, b) for a, b in zip(new, state, strict=True))
+        state = new
         if cells:
-            all_cells[t] = c
+            all_cells[t] = state[1]
         if gates:
             all_gates[t] = xp.stack(gate_values)
     return (
         _along_time(xp, outputs, 0, steps),
-        h,
-        c,
+        state,
         _along_time(xp, all_cells, 0, steps) if cells else None,
         _along_time(xp, all_gates, 1, steps) if gates else None,
     )
 
 
-def _reset(xp: Namespace, h: Array, c: Array, resets: Array | None, t: int) -> tuple[Array, Array]:
+def _reset(xp: Namespace, state: tuple[Array, ...], resets: Array | None, t: int) -> tuple[Array, ...]:
     """Zero the state between steps t-1 and t; the backward direction crosses the same border from above."""
     if resets is None or t == resets.shape[0]:
-        return h, c
-    return xp.where(resets[t], 0.0, h), xp.where(resets[t], 0.0, c)
+        return state
+    return tuple(xp.where(_widen(resets[t], value), 0.0, value) for value in state)
 
 
 def _along_time(xp: Namespace, values: list[Array], axis: int, steps: Steps) -> Array:
     stacked = xp.stack(values, axis)
-    return stacked if steps.active is None else xp.where(steps.active, stacked, 0.0)
+    return stacked if steps.active is None else xp.where(_widen(steps.active, stacked, axis), stacked, 0.0)
 
 
-def _beside(xp: Namespace, values: tuple[Array, ...]) -> Array:
-    return values[0] if len(values) == 1 else xp.concatenate(values, values[0].ndim - 1)
+def _widen(mask: Array, value: Array, leading: int = 0) -> Array:
+    """A mask ``(..., B, 1)`` of rows, for a value with ``leading`` axes before and any number behind them."""
+    return mask.reshape(*mask.shape, *[1] * (value.ndim - leading - mask.ndim))
+
+
+def _beside(xp: Namespace, values: tuple[Array, ...], axis: int) -> Array:
+    return values[0] if len(values) == 1 else xp.concatenate(values, axis)

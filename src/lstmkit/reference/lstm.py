@@ -1,8 +1,10 @@
 """The LSTM, as its papers write it. Gate order i, f, g, o."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from lstmkit.reference.arrays import Array, Namespace, sigmoid
+from lstmkit.reference.arrays import Array, Namespace, affine, sigmoid
+from lstmkit.spec import CellSpec
 
 
 class Weights(NamedTuple):
@@ -14,15 +16,31 @@ class Weights(NamedTuple):
     projection: Array | None  # (P, H)
 
 
+def collect_lstm(spec: CellSpec, p: Mapping[str, Array]) -> Weights:
+    """One direction's parameters by torch's names."""
+    return Weights(
+        input=p["weight_ih"],
+        recurrent=p["weight_hh"],
+        bias=p["bias_ih"] + p["bias_hh"] if spec.bias else None,
+        projection=p["weight_hr"] if spec.proj_size else None,
+    )
+
+
+def lstm_input(xp: Namespace, x: Array, w: Weights) -> Array:
+    """What the input ``(T, B, I)`` adds to the gates of all steps: ``W x_t + b``, ``(T, B, 4H)``."""
+    return affine(x, w.input, w.bias)
+
+
 def lstm_step(
-    xp: Namespace, from_input: Array, h: Array, c: Array, w: Weights
-) -> tuple[Array, Array, tuple[Array, ...]]:
+    xp: Namespace, from_input: Array, state: tuple[Array, ...], w: Weights
+) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
     """One step: Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al. (2000).
 
     Shape:
         - from_input: ``(B, 4H)``, the input's share ``W x_t + b``, which the driver computes for all steps at once
-        - h: ``(B, R)``; c: ``(B, H)``; the gates that come back third: ``(B, H)`` each, after their activation
+        - state: h ``(B, R)`` and c ``(B, H)``; the gates that come back third: ``(B, H)`` each, after their activation
     """
+    h, c = state
     z = from_input + h @ w.recurrent.T
     H = c.shape[1]
     i = sigmoid(xp, z[:, :H])
@@ -33,7 +51,7 @@ def lstm_step(
     h = o * xp.tanh(c)
     if w.projection is not None:
         h = h @ w.projection.T
-    return h, c, (i, f, g, o)
+    return h, (h, c), (i, f, g, o)
 
 
 def lstm_step_backward(

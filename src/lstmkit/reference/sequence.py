@@ -4,17 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, zeros
+from lstmkit.reference.cells import CELLS, layer_weights
 from lstmkit.reference.checks import check_lengths, check_parameters, check_sequence, check_state
-from lstmkit.reference.layer import LayerResult, input_share, layer_weights, mark_steps, run_layer
-from lstmkit.reference.lstm import lstm_step
+from lstmkit.reference.layer import LayerResult, mark_steps, run_layer
 from lstmkit.spec import CellSpec, OptionError, ShapeError
-
-
-class State(NamedTuple):
-    """What is carried from step to step: h ``(L*D, B, R)`` and c ``(L*D, B, H)``."""
-
-    h: Array
-    c: Array
 
 
 class SequenceResult(NamedTuple):
@@ -22,22 +15,21 @@ class SequenceResult(NamedTuple):
 
     Shape:
         - output: ``(T, B, D*R)``, zero beyond a length
-        - h: ``(L*D, B, R)``; c: ``(L*D, B, H)``: the states after each row's last real step
+        - state: ``(L*D, B, ...)`` each, in the catalog's order: the states after each row's last real step
         - cells: per layer ``(T, B, D*H)``
         - gates: per layer and gate letter ``(T, B, D*H)``, after the activation
     """
 
     output: Array
-    h: Array
-    c: Array
+    state: tuple[Array, ...]
     cells: tuple[Array, ...] | None
     gates: tuple[dict[str, Array], ...] | None
 
 
-def zero_state(xp: Namespace, spec: CellSpec, batch: int, like: Array) -> State:
-    """The state before the first step, with the dtype and device of ``like``."""
+def zero_state(xp: Namespace, spec: CellSpec, batch: int, like: Array) -> tuple[Array, ...]:
+    """The states before the first step, with the dtype and device of ``like``."""
     rows = spec.num_layers * spec.num_directions
-    return State(zeros(xp, (rows, batch, spec.state_size), like), zeros(xp, (rows, batch, spec.hidden_size), like))
+    return tuple(zeros(xp, (rows, batch, *shape), like) for shape in spec.state_shapes().values())
 
 
 def run_sequence(
@@ -64,21 +56,20 @@ def run_sequence(
         spec: The stack.
         parameters: Arrays by torch's names, with the shapes of ``spec.parameter_shapes()``.
         x: The input.
-        state: The pair (h, c) before the first step; None is zero.
+        state: The states before the first step, (h, c) of an LSTM; None is zero.
         lengths: Real steps of each row; None is all.
         resets: True where a row's state starts anew.
         return_cells: Also return the cell states of every step.
         return_gates: Also return the gate activations of every step.
 
     Shape:
-        - x: ``(T, B, I)``; h: ``(L*D, B, R)``; c: ``(L*D, B, H)``
+        - x: ``(T, B, I)``; states: ``(L*D, B, ...)``, with what ``spec.state_shapes()`` says behind
         - lengths: ``(B,)`` whole numbers in ``1..T``; resets: ``(T, B)`` bool
 
     Raises:
         ShapeError: a shape or dtype does not fit, or a length is outside ``1..T``.
 
-    Source: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000); projection: Sak et
-        al. (2014).
+    Source: that of ``spec.entry``.
 
     Example:
         >>> import numpy as np
@@ -91,21 +82,28 @@ def run_sequence(
     check_sequence(spec, x, state, lengths, resets)
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
-    h, c = zero_state(xp, spec, x.shape[1], x) if state is None else state
+    state = zero_state(xp, spec, x.shape[1], x) if state is None else tuple(state)
     steps = mark_steps(xp, x, lengths, resets)
     results: list[LayerResult] = []
     for layer in range(spec.num_layers):
         rows = slice(layer * spec.num_directions, (layer + 1) * spec.num_directions)
         weights = [layer_weights(spec, parameters, suffix) for suffix in spec.layer_suffixes(layer)]
-        results.append(run_layer(xp, weights, x, h[rows], c[rows], steps, cells=return_cells, gates=return_gates))
+        first = tuple(value[rows] for value in state)
+        results.append(
+            run_layer(xp, CELLS[spec.cell], weights, x, first, steps, cells=return_cells, gates=return_gates)
+        )
         x = results[-1].output
     return SequenceResult(
         output=x,
-        h=xp.concatenate([result.h for result in results]),
-        c=xp.concatenate([result.c for result in results]),
+        state=join_states(xp, [result.state for result in results]),
         cells=tuple(result.cells for result in results) if return_cells else None,
         gates=tuple(name_gates(spec, result.gates) for result in results) if return_gates else None,
     )
+
+
+def join_states(xp: Namespace, layers: Sequence[Sequence[Array]]) -> tuple[Array, ...]:
+    """The states ``(D, B, ...)`` of each layer as those of the stack, ``(L*D, B, ...)``."""
+    return tuple(parts[0] if len(parts) == 1 else xp.concatenate(parts) for parts in zip(*layers, strict=True))
 
 
 def name_gates(spec: CellSpec, gates: Array) -> dict[str, Array]:
@@ -115,8 +113,8 @@ def name_gates(spec: CellSpec, gates: Array) -> dict[str, Array]:
 
 def run_step(
     xp: Namespace, spec: CellSpec, parameters: Mapping[str, Array], x: Array, state: Sequence[Array] | None = None
-) -> tuple[Array, State]:
-    """Run one time step of a one-directional stack: ``x (B, I)`` to the output ``(B, R)`` and the new state.
+) -> tuple[Array, tuple[Array, ...]]:
+    """Run one time step of a one-directional stack: ``x (B, I)`` to the output ``(B, R)`` and the new states.
 
     Raises:
         OptionError: the stack is bidirectional, so its past depends on its future.
@@ -127,10 +125,11 @@ def run_step(
     if x.ndim != 2 or x.shape[1] != spec.input_size:
         raise ShapeError(f"the input of a step must have shape (B, {spec.input_size}), not {tuple(x.shape)}")
     check_state(spec, state, x.shape[0])
-    h, c = zero_state(xp, spec, x.shape[0], x) if state is None else state
-    states: list[tuple[Array, Array]] = []
+    state = zero_state(xp, spec, x.shape[0], x) if state is None else tuple(state)
+    cell = CELLS[spec.cell]
+    states: list[tuple[Array, ...]] = []
     for layer in range(spec.num_layers):
         w = layer_weights(spec, parameters, f"_l{layer}")
-        x, c_new, _ = lstm_step(xp, input_share(x, w), h[layer], c[layer], w)
-        states.append((x, c_new))
-    return x, State(*(xp.stack(parts) for parts in zip(*states, strict=True)))
+        x, new, _ = cell.step(xp, cell.prepare(xp, x[None], w)[0], tuple(value[layer] for value in state), w)
+        states.append(new)
+    return x, tuple(xp.stack(parts) for parts in zip(*states, strict=True))

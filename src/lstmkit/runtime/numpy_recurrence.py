@@ -25,7 +25,7 @@ class NumpyPool:
     def run(self, x: Array, at: slice | Indices) -> Array:
         """Steps ``(T, N, I)`` to ``(T, N, R)``."""
         result = run_sequence(np, self._spec, self._weights, x, (self._h[:, at], self._c[:, at]))
-        self._h[:, at], self._c[:, at] = result.h, result.c
+        self._h[:, at], self._c[:, at] = result.state
         return result.output
 
     def read_state(self, index: int) -> State:

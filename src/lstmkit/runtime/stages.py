@@ -178,7 +178,7 @@ def _recurrent(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], o
     if not state and "h_0" in weights:
         state = [xp.stack([weights[name]] * x.shape[0], axis=1) for name in ("h_0", "c_0")]
     result = run_sequence(xp, spec, weights, x.swapaxes(0, 1), state or None)
-    return result.output.swapaxes(0, 1), result.h, result.c
+    return result.output.swapaxes(0, 1), *result.state
 
 
 def _relu(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:

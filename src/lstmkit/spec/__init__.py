@@ -1,6 +1,6 @@
 """Floor 0: what a cell is. Standard library only."""
 
-from lstmkit.spec.catalog import CATALOG, CatalogEntry, catalog_entry
+from lstmkit.spec.catalog import CATALOG, CatalogEntry, Parameter, catalog_entry
 from lstmkit.spec.cell import CellSpec
 from lstmkit.spec.errors import (
     DataError,
@@ -27,6 +27,7 @@ __all__ = [
     "MissingExtraError",
     "ModelFileError",
     "OptionError",
+    "Parameter",
     "ShapeError",
     "WeightLayout",
     "atomic_write",

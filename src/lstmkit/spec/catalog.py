@@ -1,8 +1,22 @@
-"""The only registry of cells: what each one is called, keeps and comes from."""
+"""The only registry of cells: what each one is called, is made of, keeps and comes from.
 
+Shapes are text: axes stand apart, each the product of letters that a CellSpec knows (``"GH I"`` is ``G*H`` rows and
+``I`` columns): ``G`` gates, ``H`` units, ``I`` inputs, ``R`` outputs.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lstmkit.spec.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One array of a layer and direction: its name, its shape in letters, the option without which it is absent."""
+
+    name: str
+    shape: str
+    needs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -11,25 +25,38 @@ class CatalogEntry:
 
     Args:
         gates: Gate letters in the order in which their rows stand in a weight matrix.
-        states: Names of the tensors carried from step to step.
+        states: What is carried from step to step: name -> shape of one row, in letters. The first one is the output.
+        parameters: The arrays of one layer and direction, in order.
         title: What people call it.
         source: Paper that defines it.
+        options: Options of a CellSpec that this cell has and others need not have.
     """
 
     gates: tuple[str, ...]
-    states: tuple[str, ...]
+    states: Mapping[str, str]
+    parameters: tuple[Parameter, ...]
     title: str
     source: str
+    options: tuple[str, ...] = ()
 
+
+_BIASES = (Parameter("bias_ih", "GH", "bias"), Parameter("bias_hh", "GH", "bias"))
 
 CATALOG: dict[str, CatalogEntry] = {
     "lstm": CatalogEntry(
         gates=("i", "f", "g", "o"),
-        states=("h", "c"),
+        states={"h": "R", "c": "H"},
+        parameters=(
+            Parameter("weight_ih", "GH I"),
+            Parameter("weight_hh", "GH R"),
+            *_BIASES,
+            Parameter("weight_hr", "R H", "proj_size"),
+        ),
         title="LSTM with forget gate",
         source="Hochreiter & Schmidhuber, Neural Computation 9(8), 1997; "
         "Gers, Schmidhuber & Cummins, Neural Computation 12(10), 2000; "
         "projection: Sak, Senior & Beaufays, Interspeech 2014",
+        options=("proj_size",),
     ),
 }
 

@@ -1,13 +1,17 @@
 """CellSpec: everything that defines a stack of recurrent layers, without any numbers in it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
+from math import prod
 from typing import Any
 
-from lstmkit.spec.catalog import catalog_entry
+from lstmkit.spec.catalog import CatalogEntry, catalog_entry
 from lstmkit.spec.errors import OptionError
 
 _COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0}
+
+# What every cell has.
+_COMMON = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "cell"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class CellSpec:
 
     Raises:
         OptionError: a size is not a whole number in range, a switch is not a bool, the cell is
-            unknown, or ``proj_size >= hidden_size``.
+            unknown or lacks an option, or ``proj_size >= hidden_size``.
 
     Example:
         >>> spec = CellSpec(input_size=3, hidden_size=5, bidirectional=True)
@@ -44,7 +48,7 @@ class CellSpec:
     cell: str = "lstm"
 
     def __post_init__(self) -> None:
-        catalog_entry(self.cell)
+        self._check_belonging()
         for name, least in _COUNTS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -57,6 +61,18 @@ class CellSpec:
                 f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {self.hidden_size}; "
                 "a projection that does not shrink is a linear layer after the LSTM"
             )
+
+    def _check_belonging(self) -> None:
+        for field in fields(self):
+            strange = field.name not in _COMMON and field.name not in self.entry.options
+            if strange and field.default is not MISSING and getattr(self, field.name) != field.default:
+                known = ", ".join(self.entry.options) or "none of its own"
+                raise OptionError(f"the cell {self.cell!r} has no option {field.name}; it has: {known}")
+
+    @property
+    def entry(self) -> CatalogEntry:
+        """The cell's row in the catalog."""
+        return catalog_entry(self.cell)
 
     @property
     def num_directions(self) -> int:
@@ -76,23 +92,34 @@ class CellSpec:
     @property
     def gates(self) -> tuple[str, ...]:
         """Gate letters in weight-row order."""
-        return catalog_entry(self.cell).gates
+        return self.entry.gates
+
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of one layer's and direction's parameters, without their ending."""
+        return tuple(p.name for p in self.entry.parameters if p.needs is None or getattr(self, p.needs))
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """torch's parameter names and shapes, layer by layer, forward direction first."""
-        rows = len(self.gates) * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer in range(self.num_layers):
-            columns = self.input_size if layer == 0 else self.output_size
-            for suffix in self.layer_suffixes(layer):
-                shapes[f"weight_ih{suffix}"] = (rows, columns)
-                shapes[f"weight_hh{suffix}"] = (rows, self.state_size)
-                if self.bias:
-                    shapes[f"bias_ih{suffix}"] = (rows,)
-                    shapes[f"bias_hh{suffix}"] = (rows,)
-                if self.proj_size:
-                    shapes[f"weight_hr{suffix}"] = (self.proj_size, self.hidden_size)
-        return shapes
+        letters = {p.name: p.shape for p in self.entry.parameters}
+        return {
+            f"{name}{suffix}": self._shape(letters[name], layer)
+            for layer in range(self.num_layers)
+            for suffix in self.layer_suffixes(layer)
+            for name in self.parameter_names()
+        }
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the states of one row: ``h`` and ``c`` of an LSTM are ``(R,)`` and ``(H,)``."""
+        return {name: self._shape(letters, 0) for name, letters in self.entry.states.items()}
+
+    def _shape(self, letters: str, layer: int) -> tuple[int, ...]:
+        sizes = {
+            "G": len(self.gates),
+            "H": self.hidden_size,
+            "I": self.input_size if layer == 0 else self.output_size,
+            "R": self.state_size,
+        }
+        return tuple(prod(sizes[letter] for letter in axis) for axis in letters.split())
 
     def layer_suffixes(self, layer: int) -> tuple[str, ...]:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""
