@@ -1,12 +1,13 @@
 """Floor 3: weights and models of other systems, in and out."""
 
 from lstmkit.interop.haste import from_haste, to_haste
-from lstmkit.interop.keras_layers import from_keras, from_keras_config, to_keras
+from lstmkit.interop.keras_layers import KERAS_CELLS, from_keras, from_keras_config, to_keras
 from lstmkit.interop.layer import Layer
 from lstmkit.interop.onnx_nodes import from_onnx_node, to_onnx_nodes
 from lstmkit.interop.torch_layers import from_state_dict, from_torch, to_torch
 
 __all__ = [
+    "KERAS_CELLS",
     "Layer",
     "from_haste",
     "from_keras",

@@ -1,11 +1,10 @@
-"""The weights of haste_pytorch's LSTM and GRU (lmnt-com/haste): matrices ``(inputs, G*H)``, gates i, g, f, o or z, r, n."""
+"""haste_pytorch's LSTM and GRU (lmnt-com/haste): one layer and direction, matrices ``(inputs, G*H)``."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from lstmkit.interop.layer import Array, Layer, as_floats
+from lstmkit.interop.layer import Array, Layer, as_array, as_floats
 from lstmkit.interop.rows import Direction, from_lstmkit, to_lstmkit
-from lstmkit.interop.torch_layers import as_array
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 _NAMES = {

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from lstmkit.interop.layer import Array, Layer, as_floats
+from lstmkit.interop.layer import Array, Layer, as_array, as_floats
 from lstmkit.interop.rows import Direction, from_lstmkit, to_lstmkit
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
-CLASSES = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
+KERAS_CELLS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 
 # Arguments of nn.KerasCall that Keras keeps in a layer's configuration.
 _CALL = ("return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask")
@@ -30,6 +28,8 @@ def from_keras(layer: Any) -> Layer:
         ShapeError: an array does not fit.
     """
     kind = type(layer).__name__
+    if kind not in (*KERAS_CELLS, "Bidirectional"):
+        raise OptionError(_unknown(kind))
     parts = [layer.forward_layer, layer.backward_layer] if kind == "Bidirectional" else [layer]
     return from_keras_config(kind, layer.get_config(), [_live_arrays(part) for part in parts])
 
@@ -100,12 +100,12 @@ def _keras_layer(layer: Layer, number: int) -> tuple[str, dict[str, Any], list[l
 
 def _direction(kind: str, config: Config, arrays: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Array]]:
     """Options of the CellSpec, and the four arrays, of one layer that reads in one direction."""
-    if kind not in CLASSES:
-        raise OptionError(f"no Keras layer {kind!r} can be converted; known: {', '.join(CLASSES)}, Bidirectional")
+    if kind not in KERAS_CELLS:
+        raise OptionError(_unknown(kind))
     units, use_bias = config["units"], config.get("use_bias", True)
     if len(arrays) != 2 + use_bias:
         raise ShapeError(f"{kind}: expected {2 + use_bias} arrays with use_bias={use_bias}, not {len(arrays)}")
-    cell, system = CLASSES[kind], "keras"
+    cell, system = KERAS_CELLS[kind], "keras"
     options = _cell_options(kind, config)
     if cell == "gru" and not config.get("reset_after", True):
         system = "keras_reset_before"
@@ -115,12 +115,16 @@ def _direction(kind: str, config: Config, arrays: Sequence[Any]) -> tuple[dict[s
     return {**options, "hidden_size": units, "bias": use_bias, "input_size": kernel.shape[0]}, own
 
 
+def _unknown(kind: str) -> str:
+    return f"no Keras layer {kind!r} can be converted; known: {', '.join(KERAS_CELLS)}, Bidirectional"
+
+
 def _cell_options(kind: str, config: Config) -> dict[str, Any]:
     """The cell that a configuration means; an activation that no cell has is refused by name."""
     if kind != "SimpleRNN":
         _expect_activation(kind, config, "recurrent_activation", "sigmoid")
     _expect_activation(kind, config, "activation", "tanh")
-    return {"cell": CLASSES[kind]}
+    return {"cell": KERAS_CELLS[kind]}
 
 
 def _expect_activation(kind: str, config: Config, name: str, only: str) -> None:
@@ -153,12 +157,12 @@ def _live_arrays(layer: Any) -> list[Array]:
         raise OptionError(f"the Keras layer {layer.name!r} has no weights yet; call it once, or build it")
     cell = layer.cell
     found = [cell.kernel, cell.recurrent_kernel, *([cell.bias] if cell.use_bias else [])]
-    return [np.asarray(variable.numpy()) for variable in found]
+    return [as_array(variable.value) for variable in found]
 
 
 def _keras_class(spec: CellSpec) -> tuple[str, str, dict[str, Any]]:
     """Class, layout and configuration for a cell."""
-    for kind, cell in CLASSES.items():
+    for kind, cell in KERAS_CELLS.items():
         if cell == spec.cell:
             return kind, "keras", {}
     raise OptionError(f"Keras has no layer for the cell {spec.cell!r}")

@@ -54,3 +54,13 @@ def as_floats(value: Any) -> Array:
     """An array of float32 or float64; narrower numbers are widened."""
     array = np.asarray(value)
     return array if array.dtype == np.float64 else np.asarray(array, np.float32)
+
+
+def as_array(tensor: Any) -> Array:
+    """A copy in NumPy of an array or tensor of any system; torch's half precisions become float32."""
+    if not hasattr(tensor, "detach"):
+        return np.array(tensor)
+    tensor = tensor.detach()
+    if tensor.is_floating_point() and tensor.element_size() < 4:
+        tensor = tensor.float()
+    return tensor.cpu().numpy().copy()

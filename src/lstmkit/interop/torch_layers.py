@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmkit.interop.layer import Array, Layer
+from lstmkit.interop.layer import Array, Layer, as_array
 from lstmkit.spec import CellSpec, OptionError, ShapeError, import_extra
 
 # torch's class -> cell of the catalog. An RNN's is that of its nonlinearity, tanh unless it says relu.
@@ -112,16 +112,6 @@ def from_state_dict(state: Mapping[str, Any], nonlinearity: str = "tanh") -> dic
             own = groups.setdefault(match["prefix"] or "", {})
             own[match["kind"] + (match["suffix"] or "_l0")] = as_array(value)
     return {name: Layer(_spec_from_shapes(name, arrays, nonlinearity), arrays) for name, arrays in groups.items()}
-
-
-def as_array(tensor: Any) -> Array:
-    """A copy in NumPy; half precisions, which it lacks in part, become float32."""
-    if isinstance(tensor, np.ndarray):
-        return np.array(tensor)
-    tensor = tensor.detach()
-    if tensor.is_floating_point() and tensor.element_size() < 4:
-        tensor = tensor.float()
-    return tensor.cpu().numpy().copy()
 
 
 def _spec_of(module: Any) -> CellSpec:

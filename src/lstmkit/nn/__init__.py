@@ -1,7 +1,11 @@
 """Floor 3: torch.nn layers."""
 
+from lstmkit.nn.build import build
+from lstmkit.nn.conversion import Conversion, convert
+from lstmkit.nn.keras_call import KerasCall
 from lstmkit.nn.lstm import LSTM, Trace
+from lstmkit.nn.onnx_call import OnnxCall
 from lstmkit.nn.saving import save_model
 from lstmkit.nn.stages import StagedModel
 
-__all__ = ["LSTM", "StagedModel", "Trace", "save_model"]
+__all__ = ["LSTM", "Conversion", "KerasCall", "OnnxCall", "StagedModel", "Trace", "build", "convert", "save_model"]

@@ -21,7 +21,8 @@ class KerasCall(nn.Module):
         return_state: Whether the last states follow the output, those of the forward direction first.
         go_backwards: Whether the sequence is read from its end; outputs come in the order of reading.
         stateful: Whether a call starts from the states that the last one left; see :meth:`reset_states`.
-        zero_output_for_mask: Whether masked steps give zero, or the output before them once more.
+        zero_output_for_mask: Whether masked steps give zero, or the output of the step read before them once more,
+            which is zero where there is none.
         merge_mode: How the outputs of two directions are joined: ``"concat"``, ``"sum"``, ``"ave"``, ``"mul"``, or None
             for a pair of them.
 
@@ -101,7 +102,7 @@ class KerasCall(nn.Module):
 
     def _first_state(self, x: Tensor, given: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
         spec = self.layer.spec
-        names = len(spec.entry.states) if hasattr(spec, "entry") else 2
+        names = len(spec.state_shapes())
         if given is not None:
             given = [given] if isinstance(given, Tensor) else given
             if len(given) != names * spec.num_directions:
@@ -125,23 +126,21 @@ class KerasCall(nn.Module):
         real = mask.long()
         lengths = real.sum(1)
         order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
-        together = x.take_along_dim(order[:, :, None], 1)
+        # What is masked may be NaN, and a row without a real step runs on it.
+        together = x.masked_fill(~mask[:, :, None], 0.0).take_along_dim(order[:, :, None], 1)
         outputs, last = self._run(together, state, lengths=lengths.clamp(min=1))
         empty = (lengths == 0)[None, :, None]
         last = tuple(torch.where(empty, first, after) for first, after in zip(state, last, strict=True))
         done = real.cumsum(1)
         # Step k of the short row, counted from 1; what is nearest before a masked step, in the order of reading.
         places = [done, lengths[:, None] - done + real][: len(outputs)]
-        placed = [self._place(outputs[d], state[0][d], places[d], lengths, backwards=d == 1) for d in range(len(outputs))]
+        placed = [
+            _place(output, read, lengths, backwards=d == 1)
+            for d, (output, read) in enumerate(zip(outputs, places, strict=True))
+        ]
         if self.zero_output_for_mask:
             placed = [torch.where(mask[:, :, None], output, 0.0) for output in placed]
         return placed, last
-
-    def _place(self, output: Tensor, first: Tensor, read: Tensor, lengths: Tensor, *, backwards: bool) -> Tensor:
-        """The output after ``read`` real steps; after none it is the state before the first one."""
-        index = lengths[:, None] - read if backwards else read - 1
-        found = output.take_along_dim(index.clamp(0, output.shape[1] - 1)[:, :, None], 1)
-        return torch.where((read > 0)[:, :, None], found, first[:, None])
 
     def _merge(self, outputs: list[Tensor]) -> Any:
         if not self.return_sequences:
@@ -162,3 +161,10 @@ class KerasCall(nn.Module):
         names = ("return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask")
         options = [f"{name}=True" for name in names if getattr(self, name)]
         return ", ".join([*options, *([f"merge_mode={self.merge_mode!r}"] if self.merge_mode != "concat" else [])])
+
+
+def _place(output: Tensor, read: Tensor, lengths: Tensor, *, backwards: bool) -> Tensor:
+    """At each step the output after ``read (B, T)`` real steps of the short rows; before the first one it is zero."""
+    index = lengths[:, None] - read if backwards else read - 1
+    found = output.take_along_dim(index.clamp(0, output.shape[1] - 1)[:, :, None], 1)
+    return torch.where((read > 0)[:, :, None], found, 0.0)

@@ -54,7 +54,9 @@ class OnnxCall(nn.Module):
         initial_c: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Run the layer; ``Y, Y_h`` and, of an LSTM, ``Y_c``."""
-        first = [value if self.layout == 0 or value is None else value.transpose(0, 1) for value in (initial_h, initial_c)]
+        first = [
+            value if self.layout == 0 or value is None else value.transpose(0, 1) for value in (initial_h, initial_c)
+        ]
         x = X.transpose(0, 1) if self.layout else X
         steps, batch = x.shape[:2]
         lengths = torch.full((batch,), steps) if sequence_lens is None else sequence_lens.long()
@@ -68,9 +70,11 @@ class OnnxCall(nn.Module):
             return (Y, *states)
         return (Y.permute(2, 0, 1, 3), *(state.transpose(0, 1) for state in states))
 
-    def _run(self, x: Tensor, first: list[Tensor | None], lengths: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run(
+        self, x: Tensor, first: list[Tensor | None], lengths: dict[str, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         spec = self.layer.spec
-        names = len(spec.entry.states) if hasattr(spec, "entry") else 2
+        names = len(spec.state_shapes())
         zero = x.new_zeros(spec.num_directions, x.shape[1], spec.hidden_size)
         state = tuple(zero if value is None else value for value in first[:names])
         turn = self.layer.batch_first
