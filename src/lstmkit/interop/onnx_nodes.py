@@ -9,7 +9,7 @@ from lstmkit.interop.layer import Array, Layer, as_floats
 from lstmkit.interop.rows import Direction, from_lstmkit, to_lstmkit
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
-OPERATORS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
+ONNX_CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 INPUTS = {
     "LSTM": ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"),
     "GRU": ("X", "W", "R", "B", "sequence_lens", "initial_h"),
@@ -49,8 +49,8 @@ def from_onnx_node(operator: str, attributes: Mapping[str, Any], arrays: Mapping
         >>> from_onnx_node("LSTM", {"hidden_size": 3, "direction": "reverse"}, arrays).call
         {'direction': 'reverse', 'layout': 0}
     """
-    if operator not in OPERATORS:
-        raise OptionError(f"no ONNX operator {operator!r} can be converted; known: {', '.join(OPERATORS)}")
+    if operator not in ONNX_CELLS:
+        raise OptionError(f"no ONNX operator {operator!r} can be converted; known: {', '.join(ONNX_CELLS)}")
     direction = attributes.get("direction", "forward")
     if direction not in _DIRECTIONS:
         raise OptionError(f"{operator}: direction must be one of {', '.join(_DIRECTIONS)}, not {direction!r}")
@@ -67,7 +67,7 @@ def from_onnx_node(operator: str, attributes: Mapping[str, Any], arrays: Mapping
     parameters: dict[str, Array] = {}
     for d, suffix in enumerate(spec.layer_suffixes(0)):
         weights = Direction(given["W"][d], given["R"][d], given["B"][d] if spec.bias else None)
-        own = to_lstmkit("onnx", OPERATORS[operator], weights, hidden, f"{operator} (W, R and B)")
+        own = to_lstmkit("onnx", ONNX_CELLS[operator], weights, hidden, f"{operator} (W, R and B)")
         parameters |= {name + suffix: array for name, array in own.items()}
     return Layer(spec, parameters, {"direction": direction, "layout": attributes.get("layout", 0)})
 
@@ -111,7 +111,7 @@ def _cell_options(operator: str, attributes: Mapping[str, Any], directions: int,
     if peepholes:
         raise OptionError("LSTM: the input P (peepholes) cannot be converted")
     _check_activations(operator, attributes, directions)
-    return {"cell": OPERATORS[operator]}
+    return {"cell": ONNX_CELLS[operator]}
 
 
 def _check_activations(operator: str, attributes: Mapping[str, Any], directions: int) -> None:
@@ -143,7 +143,7 @@ def _check_sizes(operator: str, attributes: Mapping[str, Any], arrays: Mapping[s
 
 
 def _onnx_operator(spec: CellSpec) -> tuple[str, dict[str, Any]]:
-    for operator, cell in OPERATORS.items():
+    for operator, cell in ONNX_CELLS.items():
         if cell == spec.cell:
             return operator, {}
     raise OptionError(f"ONNX has no operator for the cell {spec.cell!r}")
