@@ -18,7 +18,6 @@ from lstmkit.spec import CellSpec, LSTMKitError, ModelFileError, OptionError
 onnx = pytest.importorskip("onnx", reason="onnx, which reads and writes the files of this test, is not installed")
 pytest.importorskip("h5py", reason="h5py, which reads and writes the files of this test, is not installed")
 
-TOLERANCE = 5e-6
 X = np.random.default_rng(1).normal(size=(2, 6, 3)).astype(np.float32)
 CELLS = ["lstm"]
 
@@ -63,7 +62,7 @@ def test_model__roundtrips_through_file(tmp_path: Path, cell: str, kind: str, en
     assert said.startswith(f"checked model{ending}: ")
     back = interop.read_model(path)
     assert back.notes == ()
-    np.testing.assert_allclose(back.model.predict(X), model.predict(X), rtol=0, atol=TOLERANCE)
+    peers.close(back.model.predict(X), model.predict(X))
     assert [stage.kind for stage in back.model.stages] == [stage.kind for stage in model.stages]
     assert [*back.model.cells.values()] == [*model.cells.values()]
 
@@ -81,7 +80,7 @@ def test_state_dict__roundtrips_through_file(
     layer = getattr(torch.nn, cell.upper())(3, 4, 2, bias=bias, bidirectional=bidirectional, batch_first=True)
     layer.load_state_dict(torch.load(path, weights_only=True))
     expected = layer(torch.from_numpy(X))[0].detach().numpy()
-    np.testing.assert_allclose(interop.read_model(path).model.predict(X), expected, rtol=0, atol=TOLERANCE)
+    peers.close(interop.read_model(path).model.predict(X), expected)
 
 
 def test_own_file__equals_itself(tmp_path: Path) -> None:
@@ -95,7 +94,7 @@ def test_learned_states__roundtrip_through_onnx(tmp_path: Path) -> None:
     model = hostile_model([CellSpec(3, 4, 2, bidirectional=True)], learned=True)
     interop.write_model(path, model)
     assert interop.check_file(path, interop.Imported(model, (), "BTF", "BTF")).startswith("checked")
-    np.testing.assert_allclose(interop.read_model(path).model.predict(X), model.predict(X), rtol=0, atol=TOLERANCE)
+    peers.close(interop.read_model(path).model.predict(X), model.predict(X))
     for other in (".keras", ".pt"):
         with pytest.raises(OptionError, match="'memory0' has learned first states"):
             interop.write_model(tmp_path / f"model{other}", model)
@@ -108,7 +107,7 @@ def test_safetensors_of_others__equal_their_state_dict(tmp_path: Path) -> None:
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     read = interop.read_model(tmp_path / "weights.safetensors", "rnn").model
     expected = model["rnn"](torch.from_numpy(X).transpose(0, 1))[0].transpose(0, 1).detach().numpy()
-    np.testing.assert_allclose(read.predict(X), expected, rtol=0, atol=TOLERANCE)
+    peers.close(read.predict(X), expected)
     with pytest.raises(OptionError, match=r"more than a recurrent layer: 'head.bias'; .* by --layer rnn"):
         interop.read_model(tmp_path / "weights.safetensors")
     with pytest.raises(OptionError, match="has no recurrent layer 'nope'; it has: 'rnn'"):
@@ -170,11 +169,11 @@ def test_file_of_keras__matches_keras(tmp_path: Path, make: Any) -> None:
     x = np.random.default_rng(0).normal(size=(2, 7, 3)).astype(np.float32)
     expected = peers.numbers(model(keras.ops.convert_to_tensor(x)))
     actual = read.model.predict(x)
-    np.testing.assert_allclose(actual if expected.ndim == 3 else actual[:, -1], expected, rtol=0, atol=TOLERANCE)
+    peers.close(actual if expected.ndim == 3 else actual[:, -1], expected)
     assert interop.check_file(path, read).startswith("checked model.keras: Keras and lstmkit differ by at most")
     stream = read.model.stream() if make is keras_functional else None
     if stream:
-        np.testing.assert_allclose([stream.step(row) for row in x[0]], actual[0], rtol=0, atol=TOLERANCE)
+        peers.close([stream.step(row) for row in x[0]], actual[0])
         assert any("return_sequences=False" in note for note in read.notes)
     else:
         assert "first: recurrent_dropout=0.2 acts in training alone" in read.notes
@@ -193,7 +192,7 @@ def test_layers_of_keras_file__match_keras(tmp_path: Path) -> None:
     for layer in interop.read_layers(tmp_path / "model.keras").values():
         value = nn.KerasCall(nn.build(layer.spec, layer.parameters), **layer.call)(value)
     expected = peers.numbers(model(keras.ops.convert_to_tensor(X)))
-    np.testing.assert_allclose(value.detach().numpy(), expected, rtol=0, atol=TOLERANCE)
+    peers.close(value.detach().numpy(), expected)
     with pytest.raises(OptionError, match="'back' has go_backwards=True and needs the whole sequence"):
         interop.read_model(tmp_path / "model.keras")
 
@@ -244,7 +243,7 @@ def test_file_of_torch_onnx__matches_torch(tmp_path: Path, options: dict[str, An
         expected = expected if options.get("batch_first") else expected.swapaxes(0, 1)
     else:
         actual = actual[:, -1]
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+    peers.close(actual, expected)
     assert interop.check_file(path, read).startswith("checked model.onnx: ONNX Runtime")
 
 
@@ -409,6 +408,6 @@ def test_every_pair_of_endings__preserves_numbers(tmp_path: Path) -> None:
         interop.write_model(tmp_path / f"a{first}", model)
         interop.write_model(tmp_path / f"b{second}", interop.read_model(tmp_path / f"a{first}").model)
         back = interop.read_model(tmp_path / f"b{second}").model
-        np.testing.assert_allclose(back.predict(X), model.predict(X), rtol=0, atol=TOLERANCE)
+        peers.close(back.predict(X), model.predict(X))
         if second == ".safetensors":
             np.testing.assert_array_equal(load(tmp_path / "b.safetensors").predict(X), back.predict(X))

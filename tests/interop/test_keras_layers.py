@@ -14,9 +14,8 @@ from lstmkit.spec import CellSpec, LSTMKitError, OptionError, ShapeError
 keras = peers.keras()
 
 B, T, I, H = 3, 5, 4, 3
-KINDS = ["LSTM"]
-# Of float32, in which Keras computes by default; in the same number as helpers.hostile has for it.
-TOLERANCE = 5e-6
+KINDS = ["LSTM", "GRU", "GRU-reset-before", "SimpleRNN", "SimpleRNN-relu"]
+OPTIONS = {"reset-before": {"reset_after": False}, "relu": {"activation": "relu"}}
 generator = np.random.default_rng(7)
 X = generator.normal(size=(B, T, I)).astype(np.float32)
 HOLES = np.array([[1, 0, 1, 1, 0], [0, 0, 1, 0, 1], [1, 1, 1, 1, 1]], bool)
@@ -24,7 +23,8 @@ EMPTY_ROW = np.array([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 0, 1]], bool)
 
 
 def live(kind: str, **options: Any) -> Any:
-    return getattr(keras.layers, kind)(H, **options)
+    name, _, variant = kind.partition("-")
+    return getattr(keras.layers, name)(H, **OPTIONS.get(variant, {}), **options)
 
 
 def ours(layer: Any) -> nn.KerasCall:
@@ -58,7 +58,7 @@ def compare(layer: Any, *, state: bool = False, mask: np.ndarray | None = None, 
         actual = actual if isinstance(actual, tuple) else (actual,)
         assert len(actual) == len(expected)
         for mine, theirs in zip(actual, expected, strict=True):
-            np.testing.assert_allclose(mine.detach().numpy(), theirs, rtol=0, atol=TOLERANCE)
+            peers.close(mine.detach().numpy(), theirs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,7 +103,10 @@ def test_training_options__become_notes(kind: str) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 def test_weights__roundtrip_through_keras(kind: str, bidirectional: bool, bias: bool) -> None:
     """Ours to live Keras layers, which give the same numbers, and back."""
-    spec = CellSpec(I, H, num_layers=2, bias=bias, bidirectional=bidirectional, cell=interop.KERAS_CELLS[kind])
+    name, _, variant = kind.partition("-")
+    own = {"reset-before": {"reset_after": False}, "relu": {"nonlinearity": "relu"}}.get(variant, {})
+    cell = interop.KERAS_CELLS[name]
+    spec = CellSpec(I, H, num_layers=2, bias=bias, bidirectional=bidirectional, cell=cell, **own)
     parameters = {
         name: generator.normal(size=shape).astype(np.float32) for name, shape in spec.parameter_shapes().items()
     }
@@ -123,7 +126,7 @@ def test_weights__roundtrip_through_keras(kind: str, bidirectional: bool, bias: 
             else:
                 np.testing.assert_array_equal(array, parameters[own])
     expected = nn.build(spec, parameters, batch_first=True)(torch.from_numpy(X))[0]
-    np.testing.assert_allclose(peers.numbers(x), expected.detach().numpy(), rtol=0, atol=TOLERANCE)
+    peers.close(peers.numbers(x), expected.detach().numpy())
 
 
 @pytest.mark.parametrize(
@@ -132,6 +135,8 @@ def test_weights__roundtrip_through_keras(kind: str, bidirectional: bool, bias: 
         (lambda: keras.layers.Dense(3), "no Keras layer 'Dense' can be converted"),
         (lambda: keras.layers.LSTM(3, activation="softmax"), "LSTM: activation='softmax' cannot be converted"),
         (lambda: keras.layers.LSTM(3, recurrent_activation="gelu"), "recurrent_activation='gelu'"),
+        (lambda: keras.layers.GRU(3, recurrent_activation="relu"), "GRU: recurrent_activation='relu'"),
+        (lambda: keras.layers.SimpleRNN(3, activation="sigmoid"), "lstmkit's cell has tanh or relu"),
         (
             lambda: keras.layers.Bidirectional(
                 keras.layers.LSTM(3), backward_layer=keras.layers.LSTM(4, go_backwards=True)
@@ -139,7 +144,7 @@ def test_weights__roundtrip_through_keras(kind: str, bidirectional: bool, bias: 
             "its two layers differ",
         ),
     ],
-    ids=["class", "activation", "recurrent-activation", "unequal-directions"],
+    ids=["class", "activation", "recurrent-activation", "gru", "rnn", "unequal-directions"],
 )
 def test_from_keras__rejects_what_no_cell_has(make: Any, said: str) -> None:
     layer = make()
@@ -151,6 +156,13 @@ def test_from_keras__rejects_what_no_cell_has(make: Any, said: str) -> None:
 def test_from_keras__rejects_unbuilt_layer() -> None:
     with pytest.raises(OptionError, match="has no weights yet"):
         interop.from_keras(keras.layers.LSTM(3))
+
+
+@pytest.mark.parametrize(("after", "shape"), [(True, (9,)), (False, (2, 9))])
+def test_gru_bias__is_refused_in_the_other_convention(after: bool, shape: tuple[int, ...]) -> None:
+    arrays = [np.ones((I, 9)), np.ones((H, 9)), np.ones(shape)]
+    with pytest.raises(ShapeError, match="the bias must have the shape .* with the gates z, r, n, not"):
+        interop.from_keras_config("GRU", {"units": H, "reset_after": after}, [arrays])
 
 
 @pytest.mark.parametrize("position", [0, 1, 2], ids=["kernel", "recurrent-kernel", "bias"])

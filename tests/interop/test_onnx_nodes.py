@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import peers
 
 from lstmkit import interop, nn
 from lstmkit.interop.onnx_nodes import ACTIVATIONS, INPUTS
@@ -13,11 +14,16 @@ from lstmkit.spec import CellSpec, OptionError, ShapeError
 onnx = pytest.importorskip("onnx", reason="onnx, which builds the graphs of this test, is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime, the oracle of this test, is not installed")
 
-GATES = {"LSTM": 4}
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+# What an operator can say beside its sizes.
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "LSTM": [{}],
+    "GRU": [{}, {"linear_before_reset": 1}],
+    "RNN": [{}, {"activations": ["Relu"]}],
+}
+KINDS = [pytest.param(name, options, id=f"{name}-{options}") for name, all_ in OPTIONS.items() for options in all_]
 T, B, I, H = 5, 3, 4, 3
 OPSETS = (7, 14, 22)
-# ONNX Runtime computes in float32, with approximations of sigmoid and tanh that differ from libm by a few ulp.
-TOLERANCE = 5e-6
 generator = np.random.default_rng(3)
 
 
@@ -58,17 +64,21 @@ def ours(operator: str, attributes: dict[str, Any], inputs: dict[str, np.ndarray
 def close(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
     assert len(actual) == len(expected)
     for mine, theirs in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=TOLERANCE)
+        peers.close(mine, theirs)
 
 
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
-@pytest.mark.parametrize("operator", GATES)
-def test_node__matches_onnxruntime(operator: str, bias: bool, direction: str, opset: int) -> None:
+@pytest.mark.parametrize(("operator", "options"), KINDS)
+def test_node__matches_onnxruntime(
+    operator: str, options: dict[str, Any], bias: bool, direction: str, opset: int
+) -> None:
     directions = 1 + (direction == "bidirectional")
     inputs = {"X": draw(T, B, I), **weights(operator, directions, bias=bias)}
-    attributes: dict[str, Any] = {"hidden_size": H, "direction": direction}
+    attributes: dict[str, Any] = {"hidden_size": H, "direction": direction, **options}
+    if "activations" in options:
+        attributes["activations"] = options["activations"] * directions
     close(ours(operator, attributes, inputs), run(operator, attributes, inputs, opset))
     inputs["sequence_lens"] = np.array([2, T, 4], np.int32)
     inputs["initial_h"] = draw(directions, B, H)
@@ -90,11 +100,15 @@ def test_batch_first_node__matches_time_first(operator: str, direction: str) -> 
     close(ours(operator, {"hidden_size": H, "direction": direction, "layout": 1}, turned), expected)
 
 
+SPECS = {"LSTM": {}, "GRU": {}, "GRU-before": {"reset_after": False}, "RNN": {}, "RNN-relu": {"nonlinearity": "relu"}}
+
+
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("operator", GATES)
-def test_stack__roundtrips_through_nodes(operator: str, bias: bool, bidirectional: bool) -> None:
-    spec = CellSpec(I, H, num_layers=2, bias=bias, bidirectional=bidirectional, cell=interop.ONNX_CELLS[operator])
+@pytest.mark.parametrize("kind", SPECS)
+def test_stack__roundtrips_through_nodes(kind: str, bias: bool, bidirectional: bool) -> None:
+    cell = interop.ONNX_CELLS[kind.partition("-")[0]]
+    spec = CellSpec(I, H, num_layers=2, bias=bias, bidirectional=bidirectional, cell=cell, **SPECS[kind])
     parameters = {name: draw(*shape) for name, shape in spec.parameter_shapes().items()}
     x = draw(T, B, I)
     expected = nn.build(spec, parameters)(torch.from_numpy(x))[0].detach().numpy()
@@ -104,7 +118,7 @@ def test_stack__roundtrips_through_nodes(operator: str, bias: bool, bidirectiona
         back = interop.from_onnx_node(name, attributes, arrays).parameters
         for key, array in back.items():
             np.testing.assert_array_equal(array, parameters[key.replace("_l0", f"_l{number}")])
-    np.testing.assert_allclose(x, expected, rtol=0, atol=TOLERANCE)
+    peers.close(x, expected)
 
 
 @pytest.mark.parametrize("operator", GATES)
@@ -125,6 +139,13 @@ def test_default_activations__equal_being_left_out(operator: str) -> None:
         ("LSTM", {"output_sequence": 1}, "the attribute 'output_sequence' is not one of opset 7 or later"),
         ("LSTM", {"layout": 2}, "layout must be 0 or 1, not 2"),
         ("LSTM", {"activations": [b"Sigmoid", b"Tanh"]}, "expected 3 activations, not 2"),
+        ("GRU", {"activations": ["Sigmoid", "Relu"]}, "the activations .*relu.* cannot be converted; each direction"),
+        ("RNN", {"activations": ["Affine"]}, "must have .'tanh'. or .'relu'."),
+        (
+            "RNN",
+            {"direction": "bidirectional", "activations": ["Tanh", "Relu"]},
+            "the activations .'tanh', 'relu'. cannot",
+        ),
         ("LSTM", {"activations": ["Sigmoid", "Softplus", "Tanh"]}, "the activations .*softplus.* cannot be converted"),
     ],
 )

@@ -16,7 +16,12 @@ SPECS = [
     CellSpec(2, 4, num_layers=2, bias=False),
     CellSpec(3, 5, num_layers=2, bidirectional=True, proj_size=2),
 ]
-GATES = {"LSTM": 4}
+CELLS = {
+    "LSTM": {},
+    "GRU": {},
+    "RNN": {},
+    "RNN-relu": {"nonlinearity": "relu"},
+}
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
@@ -42,10 +47,11 @@ def test_layer__roundtrips_through_torch(spec: CellSpec) -> None:
     assert interop.from_torch(ours).spec == spec
 
 
-@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("bias", [True, False])
 def test_cell__matches_torch(kind: str, bias: bool) -> None:
-    cell = getattr(torch.nn, f"{kind}Cell")(3, 4, bias=bias, dtype=torch.float64)
+    name = kind.partition("-")[0]
+    cell = getattr(torch.nn, f"{name}Cell")(3, 4, bias=bias, dtype=torch.float64, **CELLS[kind])
     for parameter in cell.parameters():
         torch.nn.init.normal_(parameter)
     taken = interop.from_torch(cell)
@@ -63,6 +69,30 @@ def test_cell__matches_torch(kind: str, bias: bool) -> None:
     assert all(torch.equal(value, back.state_dict()[name]) for name, value in cell.state_dict().items())
 
 
+@pytest.mark.parametrize("kind", ["GRU", "RNN", "RNN-relu"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_relative__roundtrips_through_torch(kind: str, bias: bool, bidirectional: bool) -> None:
+    make = getattr(torch.nn, kind.partition("-")[0])
+    theirs = make(3, 4, 2, bias=bias, bidirectional=bidirectional, dtype=torch.float64, **CELLS[kind])
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter)
+    taken = interop.from_torch(theirs)
+    x, h = torch.randn(5, 3, 3).double(), torch.randn(4 if bidirectional else 2, 3, 4).double()
+    for mine, expected in zip(nn.build(taken.spec, taken.parameters)(x, h), theirs(x, h), strict=True):
+        close(mine, expected)
+    back = interop.to_torch(taken)
+    assert getattr(back, "nonlinearity", None) == getattr(theirs, "nonlinearity", None)
+    assert all(torch.equal(back.state_dict()[name], value) for name, value in theirs.state_dict().items())
+
+
+def test_to_torch__rejects_gru_that_resets_before() -> None:
+    spec = CellSpec(2, 3, cell="gru", reset_after=False)
+    layer = interop.Layer(spec, {name: np.ones(shape) for name, shape in spec.parameter_shapes().items()})
+    with pytest.raises(OptionError, match="torch.nn.GRU has not all options of this stack: .*reset_after=False"):
+        interop.to_torch(layer)
+
+
 def test_half_precision__becomes_float32() -> None:
     layer = torch.nn.LSTM(2, 3, dtype=torch.bfloat16)
     taken = interop.from_torch(layer).parameters["weight_hh_l0"]
@@ -76,12 +106,16 @@ def test_state_dict__equals_layers_by_name() -> None:
             "encoder": torch.nn.LSTM(3, 4, num_layers=2, bidirectional=True, proj_size=2),
             "cell": torch.nn.LSTMCell(5, 3, bias=False),
             "head": torch.nn.Linear(3, 1),
+            "gru": torch.nn.GRU(2, 6, num_layers=2, bias=False),
+            "rnn": torch.nn.RNN(2, 6),
         }
     )
     found = interop.from_state_dict(model.state_dict())
     assert {name: layer.spec for name, layer in found.items()} == {
         "encoder": CellSpec(3, 4, 2, bidirectional=True, proj_size=2),
         "cell": CellSpec(5, 3, bias=False),
+        "gru": CellSpec(2, 6, 2, bias=False, cell="gru"),
+        "rnn": CellSpec(2, 6, cell="rnn"),
     }
     for name, layer in found.items():
         direct = interop.from_torch(model[name])
@@ -146,6 +180,23 @@ def test_haste_lstm__matches_its_layout() -> None:
     np.testing.assert_allclose(output.detach().numpy(), haste_lstm(state, x), rtol=0, atol=1e-12)
     back = interop.to_haste(taken)
     assert all(np.array_equal(back[name], array) for name, array in state.items())
+
+
+def test_haste_gru__matches_its_layout() -> None:
+    """Gates z, r, g along the columns, two biases, the reset after the product; z keeps the old state."""
+    generator = np.random.default_rng(0)
+    shapes = {"kernel": (3, 15), "recurrent_kernel": (5, 15), "bias": (15,), "recurrent_bias": (15,)}
+    state = {name: generator.normal(size=shape) for name, shape in shapes.items()}
+    x, h, outputs = generator.normal(size=(4, 2, 3)), np.zeros((2, 5)), []
+    for step in x:
+        a, b = step @ state["kernel"] + state["bias"], h @ state["recurrent_kernel"] + state["recurrent_bias"]
+        z, r = (1 / (1 + np.exp(-(a + b)[:, k : k + 5])) for k in (0, 5))
+        h = z * h + (1 - z) * np.tanh(a[:, 10:] + r * b[:, 10:])
+        outputs.append(h)
+    taken = interop.from_haste(state)
+    output, _ = nn.build(taken.spec, taken.parameters)(torch.from_numpy(x))
+    np.testing.assert_allclose(output.detach().numpy(), np.stack(outputs), rtol=0, atol=1e-12)
+    assert all(np.array_equal(interop.to_haste(taken)[name], array) for name, array in state.items())
 
 
 @pytest.mark.parametrize("name", ["kernel", "recurrent_kernel", "bias"])

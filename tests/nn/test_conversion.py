@@ -16,6 +16,10 @@ LAYERS = {
     "bidirectional": lambda: torch.nn.LSTM(3, 4, num_layers=2, bidirectional=True, batch_first=True),
     "projected": lambda: torch.nn.LSTM(3, 4, proj_size=2, bidirectional=True),
     "no-bias": lambda: torch.nn.LSTM(3, 4, bias=False),
+    "gru": lambda: torch.nn.GRU(3, 4, num_layers=2, bidirectional=True, batch_first=True),
+    "gru-no-bias": lambda: torch.nn.GRU(3, 4, bias=False),
+    "rnn": lambda: torch.nn.RNN(3, 4, num_layers=2, bidirectional=True),
+    "rnn-relu": lambda: torch.nn.RNN(3, 4, num_layers=2, nonlinearity="relu", dropout=0.4),
 }
 
 

@@ -47,10 +47,9 @@ def to_haste(layer: Layer) -> dict[str, Array]:
         OptionError: haste has no such layer.
     """
     spec = layer.spec
-    if spec.cell not in _NAMES or spec.num_layers > 1 or spec.bidirectional or spec.proj_size or not spec.bias:
-        raise OptionError(
-            "haste has an LSTM and a GRU of one layer and direction, with biases and without a projection"
-        )
+    plain = CellSpec(spec.input_size, spec.hidden_size, cell=spec.cell)
+    if spec.cell not in _NAMES or spec != plain:
+        raise OptionError(f"haste has a plain LSTM and GRU of one layer and direction, with biases; this is {spec}")
     arrays = {name.removesuffix("_l0"): array for name, array in layer.parameters.items()}
     kernel, recurrent, bias = from_lstmkit("haste", spec.cell, arrays)
     biases = (bias,) if spec.cell == "lstm" else bias

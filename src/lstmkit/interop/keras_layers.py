@@ -1,6 +1,7 @@
 """Keras's recurrent layers: their configuration and arrays, and live layers. Needs no Keras."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lstmkit.interop.layer import Array, Layer, as_array, as_floats
@@ -84,8 +85,8 @@ def to_keras(layer: Layer) -> list[tuple[str, dict[str, Any], list[list[Array]]]
 
 def _keras_layer(layer: Layer, number: int) -> tuple[str, dict[str, Any], list[list[Array]]]:
     spec = layer.spec
-    kind, system, options = _keras_class(spec)
-    arrays = [_keras_arrays(layer, system, suffix) for suffix in spec.layer_suffixes(number)]
+    kind, options = _keras_class(spec)
+    arrays = [_keras_arrays(layer, _system(spec.to_dict()), suffix) for suffix in spec.layer_suffixes(number)]
     config = {"units": spec.hidden_size, "use_bias": spec.bias, "return_sequences": True, **options}
     if not spec.bidirectional:
         return kind, {"name": f"{spec.cell}_{number}", **config}, arrays
@@ -105,13 +106,10 @@ def _direction(kind: str, config: Config, arrays: Sequence[Any]) -> tuple[dict[s
     units, use_bias = config["units"], config.get("use_bias", True)
     if len(arrays) != 2 + use_bias:
         raise ShapeError(f"{kind}: expected {2 + use_bias} arrays with use_bias={use_bias}, not {len(arrays)}")
-    cell, system = KERAS_CELLS[kind], "keras"
     options = _cell_options(kind, config)
-    if cell == "gru" and not config.get("reset_after", True):
-        system = "keras_reset_before"
     kernel, recurrent, *bias = [as_floats(array) for array in arrays]
     weights = Direction(kernel, recurrent, bias[0] if bias else None)
-    own = to_lstmkit(system, cell, weights, units, config.get("name", kind))
+    own = to_lstmkit(_system(options), options["cell"], weights, units, config.get("name", kind))
     return {**options, "hidden_size": units, "bias": use_bias, "input_size": kernel.shape[0]}, own
 
 
@@ -121,17 +119,28 @@ def _unknown(kind: str) -> str:
 
 def _cell_options(kind: str, config: Config) -> dict[str, Any]:
     """The cell that a configuration means; an activation that no cell has is refused by name."""
-    if kind != "SimpleRNN":
-        _expect_activation(kind, config, "recurrent_activation", "sigmoid")
-    _expect_activation(kind, config, "activation", "tanh")
-    return {"cell": KERAS_CELLS[kind]}
+    options: dict[str, Any] = {"cell": KERAS_CELLS[kind]}
+    if kind == "SimpleRNN":
+        options["nonlinearity"] = _activation(kind, config, "activation", "tanh", "relu")
+        return options
+    _activation(kind, config, "recurrent_activation", "sigmoid")
+    _activation(kind, config, "activation", "tanh")
+    if kind == "GRU":
+        options["reset_after"] = bool(config.get("reset_after", True))
+    return options
 
 
-def _expect_activation(kind: str, config: Config, name: str, only: str) -> None:
-    given = config.get(name, only)
-    if given != only:
+def _activation(kind: str, config: Config, name: str, *known: str) -> str:
+    given = config.get(name, known[0])
+    if given not in known:
         shown = given.get("class_name", given) if isinstance(given, Mapping) else given
-        raise OptionError(f"{kind}: {name}={shown!r} cannot be converted; lstmkit's cell has {only!r}")
+        raise OptionError(f"{kind}: {name}={shown!r} cannot be converted; lstmkit's cell has {' or '.join(known)}")
+    return given
+
+
+def _system(options: Mapping[str, Any]) -> str:
+    """The name of the layout in lstmkit.spec.LAYOUTS."""
+    return "keras" if options.get("reset_after", True) else "keras_reset_before"
 
 
 def _layer(directions: list[tuple[dict[str, Any], dict[str, Array]]], call: dict[str, Any], notes: Any) -> Layer:
@@ -160,12 +169,20 @@ def _live_arrays(layer: Any) -> list[Array]:
     return [as_array(variable.value) for variable in found]
 
 
-def _keras_class(spec: CellSpec) -> tuple[str, str, dict[str, Any]]:
-    """Class, layout and configuration for a cell."""
+def _keras_class(spec: CellSpec) -> tuple[str, dict[str, Any]]:
+    """Class and configuration for a cell."""
     for kind, cell in KERAS_CELLS.items():
-        if cell == spec.cell:
-            return kind, "keras", {}
-    raise OptionError(f"Keras has no layer for the cell {spec.cell!r}")
+        config = {"SimpleRNN": {"activation": spec.nonlinearity}, "GRU": {"reset_after": spec.reset_after}}.get(
+            kind, {}
+        )
+        if cell == spec.cell and _plain(spec, kind, config) == replace(spec, num_layers=1):
+            return kind, config
+    raise OptionError(f"Keras has no layer for the cell {spec.cell!r} with the options of this stack: {spec}")
+
+
+def _plain(spec: CellSpec, kind: str, config: Config) -> CellSpec:
+    """What a Keras layer of this class and configuration is."""
+    return CellSpec(spec.input_size, spec.hidden_size, 1, spec.bias, spec.bidirectional, **_cell_options(kind, config))
 
 
 def _keras_arrays(layer: Layer, system: str, suffix: str) -> list[Array]:

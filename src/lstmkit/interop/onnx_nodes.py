@@ -110,20 +110,27 @@ def _cell_options(operator: str, attributes: Mapping[str, Any], directions: int,
         raise OptionError("LSTM: input_forget=1 (coupled gates) cannot be converted")
     if peepholes:
         raise OptionError("LSTM: the input P (peepholes) cannot be converted")
-    _check_activations(operator, attributes, directions)
-    return {"cell": ONNX_CELLS[operator]}
+    activations = _activations(operator, attributes, directions)
+    options: dict[str, Any] = {"cell": ONNX_CELLS[operator]}
+    if operator == "RNN":
+        options["nonlinearity"] = activations[0]
+    if operator == "GRU":
+        options["reset_after"] = bool(attributes.get("linear_before_reset", 0))
+    return options
 
 
-def _check_activations(operator: str, attributes: Mapping[str, Any], directions: int) -> None:
+def _activations(operator: str, attributes: Mapping[str, Any], directions: int) -> list[str]:
+    """The activations of one direction, which are those of the other too."""
     usual = ACTIVATIONS[operator]
     given = [_text(name).lower() for name in attributes.get("activations") or usual * directions]
     if len(given) != len(usual) * directions:
         raise OptionError(f"{operator}: expected {len(usual) * directions} activations, not {len(given)}")
-    for number, name in enumerate(given):
-        if name != usual[number % len(usual)]:
-            raise OptionError(
-                f"{operator}: the activations {given} cannot be converted; expected {list(usual)} for each direction"
-            )
+    known = [[*usual], ["relu"]] if operator == "RNN" else [[*usual]]
+    first, second = given[: len(usual)], given[-len(usual) :]
+    if first != second or first not in known:
+        names = " or ".join(map(str, known))
+        raise OptionError(f"{operator}: the activations {given} cannot be converted; each direction must have {names}")
+    return first
 
 
 def _check_sizes(operator: str, attributes: Mapping[str, Any], arrays: Mapping[str, Array], directions: int) -> int:
@@ -143,10 +150,18 @@ def _check_sizes(operator: str, attributes: Mapping[str, Any], arrays: Mapping[s
 
 
 def _onnx_operator(spec: CellSpec) -> tuple[str, dict[str, Any]]:
-    for operator, cell in ONNX_CELLS.items():
-        if cell == spec.cell:
-            return operator, {}
-    raise OptionError(f"ONNX has no operator for the cell {spec.cell!r}")
+    """Operator and attributes for a cell."""
+    own: dict[str, dict[str, Any]] = {
+        "LSTM": {},
+        "GRU": {"linear_before_reset": int(spec.reset_after)},
+        "RNN": {"activations": [spec.nonlinearity.capitalize()] * spec.num_directions},
+    }
+    for operator, attributes in own.items():
+        if ONNX_CELLS[operator] == spec.cell:
+            sizes = (spec.input_size, spec.hidden_size, spec.num_layers, spec.bias, spec.bidirectional)
+            if CellSpec(*sizes, **_cell_options(operator, attributes, spec.num_directions, False)) == spec:
+                return operator, attributes
+    raise OptionError(f"ONNX has no operator for the cell {spec.cell!r} with the options of this stack: {spec}")
 
 
 def _text(value: Any) -> str:

@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstmkit.interop.layer import Array, Layer, as_array
-from lstmkit.spec import CellSpec, OptionError, ShapeError, import_extra
-
-# torch's class -> cell of the catalog. An RNN's is that of its nonlinearity, tanh unless it says relu.
-CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn", "LSTMCell": "lstm", "GRUCell": "gru", "RNNCell": "rnn"}
+from lstmkit.spec import TORCH_CELLS, CellSpec, OptionError, ShapeError, import_extra, torch_spec
 
 _NAME = re.compile(r"(?:(?P<prefix>.*)\.)?(?P<kind>(?:weight|bias)_(?:ih|hh|hr))(?P<suffix>_l\d+(?:_reverse)?|)$")
 
@@ -33,7 +30,7 @@ def from_torch(module: Any) -> Layer:
     if hasattr(module, "spec") and isinstance(module.spec, CellSpec):
         spec = module.spec
     elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
-        spec = _spec_of(module)
+        spec = torch_spec(module)
     else:
         raise OptionError(f"expected an LSTM, GRU, RNN or a cell of torch.nn, not {type(module).__name__}")
     ending = "_l0" if isinstance(module, nn.RNNCellBase) else ""
@@ -60,29 +57,22 @@ def to_torch(layer: Layer, *, cell: bool = False) -> Any:
     """
     torch = import_extra("torch", "train")
     spec = layer.spec
-    kind, options = _torch_class(spec)
     if cell and (spec.num_layers > 1 or spec.bidirectional or spec.proj_size):
         raise OptionError("a torch cell has one layer, one direction and no projection; leave out cell=True")
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in layer.parameters.items()}
+    names = [name for name, of in TORCH_CELLS.items() if of == spec.cell and name.endswith("Cell") == cell]
+    if not names:
+        raise OptionError(f"torch.nn has no layer for the cell {spec.cell!r}")
+    options: dict[str, Any] = {"nonlinearity": spec.nonlinearity} if spec.cell == "rnn" else {}
+    if not cell:
+        options |= {"num_layers": spec.num_layers, "bidirectional": spec.bidirectional}
+    if spec.proj_size:
+        options["proj_size"] = spec.proj_size
     dtype = next(iter(tensors.values())).dtype
-    if cell:
-        module = getattr(torch.nn, f"{kind}Cell")(
-            spec.input_size, spec.hidden_size, bias=spec.bias, dtype=dtype, **options
-        )
-        tensors = {name.removesuffix("_l0"): tensor for name, tensor in tensors.items()}
-    else:
-        if spec.proj_size:
-            options["proj_size"] = spec.proj_size
-        module = getattr(torch.nn, kind)(
-            spec.input_size,
-            spec.hidden_size,
-            spec.num_layers,
-            bias=spec.bias,
-            bidirectional=spec.bidirectional,
-            dtype=dtype,
-            **options,
-        )
-    module.load_state_dict(tensors)
+    module = getattr(torch.nn, names[0])(spec.input_size, spec.hidden_size, bias=spec.bias, dtype=dtype, **options)
+    if torch_spec(module) != spec:
+        raise OptionError(f"torch.nn.{names[0]} has not all options of this stack: {spec}")
+    module.load_state_dict({name.removesuffix("_l0") if cell else name: tensor for name, tensor in tensors.items()})
     return module
 
 
@@ -114,31 +104,6 @@ def from_state_dict(state: Mapping[str, Any], nonlinearity: str = "tanh") -> dic
     return {name: Layer(_spec_from_shapes(name, arrays, nonlinearity), arrays) for name, arrays in groups.items()}
 
 
-def _spec_of(module: Any) -> CellSpec:
-    name = next(base.__name__ for base in type(module).__mro__ if base.__name__ in CELLS)
-    return CellSpec(
-        module.input_size,
-        module.hidden_size,
-        getattr(module, "num_layers", 1),
-        bool(module.bias),
-        getattr(module, "bidirectional", False),
-        getattr(module, "proj_size", 0),
-        **_cell_options(CELLS[name], getattr(module, "nonlinearity", "tanh")),
-    )
-
-
-def _cell_options(cell: str, nonlinearity: str) -> dict[str, Any]:
-    """The options of a CellSpec that a kind of torch layer means."""
-    return {"cell": cell} if cell != "rnn" else {"cell": cell, "nonlinearity": nonlinearity}
-
-
-def _torch_class(spec: CellSpec) -> tuple[str, dict[str, Any]]:
-    for name, cell in CELLS.items():
-        if _cell_options(cell, "tanh").items() <= spec.to_dict().items():
-            return name, {}
-    raise OptionError(f"torch.nn has no layer for the cell {spec.cell!r} with these options")
-
-
 def _spec_from_shapes(name: str, arrays: Mapping[str, Array], nonlinearity: str) -> CellSpec:
     where = f"the weights of {name or 'the layer'}"
     first, recurrent = arrays.get("weight_ih_l0"), arrays.get("weight_hh_l0")
@@ -160,5 +125,6 @@ def _spec_from_shapes(name: str, arrays: Mapping[str, Array], nonlinearity: str)
         bias="bias_ih_l0" in arrays,
         bidirectional="weight_ih_l0_reverse" in arrays,
         proj_size=0 if projection is None else projection.shape[0],
-        **_cell_options(cell, nonlinearity),
+        cell=cell,
+        **({"nonlinearity": nonlinearity} if cell == "rnn" else {}),
     )

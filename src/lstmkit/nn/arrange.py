@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lstmkit.reference import check_lengths, check_sequence
+from lstmkit.reference import check_lengths, check_sequence, describe_states
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 
@@ -14,7 +14,7 @@ class Case(NamedTuple):
     """One batch, time-major."""
 
     x: Tensor  # (T, B, I)
-    hx: tuple[Tensor, Tensor] | None  # (L*D, B, R), (L*D, B, H)
+    hx: Any  # None, or the states in a tuple, (L*D, B, ...) each
     lengths: Tensor | None  # (B,)
     resets: Tensor | None  # (T, B)
 
@@ -42,7 +42,7 @@ def arrange(
     spec: CellSpec,
     batch_first: bool,
     x: Tensor,
-    hx: Sequence[Tensor] | None,
+    hx: Tensor | Sequence[Tensor] | None,
     lengths: Tensor | Sequence[int] | None,
     resets: Tensor | None,
 ) -> tuple[Case, Layout]:
@@ -65,7 +65,7 @@ def arrange(
         _expect_dimensions("resets", resets, x.dim() - 1)
         _expect_content("resets", resets, x)
         resets = layout.time_major(resets).to(x.device)
-    case = Case(layout.time_major(x), arrange_state(hx, layout.batched), lengths, resets)
+    case = Case(layout.time_major(x), arrange_state(spec, hx, layout.batched), lengths, resets)
     check_sequence(spec, case.x, case.hx, case.lengths, case.resets)
     # Where somebody traces, lengths have no values yet; the op looks at them when it runs.
     if case.lengths is not None and not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack():
@@ -73,21 +73,22 @@ def arrange(
     return case, layout
 
 
-def arrange_state(hx: Sequence[Tensor] | None, batched: bool) -> tuple[Tensor, Tensor] | None:
-    """The initial state with a batch axis.
+def arrange_state(spec: CellSpec, hx: Tensor | Sequence[Tensor] | None, batched: bool) -> Any:
+    """The initial states with a batch axis, in a tuple; a single state comes, and goes, without one.
 
     Raises:
-        ShapeError: it is not a pair of tensors with as many dimensions as the input.
+        ShapeError: they are not as many tensors as the cell has states, with as many axes as the input asks for.
     """
     if hx is None:
         return None
-    if not isinstance(hx, tuple | list) or len(hx) != 2:
-        raise ShapeError(f"hx must be the pair (h, c) of tensors, not {_describe(hx)}")
-    h, c = hx
-    for name, value in (("h", h), ("c", c)):
+    shapes = spec.state_shapes()
+    given: Any = hx if isinstance(hx, tuple | list) else (hx,) if len(shapes) == 1 else ()
+    if len(given) != len(shapes):
+        raise ShapeError(f"hx must be {describe_states(spec)} of tensors, not {_describe(hx)}")
+    for (name, shape), value in zip(shapes.items(), given, strict=True):
         _expect_numbers(name, value)
-        _expect_dimensions(name, value, 3 if batched else 2)
-    return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
+        _expect_dimensions(name, value, len(shape) + (2 if batched else 1))
+    return tuple(given) if batched else tuple([value.unsqueeze(1) for value in given])
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -98,14 +99,14 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return None if x.dtype == torch.float64 else torch.get_autocast_dtype(device)
 
 
-def check_numbers(x: Tensor, hx: tuple[Tensor, Tensor] | None, weight: Tensor) -> None:
-    """Input, state and weights live on one device and, outside autocast, have one dtype.
+def check_numbers(x: Tensor, hx: Sequence[Tensor] | None, weight: Tensor, names: Sequence[str] = ("h", "c")) -> None:
+    """Input, states and weights live on one device and, outside autocast, have one dtype.
 
     Raises:
         ShapeError: they do not.
     """
     mixed = autocast_dtype(x) is not None
-    for name, value in (("input", x), ("h", hx[0] if hx else x), ("c", hx[1] if hx else x)):
+    for name, value in (("input", x), *([] if hx is None else zip(names, hx, strict=True))):
         if value.device != weight.device:
             raise ShapeError(f"the {name} is on {value.device}, the weights are on {weight.device}; move one of them")
         if value.dtype != weight.dtype and not mixed:

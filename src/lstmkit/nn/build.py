@@ -7,10 +7,11 @@ import torch
 
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.reference import check_parameters
 from lstmkit.spec import CellSpec, OptionError
 
-LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM}
+LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 def build(

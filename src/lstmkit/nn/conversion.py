@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from lstmkit.nn.build import LAYERS
+from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
-from lstmkit.nn.lstm import LSTM
+from lstmkit.spec import TORCH_CELLS, torch_spec
 
 # What a module keeps of its callers. The dictionaries move as they are, so that a hook's handle still removes it.
 _HOOKS = (
@@ -24,7 +24,6 @@ _HOOKS = (
     "_state_dict_hooks",
     "_state_dict_pre_hooks",
 )
-_NAMES = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def convert(model: nn.Module) -> Conversion:
 def _is_recurrent(module: nn.Module) -> bool:
     """By class, or by name for what is scripted or quantised."""
     name = getattr(module, "original_name", type(module).__name__)
-    return isinstance(module, nn.RNNBase | nn.RNNCellBase) or name in _NAMES
+    return isinstance(module, nn.RNNBase | nn.RNNCellBase) or name in TORCH_CELLS
 
 
 def _obstacle(module: nn.Module) -> str | None:
@@ -97,30 +96,14 @@ def _obstacle(module: nn.Module) -> str | None:
         return f"its weights are parametrised: {', '.join(module.parametrizations)}"  # pyright: ignore
     if kind not in (nn.LSTM, nn.GRU, nn.RNN):
         return f"it is a {kind.__module__}.{kind.__qualname__}, which may compute something else than torch.nn's layers"
-    if _class_of(module) is None:
-        return f"lstmkit.nn has no layer for {kind.__name__}"
     names = {name for names in module._all_weights for name in names}  # pyright: ignore
     strange = sorted(set(module._parameters) ^ names)
     return f"its weights are rewritten by something else: {strange[0]}" if strange else None
 
 
-def _class_of(module: nn.Module) -> type[RecurrentLayer] | None:
-    return LAYERS.get(type(module).__name__.lower())
-
-
 def _twin(module: Any) -> RecurrentLayer:
     """Our layer with the same parameters, made on no device so that nothing is allocated."""
-    options = {"proj_size": module.proj_size} if isinstance(module, nn.LSTM) else {}
-    twin: Any = LSTM(
-        module.input_size,
-        module.hidden_size,
-        module.num_layers,
-        module.bias,
-        module.batch_first,
-        bidirectional=module.bidirectional,
-        device="meta",
-        **options,
-    )
+    twin = build(torch_spec(module), batch_first=module.batch_first, device="meta")
     twin.dropout = module.dropout
     for name, parameter in module._parameters.items():
         setattr(twin, name, parameter)

@@ -23,6 +23,11 @@ def sigmoid(xp: Namespace, z: Array) -> Array:
     return 0.5 * xp.tanh(0.5 * z) + 0.5
 
 
+def relu(xp: Namespace, z: Array) -> Array:
+    """The larger of a number and zero; NaN stays NaN."""
+    return xp.where(z < 0, 0.0, z)
+
+
 def affine(x: Array, weight: Array, bias: Array | None) -> Array:
     """``x (..., I)`` to ``(..., N)`` in one product with ``weight (N, I)``."""
     rows = x.reshape(prod(x.shape[:-1]), x.shape[-1]) @ weight.T

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace
+from lstmkit.reference.gru import collect_gru, gru_input, gru_step
 from lstmkit.reference.lstm import collect_lstm, lstm_input, lstm_step
+from lstmkit.reference.rnn import collect_rnn, rnn_input, rnn_step
 from lstmkit.spec import CellSpec
 
 
@@ -23,6 +25,8 @@ class Cell(NamedTuple):
 
 CELLS: dict[str, Cell] = {
     "lstm": Cell(collect_lstm, lstm_input, lstm_step),
+    "rnn": Cell(collect_rnn, rnn_input, rnn_step),
+    "gru": Cell(collect_gru, gru_input, gru_step),
 }
 
 

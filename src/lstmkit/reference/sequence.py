@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, zeros
 from lstmkit.reference.cells import CELLS, layer_weights
-from lstmkit.reference.checks import check_lengths, check_parameters, check_sequence, check_state
+from lstmkit.reference.checks import check_extra, check_lengths, check_parameters, check_sequence, check_state
 from lstmkit.reference.layer import LayerResult, mark_steps, run_layer
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
@@ -39,6 +39,7 @@ def run_sequence(
     x: Array,
     state: Sequence[Array] | None = None,
     *,
+    extra: Array | None = None,
     lengths: Array | None = None,
     resets: Array | None = None,
     return_cells: bool = False,
@@ -57,6 +58,7 @@ def run_sequence(
         parameters: Arrays by torch's names, with the shapes of ``spec.parameter_shapes()``.
         x: The input.
         state: The states before the first step, (h, c) of an LSTM; None is zero.
+        extra: What the cell reads beside its input, where it reads anything: times, intervals, static features.
         lengths: Real steps of each row; None is all.
         resets: True where a row's state starts anew.
         return_cells: Also return the cell states of every step.
@@ -64,7 +66,7 @@ def run_sequence(
 
     Shape:
         - x: ``(T, B, I)``; states: ``(L*D, B, ...)``, with what ``spec.state_shapes()`` says behind
-        - lengths: ``(B,)`` whole numbers in ``1..T``; resets: ``(T, B)`` bool
+        - extra: ``(T, B, E)``; lengths: ``(B,)`` whole numbers in ``1..T``; resets: ``(T, B)`` bool
 
     Raises:
         ShapeError: a shape or dtype does not fit, or a length is outside ``1..T``.
@@ -80,6 +82,7 @@ def run_sequence(
     """
     check_parameters(spec, parameters)
     check_sequence(spec, x, state, lengths, resets)
+    check_extra(spec, x, extra)
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
     state = zero_state(xp, spec, x.shape[1], x) if state is None else tuple(state)
@@ -89,6 +92,7 @@ def run_sequence(
         rows = slice(layer * spec.num_directions, (layer + 1) * spec.num_directions)
         weights = [layer_weights(spec, parameters, suffix) for suffix in spec.layer_suffixes(layer)]
         first = tuple(value[rows] for value in state)
+        x = x if extra is None else xp.concatenate([x, extra], 2)
         results.append(
             run_layer(xp, CELLS[spec.cell], weights, x, first, steps, cells=return_cells, gates=return_gates)
         )
@@ -112,9 +116,14 @@ def name_gates(spec: CellSpec, gates: Array) -> dict[str, Array]:
 
 
 def run_step(
-    xp: Namespace, spec: CellSpec, parameters: Mapping[str, Array], x: Array, state: Sequence[Array] | None = None
+    xp: Namespace,
+    spec: CellSpec,
+    parameters: Mapping[str, Array],
+    x: Array,
+    state: Sequence[Array] | None = None,
+    extra: Array | None = None,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """Run one time step of a one-directional stack: ``x (B, I)`` to the output ``(B, R)`` and the new states.
+    """Run one time step of a one-directional stack: ``x (B, I)``, ``extra (B, E)`` to output and states.
 
     Raises:
         OptionError: the stack is bidirectional, so its past depends on its future.
@@ -125,11 +134,13 @@ def run_step(
     if x.ndim != 2 or x.shape[1] != spec.input_size:
         raise ShapeError(f"the input of a step must have shape (B, {spec.input_size}), not {tuple(x.shape)}")
     check_state(spec, state, x.shape[0])
+    check_extra(spec, x, extra)
     state = zero_state(xp, spec, x.shape[0], x) if state is None else tuple(state)
     cell = CELLS[spec.cell]
     states: list[tuple[Array, ...]] = []
     for layer in range(spec.num_layers):
         w = layer_weights(spec, parameters, f"_l{layer}")
+        x = x if extra is None else xp.concatenate([x, extra], 1)
         x, new, _ = cell.step(xp, cell.prepare(xp, x[None], w)[0], tuple(value[layer] for value in state), w)
         states.append(new)
     return x, tuple(xp.stack(parts) for parts in zip(*states, strict=True))

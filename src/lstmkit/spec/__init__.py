@@ -14,11 +14,13 @@ from lstmkit.spec.errors import (
 from lstmkit.spec.extras import EXTRAS, import_extra, install_command
 from lstmkit.spec.files import atomic_write
 from lstmkit.spec.layout import LAYOUTS, WeightLayout, gate_permutation, weight_layout
+from lstmkit.spec.torch_spec import TORCH_CELLS, torch_spec
 
 __all__ = [
     "CATALOG",
     "EXTRAS",
     "LAYOUTS",
+    "TORCH_CELLS",
     "CatalogEntry",
     "CellSpec",
     "DataError",
@@ -35,5 +37,6 @@ __all__ = [
     "gate_permutation",
     "import_extra",
     "install_command",
+    "torch_spec",
     "weight_layout",
 ]

@@ -1,7 +1,7 @@
 """The only registry of cells: what each one is called, is made of, keeps and comes from.
 
 Shapes are text: axes stand apart, each the product of letters that a CellSpec knows (``"GH I"`` is ``G*H`` rows and
-``I`` columns): ``G`` gates, ``H`` units, ``I`` inputs, ``R`` outputs.
+``I`` columns): ``G`` gates, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra inputs.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,8 @@ class CatalogEntry:
         title: What people call it.
         source: Paper that defines it.
         options: Options of a CellSpec that this cell has and others need not have.
+        extra: What it reads at each step beside its input, by the name of the layer's argument; None for most.
+        driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once.
     """
 
     gates: tuple[str, ...]
@@ -38,8 +40,11 @@ class CatalogEntry:
     title: str
     source: str
     options: tuple[str, ...] = ()
+    extra: str | None = None
+    driver: str = "steps"
 
 
+_WEIGHTS = (Parameter("weight_ih", "GH I"), Parameter("weight_hh", "GH R"))
 _BIASES = (Parameter("bias_ih", "GH", "bias"), Parameter("bias_hh", "GH", "bias"))
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -47,8 +52,7 @@ CATALOG: dict[str, CatalogEntry] = {
         gates=("i", "f", "g", "o"),
         states={"h": "R", "c": "H"},
         parameters=(
-            Parameter("weight_ih", "GH I"),
-            Parameter("weight_hh", "GH R"),
+            *_WEIGHTS,
             *_BIASES,
             Parameter("weight_hr", "R H", "proj_size"),
         ),
@@ -57,6 +61,22 @@ CATALOG: dict[str, CatalogEntry] = {
         "Gers, Schmidhuber & Cummins, Neural Computation 12(10), 2000; "
         "projection: Sak, Senior & Beaufays, Interspeech 2014",
         options=("proj_size",),
+    ),
+    "rnn": CatalogEntry(
+        gates=("g",),
+        states={"h": "H"},
+        parameters=(*_WEIGHTS, *_BIASES),
+        title="Simple recurrent network",
+        source="Elman, Cognitive Science 14(2), 1990; relu: Le, Jaitly & Hinton, arXiv:1504.00941, 2015",
+        options=("nonlinearity",),
+    ),
+    "gru": CatalogEntry(
+        gates=("r", "z", "n"),
+        states={"h": "H"},
+        parameters=(*_WEIGHTS, *_BIASES),
+        title="Gated recurrent unit",
+        source="Cho et al., EMNLP 2014, eq. 5-8; reset after the product: arXiv:1406.1078v1, cuDNN",
+        options=("reset_after",),
     ),
 }
 

@@ -10,6 +10,9 @@ from lstmkit.spec.errors import OptionError
 
 _COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0}
 
+_CHOICES = {"nonlinearity": ("tanh", "relu")}
+_SWITCHES = ("bias", "bidirectional", "reset_after")
+
 # What every cell has.
 _COMMON = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "cell"}
 
@@ -26,6 +29,8 @@ class CellSpec:
         bidirectional: Whether a second direction reads the sequence backwards.
         proj_size: Size ``P`` of the projected output; 0 means no projection.
         cell: A name in the catalog.
+        nonlinearity: ``"tanh"`` or ``"relu"``, of an RNN.
+        reset_after: Whether a GRU resets what the recurrent product gave, as torch does, or what goes into it.
 
     Raises:
         OptionError: a size is not a whole number in range, a switch is not a bool, the cell is
@@ -46,6 +51,8 @@ class CellSpec:
     bidirectional: bool = False
     proj_size: int = 0
     cell: str = "lstm"
+    nonlinearity: str = "tanh"
+    reset_after: bool = True
 
     def __post_init__(self) -> None:
         self._check_belonging()
@@ -53,9 +60,12 @@ class CellSpec:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"{name} must be a whole number of at least {least}, not {value!r}")
-        for name in ("bias", "bidirectional"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise OptionError(f"{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}")
         if self.proj_size >= self.hidden_size:
             raise OptionError(
                 f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {self.hidden_size}; "
@@ -94,6 +104,11 @@ class CellSpec:
         """Gate letters in weight-row order."""
         return self.entry.gates
 
+    @property
+    def extra_size(self) -> int:
+        """Features of what the cell reads beside its input, ``E``; most cells read nothing else."""
+        return 0 if self.entry.extra is None else 1
+
     def parameter_names(self) -> tuple[str, ...]:
         """Names of one layer's and direction's parameters, without their ending."""
         return tuple(p.name for p in self.entry.parameters if p.needs is None or getattr(self, p.needs))
@@ -118,8 +133,9 @@ class CellSpec:
             "H": self.hidden_size,
             "I": self.input_size if layer == 0 else self.output_size,
             "R": self.state_size,
+            "E": self.extra_size,
         }
-        return tuple(prod(sizes[letter] for letter in axis) for axis in letters.split())
+        return tuple(prod([sizes[letter] for letter in axis]) for axis in letters.split())
 
     def layer_suffixes(self, layer: int) -> tuple[str, ...]:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""

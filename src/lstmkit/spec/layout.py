@@ -43,10 +43,10 @@ LAYOUTS: dict[str, dict[str, WeightLayout]] = {
         "haste": WeightLayout(("z", "r", "n"), transposed=True),
     },
     "rnn": {
-        "lstmkit": WeightLayout(("h",)),
-        "torch": WeightLayout(("h",)),
-        "keras": WeightLayout(("h",), transposed=True, biases="one"),
-        "onnx": WeightLayout(("h",), biases="joined"),
+        "lstmkit": WeightLayout(("g",)),
+        "torch": WeightLayout(("g",)),
+        "keras": WeightLayout(("g",), transposed=True, biases="one"),
+        "onnx": WeightLayout(("g",), biases="joined"),
     },
 }
 
