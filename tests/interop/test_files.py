@@ -311,6 +311,49 @@ def test_graph__rejects_what_no_stage_does(
         interop.read_model(path)
 
 
+def test_weights_in_another_file__are_refused(tmp_path: Path) -> None:
+    path = graph_file(tmp_path / "one.onnx", [LSTM])
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (tmp_path / "weights.bin").exists()
+    with pytest.raises(OptionError, match="keeps 'W' in another file; save the model in one"):
+        interop.read_model(path)
+
+
+def test_links_in_hdf5__are_not_followed(tmp_path: Path) -> None:
+    """An external link could name any file of the machine."""
+    import zipfile
+
+    import h5py
+
+    secret, good, bad = tmp_path / "secret.h5", good_file(tmp_path, ".keras"), tmp_path / "bad.keras"
+    with zipfile.ZipFile(good) as archive:
+        config = archive.read("config.json")
+        secret.write_bytes(archive.read("model.weights.h5"))
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["layers"] = h5py.ExternalLink(os.fspath(secret), "layers")
+    with zipfile.ZipFile(bad, "w") as archive:
+        archive.writestr("config.json", config)
+        archive.write(tmp_path / "w.h5", "model.weights.h5")
+    with pytest.raises(ModelFileError, match="the weights of the layer 'memory0_0' are missing"):
+        interop.read_model(bad)
+
+
+def test_lambda_layer__is_refused(tmp_path: Path) -> None:
+    import json
+    import zipfile
+
+    good, bad = good_file(tmp_path, ".keras"), tmp_path / "bad.keras"
+    with zipfile.ZipFile(good) as archive, zipfile.ZipFile(bad, "w") as other:
+        config = json.loads(archive.read("config.json"))
+        evil = {"class_name": "Lambda", "config": {"name": "evil", "function": {"class_name": "__lambda__"}}}
+        config["config"]["layers"].append(evil)
+        other.writestr("config.json", json.dumps(config))
+        other.writestr("model.weights.h5", archive.read("model.weights.h5"))
+    with pytest.raises(OptionError, match="the layer 'evil' is a Lambda, which no stage of lstmkit does"):
+        interop.read_model(bad)
+
+
 # Bad files
 
 

@@ -79,7 +79,7 @@ def _run_onnx(path: Any, imported: Imported, x: Array) -> tuple[Array, str, Arra
                 feed[given.name] = (
                     np.full(shape, steps, np.int32) if "int" in given.type else np.zeros(shape, np.float32)
                 )
-        return session.run(None, feed)[0], "ONNX Runtime", x
+        return np.asarray(session.run(None, feed)[0]), "ONNX Runtime", x
     except Exception as error:  # the runtime's own classes, of which there are many
         raise _NotRunError(f"ONNX Runtime refuses it ({str(error).splitlines()[0][:100]})") from None
 

@@ -49,6 +49,7 @@ def from_keras_config(kind: str, config: Config, arrays: Sequence[Sequence[Any]]
         ShapeError: an array does not fit.
 
     Example:
+        >>> import numpy as np
         >>> arrays = [np.ones((2, 12)), np.ones((3, 12)), np.zeros(12)]
         >>> layer = from_keras_config("LSTM", {"units": 3, "return_sequences": True}, [arrays])
         >>> layer.spec.input_size, layer.call["return_sequences"]

@@ -17,7 +17,7 @@ class Graph:
         self.path = path
         self.onnx = import_extra("onnx", "convert")
         try:
-            model = self.onnx.load(os.fspath(path))
+            model = self.onnx.load(os.fspath(path), load_external_data=False)
         except Exception as error:  # protobuf's DecodeError is no subclass of anything better
             brief = (str(error).splitlines() or [type(error).__name__])[0][:120]
             raise ModelFileError(f"{path} is no .onnx file, or it is truncated or damaged ({brief})") from None
@@ -27,8 +27,9 @@ class Graph:
             raise ModelFileError(f"{path} is no .onnx model, or it is truncated: its graph has no nodes")
         self.constants = {tensor.name: self._number(tensor) for tensor in self.graph.initializer}
         for node in self.graph.node:
-            if node.op_type == "Constant" and self._attributes(node).get("value") is not None:
-                self.constants[node.output[0]] = self._number(self._attributes(node)["value"])
+            value = self.attributes(node).get("value") if node.op_type == "Constant" else None
+            if value is not None:
+                self.constants[node.output[0]] = self._number(value)
         self.makers = {output: node for node in self.graph.node for output in node.output}
 
     def _check_opset(self, model: Any) -> None:
@@ -46,16 +47,15 @@ class Graph:
         try:
             return as_array(self.onnx.numpy_helper.to_array(tensor))
         except Exception as error:  # whatever a damaged tensor leads to
-            raise ModelFileError(f"{self.path} is damaged: the tensor {tensor.name[:80]!r} ({error})") from None
-
-    def _attributes(self, node: Any) -> dict[str, Any]:
-        return {entry.name: self.onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+            brief = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise ModelFileError(f"{self.path} is damaged: the tensor {tensor.name[:80]!r} ({brief})") from None
 
     def attributes(self, node: Any) -> dict[str, Any]:
         """The node's attributes, text as text."""
+        values = {entry.name: self.onnx.helper.get_attribute_value(entry) for entry in node.attribute}
         return {
             name: value.decode(errors="replace") if isinstance(value, bytes) else value
-            for name, value in self._attributes(node).items()
+            for name, value in values.items()
         }
 
     def recurrent(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Graph:
         if node is None:
             return False
         if node.op_type == "ConstantOfShape":
-            value = self._attributes(node).get("value")
+            value = self.attributes(node).get("value")
             return value is None or not self._number(value).any()
         spread = node.op_type in ("Expand", "Unsqueeze", "Squeeze", "Slice", "Identity", "Cast", "Reshape", "Tile")
         return (spread or node.op_type == "Transpose") and self.is_zero(node.input[0])

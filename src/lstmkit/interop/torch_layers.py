@@ -118,6 +118,7 @@ def _spec_from_shapes(name: str, arrays: Mapping[str, Array], nonlinearity: str)
             f"{where} have {len(recurrent)} rows for {hidden} units; an LSTM has 4 times its units, a GRU 3 times, "
             "an RNN once"
         )
+    own: dict[str, Any] = {"nonlinearity": nonlinearity} if cell == "rnn" else {}
     return CellSpec(
         first.shape[1],
         hidden,
@@ -126,5 +127,5 @@ def _spec_from_shapes(name: str, arrays: Mapping[str, Array], nonlinearity: str)
         bidirectional="weight_ih_l0_reverse" in arrays,
         proj_size=0 if projection is None else projection.shape[0],
         cell=cell,
-        **({"nonlinearity": nonlinearity} if cell == "rnn" else {}),
+        **own,
     )

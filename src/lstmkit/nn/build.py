@@ -49,6 +49,6 @@ def build(
 
 def _arguments(spec: CellSpec) -> dict[str, Any]:
     """A layer's arguments are the options of its spec that its cell has; the cell itself is the layer's class."""
-    least = {"input_size": spec.input_size, "hidden_size": spec.hidden_size}
+    least: dict[str, Any] = {"input_size": spec.input_size, "hidden_size": spec.hidden_size}
     plain = CellSpec(**least, cell=spec.cell).to_dict()
     return least | {name: value for name, value in spec.to_dict().items() if value != plain[name]}

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lstmkit.nn.call import States, call_layer, zero_states
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.spec import OptionError, ShapeError
 
@@ -68,7 +69,7 @@ class KerasCall(nn.Module):
         self.stateful = stateful
         self.zero_output_for_mask = zero_output_for_mask
         self.merge_mode = merge_mode
-        self.states: tuple[Tensor, ...] | None = None
+        self.states: States | None = None
 
     def reset_states(self) -> None:
         """Let the next call of a stateful layer start from zero."""
@@ -100,7 +101,7 @@ class KerasCall(nn.Module):
         states = [value[d] for d in range(len(outputs)) for value in state]
         return (*result, *states) if isinstance(result, tuple) else (result, *states)
 
-    def _first_state(self, x: Tensor, given: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
+    def _first_state(self, x: Tensor, given: Sequence[Tensor] | None) -> States:
         spec = self.layer.spec
         names = len(spec.state_shapes())
         if given is not None:
@@ -110,18 +111,14 @@ class KerasCall(nn.Module):
             return tuple(torch.stack([*given[k::names]]) for k in range(names))
         if self.states is not None:
             return self.states
-        return tuple(x.new_zeros(spec.num_directions, x.shape[0], spec.hidden_size) for _ in range(names))
+        return zero_states(self.layer, x, x.shape[0])
 
-    def _run(self, x: Tensor, state: tuple[Tensor, ...], **lengths: Any) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    def _run(self, x: Tensor, state: States, **lengths: Any) -> tuple[list[Tensor], States]:
         """Outputs of each direction ``(B, T, H)`` in the order of time, and the last states."""
-        turn = not self.layer.batch_first
-        output, last = self.layer(x.transpose(0, 1) if turn else x, state if len(state) > 1 else state[0], **lengths)
-        output = output.transpose(0, 1) if turn else output
-        return [*output.chunk(self.layer.spec.num_directions, -1)], last if isinstance(last, tuple) else (last,)
+        output, last = call_layer(self.layer, x, state, batch_first=True, **lengths)
+        return [*output.chunk(self.layer.spec.num_directions, -1)], last
 
-    def _run_masked(
-        self, x: Tensor, state: tuple[Tensor, ...], mask: Tensor
-    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    def _run_masked(self, x: Tensor, state: States, mask: Tensor) -> tuple[list[Tensor], States]:
         """Real steps move together, run as short rows, and go back to their places."""
         real = mask.long()
         lengths = real.sum(1)

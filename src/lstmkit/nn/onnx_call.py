@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from lstmkit.nn.call import call_layer, zero_states
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.spec import OptionError
 
@@ -63,23 +64,14 @@ class OnnxCall(nn.Module):
         given = {} if sequence_lens is None else {"lengths": lengths}
         back = self.direction == "reverse"
         x = _turn(x, lengths) if back else x
-        output, states = self._run(x, first, given)
+        zeros = zero_states(self.layer, x, batch)
+        state = tuple([zero if value is None else value for value, zero in zip(first, zeros, strict=False)])
+        output, states = call_layer(self.layer, x, state, batch_first=False, **given)
         output = _turn(output, lengths) if back else output
         Y = output.unflatten(-1, (self.layer.spec.num_directions, -1)).transpose(1, 2)
         if self.layout == 0:
             return (Y, *states)
         return (Y.permute(2, 0, 1, 3), *(state.transpose(0, 1) for state in states))
-
-    def _run(
-        self, x: Tensor, first: list[Tensor | None], lengths: dict[str, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        spec = self.layer.spec
-        names = len(spec.state_shapes())
-        zero = x.new_zeros(spec.num_directions, x.shape[1], spec.hidden_size)
-        state = tuple(zero if value is None else value for value in first[:names])
-        turn = self.layer.batch_first
-        output, last = self.layer(x.transpose(0, 1) if turn else x, state if names > 1 else state[0], **lengths)
-        return output.transpose(0, 1) if turn else output, last if isinstance(last, tuple) else (last,)
 
 
 def _turn(x: Tensor, lengths: Tensor) -> Tensor:
