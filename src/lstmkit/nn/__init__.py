@@ -1,8 +1,12 @@
 """Floor 3: torch.nn layers."""
 
+from lstmkit.nn.build import build
+from lstmkit.nn.conversion import Conversion, convert
+from lstmkit.nn.keras_call import KerasCall
 from lstmkit.nn.layer import Trace
 from lstmkit.nn.lstm import LSTM
 from lstmkit.nn.minimal import MinGRU, MinLSTM
+from lstmkit.nn.onnx_call import OnnxCall
 from lstmkit.nn.relatives import JANET, LSTM1997, ONLSTM, MogrifierLSTM, MultiplicativeLSTM
 from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.saving import save_model
@@ -20,13 +24,18 @@ __all__ = [
     "ONLSTM",
     "RNN",
     "SLSTM",
+    "Conversion",
+    "KerasCall",
     "MinGRU",
     "MinLSTM",
     "MogrifierLSTM",
     "MultiplicativeLSTM",
+    "OnnxCall",
     "PhasedLSTM",
     "StagedModel",
     "TimeAwareLSTM",
     "Trace",
+    "build",
+    "convert",
     "save_model",
 ]

@@ -13,12 +13,14 @@ from lstmkit.spec.errors import (
 )
 from lstmkit.spec.extras import EXTRAS, import_extra, install_command
 from lstmkit.spec.files import atomic_write
-from lstmkit.spec.layout import GATE_ORDERS, gate_permutation
+from lstmkit.spec.layout import LAYOUTS, WeightLayout, gate_permutation, weight_layout
+from lstmkit.spec.torch_spec import TORCH_CELLS, torch_spec
 
 __all__ = [
     "CATALOG",
     "EXTRAS",
-    "GATE_ORDERS",
+    "LAYOUTS",
+    "TORCH_CELLS",
     "CatalogEntry",
     "CellSpec",
     "DataError",
@@ -29,9 +31,12 @@ __all__ = [
     "OptionError",
     "Parameter",
     "ShapeError",
+    "WeightLayout",
     "atomic_write",
     "catalog_entry",
     "gate_permutation",
     "import_extra",
     "install_command",
+    "torch_spec",
+    "weight_layout",
 ]
