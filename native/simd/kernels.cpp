@@ -178,13 +178,18 @@ struct Product {
             for (Index r = 0; r < R; ++r) {
                 Real* out = t.out[first + r] + t.first;
 #pragma GCC unroll 4
-                for (Index v = 0; v < V; ++v) store_up_to(out + v * lanes, sums[r][v], v + 1 < V ? lanes : last);
+                for (Index v = 0; v < V; ++v)
+                    if (t.streams)
+                        stream(out + v * lanes, sums[r][v]);
+                    else
+                        store_up_to(out + v * lanes, sums[r][v], v + 1 < V ? lanes : last);
             }
         }
     };
 
     static void run(const ProductTile<Precision>& tile) noexcept {
         run_tiles<Rows, product_rows(tile_rows, V)>(tile.rows, tile);
+        if (tile.streams) finish_streams();
     }
 };
 
