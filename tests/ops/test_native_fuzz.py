@@ -30,18 +30,17 @@ class Tolerance(NamedTuple):
     """How far off numbers may be, relative to their scale: the largest of a tensor, or at least so much."""
 
     outputs: float  # output, states and cells, at least 1
-    gates: (
-        float  # likewise; nothing damps the rounding of their sums of up to 200 terms, of a projected h of many units
-    )
+    gates: float  # likewise; nothing damps the rounding of their sums of up to 200 terms
     gradients: float
-    least_gradient: float  # upstream gradients are about 1
+    least_gradient: float  # upstream gradients are about 1, and of few units a sum of them may nearly vanish
 
 
 # In bfloat16 the gates are kept with 8 bits, so 1 - f of an f near 1 has few: of 1,200 cases 90 % have every gradient
-# within 8e-3 of its tensor's largest number, 99 % within 1.5e-2; where ATen runs in bfloat16 too, its are further off.
+# within 8e-3 of its tensor's largest number, 99 % within 1.5e-2. In the 33 that ATen did too,
+# ours were off by up to 2e-2, its by 3e-2.
 TOLERANCES = {
-    torch.float32: Tolerance(1e-6, 2e-6, 1e-5, 1e-3),
-    torch.float64: Tolerance(5e-15, 5e-15, 2e-14, 1e-3),
+    torch.float32: Tolerance(1e-6, 2e-6, 1e-5, 0.1),
+    torch.float64: Tolerance(5e-15, 5e-15, 2e-14, 0.1),
     torch.bfloat16: Tolerance(1e-2, 2e-2, 3e-2, 1.0),
 }
 SIZES = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 64, 65]), st.integers(1, 100))
