@@ -147,7 +147,8 @@ def leaves(x: Tensor, hx: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...
 
 
 def test_catalog__equals_tested_cells() -> None:
-    assert set(LAYERS) | {"lstm"} == set(CATALOG)
+    """What is no sequence of vectors has tests of its own: test_tree.py, test_conv.py."""
+    assert set(LAYERS) | {"lstm"} == {cell for cell, entry in CATALOG.items() if entry.driver in ("steps", "chunks")}
     assert set(LAYERS) == set(PLAIN)
 
 

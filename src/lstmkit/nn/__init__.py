@@ -1,6 +1,9 @@
 """Floor 3: torch.nn layers."""
 
+from lstmkit.nn.attention import AdditiveAttention, DotAttention, MultiHeadAttention
 from lstmkit.nn.build import build
+from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
+from lstmkit.nn.conv import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from lstmkit.nn.conversion import Conversion, convert
 from lstmkit.nn.keras_call import KerasCall
 from lstmkit.nn.layer import Trace
@@ -12,6 +15,7 @@ from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.saving import save_model
 from lstmkit.nn.stages import StagedModel
 from lstmkit.nn.timed import EALSTM, PhasedLSTM, TimeAwareLSTM
+from lstmkit.nn.tree import TreeLSTM
 from lstmkit.nn.xlstm import MLSTM, SLSTM
 
 __all__ = [
@@ -24,17 +28,27 @@ __all__ = [
     "ONLSTM",
     "RNN",
     "SLSTM",
+    "AdditiveAttention",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "Conversion",
+    "DotAttention",
+    "GRUCell",
     "KerasCall",
+    "LSTMCell",
     "MinGRU",
     "MinLSTM",
     "MogrifierLSTM",
+    "MultiHeadAttention",
     "MultiplicativeLSTM",
     "OnnxCall",
     "PhasedLSTM",
+    "RNNCell",
     "StagedModel",
     "TimeAwareLSTM",
     "Trace",
+    "TreeLSTM",
     "build",
     "convert",
     "save_model",

@@ -56,16 +56,17 @@ def arrange(
         OptionError: lengths for a sequence without a batch.
     """
     _expect_numbers("input", x)
-    if x.dim() not in (2, 3):
-        raise ShapeError(f"the input must have 2 dimensions (unbatched) or 3, not {x.dim()}")
-    layout = Layout(batched=x.dim() == 3, batch_first=batch_first)
+    axes = len(spec.kernel_size)
+    if x.dim() not in (2 + axes, 3 + axes):
+        raise ShapeError(f"the input must have {2 + axes} dimensions (unbatched) or {3 + axes}, not {x.dim()}")
+    layout = Layout(batched=x.dim() == 3 + axes, batch_first=batch_first)
     if lengths is not None:
         if not layout.batched:
             raise OptionError("an unbatched sequence has no padding; cut it to its length instead of giving lengths")
         lengths = _as_lengths(lengths, x)
     if resets is not None:
         _expect_numbers("resets", resets)
-        _expect_dimensions("resets", resets, x.dim() - 1)
+        _expect_dimensions("resets", resets, x.dim() - 1 - axes)
         _expect_content("resets", resets, x)
         resets = layout.time_major(resets).to(x.device)
     case = Case(layout.time_major(x), arrange_state(spec, hx, layout.batched), lengths, resets)
@@ -105,13 +106,13 @@ def arrange_state(spec: CellSpec, hx: Tensor | Sequence[Tensor] | None, batched:
     """
     if hx is None:
         return None
-    shapes = spec.state_shapes()
+    shapes = {name: letters.split() for name, letters in spec.entry.states.items()}
     given: Any = hx if isinstance(hx, tuple | list) else (hx,) if len(shapes) == 1 else ()
     if len(given) != len(shapes):
         raise ShapeError(f"hx must be {describe_states(spec)} of tensors, not {_describe(hx)}")
     for (name, shape), value in zip(shapes.items(), given, strict=True):
         _expect_numbers(name, value)
-        _expect_dimensions(name, value, len(shape) + (2 if batched else 1))
+        _expect_dimensions(name, value, len(shape) + len(spec.kernel_size) + (2 if batched else 1))
     return tuple(given) if batched else tuple([value.unsqueeze(1) for value in given])
 
 
@@ -130,7 +131,7 @@ def check_numbers(x: Tensor, hx: Sequence[Tensor] | None, weight: Tensor, names:
         ShapeError: they do not.
     """
     mixed = autocast_dtype(x) is not None
-    for name, value in (("input", x), *([] if hx is None else zip(names, hx, strict=True))):
+    for name, value in (("input", x), *([] if hx is None else zip(names, hx, strict=False))):
         if value.device != weight.device:
             raise ShapeError(f"the {name} is on {value.device}, the weights are on {weight.device}; move one of them")
         if value.dtype != weight.dtype and not mixed:

@@ -43,7 +43,7 @@ class RecurrentLayer(nn.Module):
         shapes = spec.parameter_shapes()
         if learn_initial_state:
             rows = spec.num_layers * spec.num_directions
-            shapes |= {f"{name}_0": (rows, *shape) for name, shape in spec.state_shapes().items()}
+            shapes |= {f"{name}_0": (rows, *shape) for name, shape in spec.state_channels().items()}
         for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 

@@ -11,8 +11,7 @@ from lstmkit.spec import CellSpec, OptionError
 
 def check_options(spec: CellSpec, batch_first: bool, dropout: float) -> None:
     """Raise an OptionError for an impossible value; warn, as torch does, of a dropout without effect."""
-    if not isinstance(batch_first, bool):
-        raise OptionError(f"batch_first must be True or False, not {batch_first!r}")
+    check_batch_first(batch_first)
     if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout <= 1:
         raise OptionError(f"dropout must be a probability in [0, 1], not {dropout!r}")
     if dropout > 0 and spec.num_layers == 1:
@@ -20,6 +19,12 @@ def check_options(spec: CellSpec, batch_first: bool, dropout: float) -> None:
             "dropout acts between layers, so it does nothing with num_layers=1; use nn.Dropout after the layer",
             stacklevel=3,
         )
+
+
+def check_batch_first(batch_first: bool) -> None:
+    """Raise an OptionError unless it is a bool."""
+    if not isinstance(batch_first, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise OptionError(f"batch_first must be True or False, not {batch_first!r}")
 
 
 def check_initialisation(spec: CellSpec, init: str, forget_bias: float | None, t_max: float | None) -> None:

@@ -149,6 +149,8 @@ class Recurrent(RecurrentLayer):
         return (*result, self._trace(results, layout)) if return_cells or return_gates else result
 
     def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        if self.spec.kernel_size:
+            raise OptionError("a ConvLSTM takes no PackedSequence; pass the padded tensor and lengths=")
         if packed.data.dim() != 2 or packed.data.shape[1] != self.input_size:
             raise ShapeError(f"the packed data must have shape (N, {self.input_size}), not {tuple(packed.data.shape)}")
         batch, layout = int(packed.batch_sizes[0]), Layout(batched=True, batch_first=False)
@@ -165,15 +167,16 @@ class Recurrent(RecurrentLayer):
         return pack_like(padded, lengths, packed), self._caller_state(last, layout)
 
     def _state(self, x: Tensor, hx: tuple[Tensor, ...] | None, batch: int) -> tuple[Tensor, ...]:
-        names = [*self.spec.entry.states]
-        check_numbers(x, hx, self._weights()[0][0], names)
+        shapes = self.spec.state_shapes(tuple(x.shape[3:]))
+        check_numbers(x, hx, self._weights()[0][0], [*shapes])
         if hx is not None:
             return hx
         if self.learn_initial_state:
-            first = [getattr(self, f"{name}_0").unsqueeze(1) for name in names]
-            return tuple([value.expand(-1, batch, *value.shape[2:]).contiguous() for value in first])
+            space = [None] * len(self.spec.kernel_size)
+            first = [getattr(self, f"{name}_0").unsqueeze(1)[(..., *space)] for name in shapes]
+            return tuple([value.expand(-1, batch, *shape) for value, shape in zip(first, shapes.values(), strict=True)])
         rows = self.num_layers * self.spec.num_directions
-        return tuple([x.new_zeros(rows, batch, *shape) for shape in self.spec.state_shapes().values()])
+        return tuple([x.new_zeros(rows, batch, *shape) for shape in shapes.values()])
 
     def _caller_state(self, state: Sequence[Tensor], layout: Layout) -> Any:
         state = state if layout.batched else [value.squeeze(1) for value in state]

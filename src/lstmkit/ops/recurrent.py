@@ -103,7 +103,7 @@ def _(
     chunk: int,
 ) -> list[Tensor]:
     (T, B), known = x.shape[:2], _spec(spec)
-    D, H, space = known.num_directions, known.hidden_size, x.shape[3:]
+    D, H, space = known.num_directions, known.hidden_size, known.output_space(tuple(x.shape[3:]))
     results = [x.new_empty(T, B, known.output_size, *space), *(value.new_empty(value.shape) for value in state)]
     if cells:
         results.append(x.new_empty(T, B, D * H, *space))

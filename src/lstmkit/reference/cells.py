@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace
+from lstmkit.reference.conv_lstm import collect_conv_lstm, conv_lstm_input, conv_lstm_step
 from lstmkit.reference.entity_aware import collect_entity_aware, entity_aware_input, entity_aware_step
 from lstmkit.reference.gru import collect_gru, gru_input, gru_step
 from lstmkit.reference.janet import collect_janet, janet_input, janet_step
@@ -26,7 +27,7 @@ from lstmkit.reference.rnn import collect_rnn, rnn_input, rnn_step
 from lstmkit.reference.slstm import collect_slstm, slstm_input, slstm_step
 from lstmkit.reference.steps import Steps
 from lstmkit.reference.time_aware import collect_time_aware, time_aware_input, time_aware_step
-from lstmkit.spec import CellSpec
+from lstmkit.spec import CellSpec, OptionError, catalog_entry
 
 
 class Cell(NamedTuple):
@@ -60,11 +61,23 @@ CELLS: dict[str, Cell] = {
     "phased": Cell(collect_phased, phased_input, phased_step),
     "time_aware": Cell(collect_time_aware, time_aware_input, time_aware_step),
     "entity_aware": Cell(collect_entity_aware, entity_aware_input, entity_aware_step),
+    "conv_lstm": Cell(collect_conv_lstm, conv_lstm_input, conv_lstm_step),
     "lstm1997": Cell(collect_lstm1997, lstm1997_input, lstm1997_step),
 }
+
+
+def find_cell(name: str) -> Cell:
+    """The equations of a cell for sequences.
+
+    Raises:
+        OptionError: the cell is for something else, or there is none of that name.
+    """
+    if name not in CELLS:
+        raise OptionError(f"the cell {name!r} is not for sequences: its driver is {catalog_entry(name).driver!r}")
+    return CELLS[name]
 
 
 def layer_weights(spec: CellSpec, parameters: Mapping[str, Array], suffix: str) -> Any:
     """Collect one layer and direction out of torch's names."""
     own = {name: parameters[name + suffix] for name in spec.parameter_names()}
-    return CELLS[spec.cell].collect(spec, own)
+    return find_cell(spec.cell).collect(spec, own)

@@ -27,12 +27,17 @@ def check_sequence(
     Raises:
         ShapeError: a shape or dtype does not fit; the message shows both sides.
     """
-    if x.ndim != 3 or x.shape[2] != spec.input_size:
-        raise ShapeError(f"the input must have shape (T, B, {spec.input_size}), not {tuple(x.shape)}")
+    axes = len(spec.kernel_size)
+    if x.ndim != 3 + axes or x.shape[2] != spec.input_size:
+        space = "".join([", X", ", Y", ", Z"][:axes])
+        raise ShapeError(f"the input must have shape (T, B, {spec.input_size}{space}), not {tuple(x.shape)}")
+    space = tuple(x.shape[3:])
+    if min((1, *spec.output_space(space))) < 1:
+        raise ShapeError(f"a kernel of {spec.kernel_size} leaves nothing of a space of {space}")
     if x.shape[0] == 0:
         raise ShapeError("the input has no time steps; it needs at least 1")
     steps, batch = x.shape[:2]
-    check_state(spec, state, batch)
+    check_state(spec, state, batch, space)
     if lengths is not None:
         expect_shape("lengths", lengths, (batch,))
     if resets is not None:
@@ -41,7 +46,7 @@ def check_sequence(
             raise ShapeError(f"resets must be of type bool, not {resets.dtype}")
 
 
-def check_state(spec: CellSpec, state: Sequence[Array] | None, batch: int) -> None:
+def check_state(spec: CellSpec, state: Sequence[Array] | None, batch: int, space: tuple[int, ...] = ()) -> None:
     """A state is None or holds the cell's states, (h, c) of an LSTM.
 
     Raises:
@@ -49,7 +54,7 @@ def check_state(spec: CellSpec, state: Sequence[Array] | None, batch: int) -> No
     """
     if state is None:
         return
-    shapes = spec.state_shapes()
+    shapes = spec.state_shapes(space)
     if len(state) != len(shapes):
         raise ShapeError(f"the state must be {describe_states(spec)}, not {len(state)} arrays")
     rows = spec.num_layers * spec.num_directions

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, zeros
-from lstmkit.reference.cells import CELLS, layer_weights
+from lstmkit.reference.cells import find_cell, layer_weights
 from lstmkit.reference.checks import check_extra, check_lengths, check_parameters, check_sequence, check_state
 from lstmkit.reference.layer import LayerResult, run_layer
 from lstmkit.reference.steps import mark_steps
@@ -27,10 +27,12 @@ class SequenceResult(NamedTuple):
     gates: tuple[dict[str, Array], ...] | None
 
 
-def zero_state(xp: Namespace, spec: CellSpec, batch: int, like: Array) -> tuple[Array, ...]:
+def zero_state(
+    xp: Namespace, spec: CellSpec, batch: int, like: Array, space: tuple[int, ...] = ()
+) -> tuple[Array, ...]:
     """The states before the first step, with the dtype and device of ``like``."""
     rows = spec.num_layers * spec.num_directions
-    return tuple(zeros(xp, (rows, batch, *shape), like) for shape in spec.state_shapes().values())
+    return tuple(zeros(xp, (rows, batch, *shape), like) for shape in spec.state_shapes(space).values())
 
 
 def run_sequence(
@@ -88,7 +90,7 @@ def run_sequence(
     check_extra(spec, x, extra)
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
-    state = zero_state(xp, spec, x.shape[1], x) if state is None else tuple(state)
+    state = zero_state(xp, spec, x.shape[1], x, tuple(x.shape[3:])) if state is None else tuple(state)
     steps = mark_steps(xp, x, lengths, resets)
     results: list[LayerResult] = []
     for layer in range(spec.num_layers):
@@ -97,7 +99,7 @@ def run_sequence(
         first = tuple(value[rows] for value in state)
         x = x if extra is None else xp.concatenate([x, extra], 2)
         trace = {"cells": return_cells, "gates": return_gates}
-        results.append(run_layer(xp, CELLS[spec.cell], weights, x, first, steps, **trace, chunk=chunk))
+        results.append(run_layer(xp, find_cell(spec.cell), weights, x, first, steps, **trace, chunk=chunk))
         x = results[-1].output
     return SequenceResult(
         output=x,
@@ -133,12 +135,13 @@ def run_step(
     """
     if spec.bidirectional:
         raise OptionError("a bidirectional stack cannot run step by step: it needs the whole sequence")
-    if x.ndim != 2 or x.shape[1] != spec.input_size:
+    if x.ndim != 2 + len(spec.kernel_size) or x.shape[1] != spec.input_size:
         raise ShapeError(f"the input of a step must have shape (B, {spec.input_size}), not {tuple(x.shape)}")
-    check_state(spec, state, x.shape[0])
+    space = tuple(x.shape[2:])
+    check_state(spec, state, x.shape[0], space)
     check_extra(spec, x, extra)
-    state = zero_state(xp, spec, x.shape[0], x) if state is None else tuple(state)
-    cell = CELLS[spec.cell]
+    state = zero_state(xp, spec, x.shape[0], x, space) if state is None else tuple(state)
+    cell = find_cell(spec.cell)
     states: list[tuple[Array, ...]] = []
     for layer in range(spec.num_layers):
         w = layer_weights(spec, parameters, f"_l{layer}")

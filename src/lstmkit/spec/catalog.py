@@ -2,7 +2,8 @@
 
 Shapes are text: axes stand apart, each the product of digits and of letters that a CellSpec knows (``"GH I"`` is
 ``G*H`` rows and ``I`` columns): ``G`` gates, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra inputs, ``N`` heads,
-``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``K`` their rank.
+``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``Q`` their rank,
+``X`` an axis per axis of space.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,8 @@ class CatalogEntry:
         source: Paper that defines it.
         options: Options of a CellSpec that this cell has and others need not have.
         extra: What it reads at each step beside its input, by the name of the layer's argument; None for most.
-        driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once.
+        driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once; ``"space"``: steps over
+            arrays with axes of space behind their channels; ``"tree"``: node after node, over trees.
     """
 
     gates: tuple[str, ...]
@@ -147,10 +149,10 @@ CATALOG: dict[str, CatalogEntry] = {
             *_ONE_BIAS,
             Parameter("weight_q", "O I H", "full_rank"),
             Parameter("weight_r", "V H I", "full_rank"),
-            Parameter("weight_q_left", "O I K", "rank"),
-            Parameter("weight_q_right", "O K H", "rank"),
-            Parameter("weight_r_left", "V H K", "rank"),
-            Parameter("weight_r_right", "V K I", "rank"),
+            Parameter("weight_q_left", "O I Q", "rank"),
+            Parameter("weight_q_right", "O Q H", "rank"),
+            Parameter("weight_r_left", "V H Q", "rank"),
+            Parameter("weight_r_right", "V Q I", "rank"),
         ),
         title="Mogrifier LSTM",
         source="Melis, Kocisky & Blunsom, Mogrifier LSTM, ICLR 2020, arXiv:1909.01792, eq. 1-2",
@@ -216,6 +218,27 @@ CATALOG: dict[str, CatalogEntry] = {
         parameters=_ONE_BIAS,
         title="LSTM of 1997, with its truncated gradient",
         source="Hochreiter & Schmidhuber, Neural Computation 9(8), 1997, section 4 and appendix A.1",
+    ),
+    "conv_lstm": CatalogEntry(
+        gates=("i", "f", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=(
+            Parameter("weight_ih", "GH I X"),
+            Parameter("weight_hh", "GH H X"),
+            Parameter("bias_ih", "GH", "bias"),
+        ),
+        title="ConvLSTM",
+        source="Shi et al., NeurIPS 2015, arXiv:1506.04214, eq. 3",
+        options=("kernel_size", "padding"),
+        driver="space",
+    ),
+    "tree": CatalogEntry(
+        gates=("i", "f", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=_ONE_BIAS,
+        title="Child-sum Tree-LSTM",
+        source="Tai, Socher & Manning, ACL 2015, eq. 2-8",
+        driver="tree",
     ),
 }
 

@@ -20,7 +20,7 @@ _COUNTS = {
     "static_size": 1,
 }
 
-_CHOICES = {"nonlinearity": ("tanh", "relu")}
+_CHOICES = {"nonlinearity": ("tanh", "relu"), "padding": ("same", "valid")}
 _SWITCHES = ("bias", "bidirectional", "reset_after")
 
 # What every cell has.
@@ -46,6 +46,8 @@ class CellSpec:
         chunk_size: Units for which one master unit of an ON-LSTM speaks.
         leak: How far a closed unit of a Phased LSTM stays open.
         static_size: Features of an EA-LSTM that stay the same.
+        kernel_size: Of a ConvLSTM's convolutions, a number per axis of space.
+        padding: Of its input: ``"same"`` keeps the space, ``"valid"`` makes it smaller.
         num_heads: Heads, between which an sLSTM has no recurrent weights and an mLSTM shares no memory.
         reset_after: Whether a GRU resets what the recurrent product gave, as torch does, or what goes into it.
 
@@ -77,6 +79,8 @@ class CellSpec:
     chunk_size: int = 1
     leak: float = 0.001
     static_size: int = 1
+    kernel_size: tuple[int, ...] = ()
+    padding: str = "same"
 
     def __post_init__(self) -> None:
         self._check_belonging()
@@ -87,6 +91,7 @@ class CellSpec:
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        self._check_kernel()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}")
@@ -102,6 +107,16 @@ class CellSpec:
                 f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {self.hidden_size}; "
                 "a projection that does not shrink is a linear layer after the LSTM"
             )
+
+    def _check_kernel(self) -> None:
+        object.__setattr__(self, "kernel_size", tuple(self.kernel_size))
+        sizes = self.kernel_size
+        if "kernel_size" not in self.entry.options:
+            return
+        if not 1 <= len(sizes) <= 3 or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in sizes):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise OptionError(f"kernel_size must be one to three whole numbers of at least 1, not {sizes!r}")
+        if self.padding == "valid" and self.num_layers > 1:
+            raise OptionError("padding='valid' makes space smaller from layer to layer; use a module for each of them")
 
     def _check_belonging(self) -> None:
         for field in fields(self):
@@ -159,9 +174,24 @@ class CellSpec:
             for name in self.parameter_names()
         }
 
-    def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the states of one row: ``h`` and ``c`` of an LSTM are ``(R,)`` and ``(H,)``."""
+    def state_shapes(self, space: tuple[int, ...] = ()) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the states of one row: ``h`` and ``c`` of an LSTM are ``(R,)`` and ``(H,)``.
+
+        Args:
+            space: Lengths of the input's axes of space, which a ConvLSTM's states have too.
+        """
+        space = self.output_space(space)
+        return {name: (*shape, *space) for name, shape in self.state_channels().items()}
+
+    def state_channels(self) -> dict[str, tuple[int, ...]]:
+        """The same without axes of space."""
         return {name: self._shape(letters, 0) for name, letters in self.entry.states.items()}
+
+    def output_space(self, space: tuple[int, ...]) -> tuple[int, ...]:
+        """Lengths of the output's axes of space, from those of the input."""
+        if self.padding == "same":
+            return tuple(space)
+        return tuple([n - k + 1 for n, k in zip(space, self.kernel_size, strict=True)])
 
     def _shape(self, letters: str, layer: int) -> tuple[int, ...]:
         sizes = {
@@ -175,10 +205,13 @@ class CellSpec:
             "M": self.hidden_size // self.chunk_size,
             "O": (self.rounds + 1) // 2,
             "V": self.rounds // 2,
-            "K": self.rank,
+            "Q": self.rank,
         }
         sizes |= {digit: int(digit) for digit in "234"}
-        return tuple(prod([sizes[letter] for letter in axis]) for axis in letters.split())
+        shape: list[int] = []
+        for axis in letters.split():
+            shape += self.kernel_size if axis == "X" else [prod([sizes[letter] for letter in axis])]
+        return tuple(shape)
 
     def layer_suffixes(self, layer: int) -> tuple[str, ...]:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""
