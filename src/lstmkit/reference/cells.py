@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace
 from lstmkit.reference.lstm import collect_lstm, lstm_input, lstm_step
+from lstmkit.reference.lstm_variant import collect_variant, variant_input, variant_step
 from lstmkit.spec import CellSpec
 
 
@@ -25,8 +26,16 @@ CELLS: dict[str, Cell] = {
     "lstm": Cell(collect_lstm, lstm_input, lstm_step),
 }
 
+# The LSTM with any options and masks; that without has the same numbers and fewer words.
+LSTM_VARIANT = Cell(collect_variant, variant_input, variant_step)
+
+
+def find_cell(spec: CellSpec) -> Cell:
+    """The equations of a specification's cell."""
+    return LSTM_VARIANT if spec.variant.changes() else CELLS[spec.cell]
+
 
 def layer_weights(spec: CellSpec, parameters: Mapping[str, Array], suffix: str) -> Any:
     """Collect one layer and direction out of torch's names."""
     own = {name: parameters[name + suffix] for name in spec.parameter_names()}
-    return CELLS[spec.cell].collect(spec, own)
+    return find_cell(spec).collect(spec, own)

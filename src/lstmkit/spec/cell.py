@@ -7,10 +7,12 @@ from typing import Any
 
 from lstmkit.spec.catalog import CatalogEntry, catalog_entry
 from lstmkit.spec.errors import OptionError
+from lstmkit.spec.variant import Variant
 
 _COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0}
 
 # What every cell has.
+SKIPS = ("none", "residual", "highway")
 _COMMON = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "cell"}
 
 
@@ -26,10 +28,14 @@ class CellSpec:
         bidirectional: Whether a second direction reads the sequence backwards.
         proj_size: Size ``P`` of the projected output; 0 means no projection.
         cell: A name in the catalog.
+        layer_sizes: Units of each layer where they differ; ``hidden_size`` is then the last one's. Empty: all have that.
+        skip: What goes past each layer above the first: ``"none"``; ``"residual"``, its input added to its output;
+            ``"highway"``, a gate's choice between both.
+        variant: The options of an LSTM cell.
 
     Raises:
         OptionError: a size is not a whole number in range, a switch is not a bool, the cell is
-            unknown or lacks an option, or ``proj_size >= hidden_size``.
+            unknown or lacks an option, ``proj_size >= hidden_size``, or options exclude each other.
 
     Example:
         >>> spec = CellSpec(input_size=3, hidden_size=5, bidirectional=True)
@@ -46,6 +52,9 @@ class CellSpec:
     bidirectional: bool = False
     proj_size: int = 0
     cell: str = "lstm"
+    layer_sizes: tuple[int, ...] = ()
+    skip: str = "none"
+    variant: Variant = Variant()
 
     def __post_init__(self) -> None:
         self._check_belonging()
@@ -56,10 +65,39 @@ class CellSpec:
         for name in ("bias", "bidirectional"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, not {getattr(self, name)!r}")
-        if self.proj_size >= self.hidden_size:
+        if self.layer_sizes:
+            self._check_layer_sizes()
+        if self.proj_size >= min(self.hidden_sizes):
             raise OptionError(
-                f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {self.hidden_size}; "
+                f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {min(self.hidden_sizes)}; "
                 "a projection that does not shrink is a linear layer after the LSTM"
+            )
+        self._check_skip()
+        for name in ("proj_bias", "proj_clip"):
+            if getattr(self.variant, name) and not self.proj_size:
+                raise OptionError(f"{name} belongs to a projection; give proj_size too")
+
+    def _check_layer_sizes(self) -> None:
+        sizes = self.layer_sizes
+        if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise OptionError(f"the sizes of layers must be whole numbers of at least 1, not {sizes!r}")
+        if len(sizes) != self.num_layers or sizes[-1] != self.hidden_size:
+            raise OptionError(
+                f"layer_sizes must name {self.num_layers} sizes, of which the last is {self.hidden_size}, not {sizes!r}"
+            )
+        if len(set(sizes)) == 1:
+            object.__setattr__(self, "layer_sizes", ())
+
+    def _check_skip(self) -> None:
+        if self.skip not in SKIPS:
+            raise OptionError(f"skip must be one of {', '.join(SKIPS)}, not {self.skip!r}")
+        if self.skip == "none":
+            return
+        if self.num_layers == 1:
+            raise OptionError(f"skip={self.skip!r} goes from layer to layer; it needs num_layers of at least 2")
+        if self.layer_sizes and not self.proj_size:
+            raise OptionError(
+                f"skip={self.skip!r} needs layers of one size, not {self.layer_sizes}; a proj_size makes their outputs equal"
             )
 
     def _check_belonging(self) -> None:
@@ -80,8 +118,13 @@ class CellSpec:
         return 2 if self.bidirectional else 1
 
     @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units of each layer."""
+        return self.layer_sizes or (self.hidden_size,) * self.num_layers
+
+    @property
     def state_size(self) -> int:
-        """Size ``R`` of the hidden state of one direction, ``P`` with a projection, else ``H``."""
+        """Size ``R`` of the last layer's hidden state in one direction, ``P`` with a projection, else ``H``."""
         return self.proj_size or self.hidden_size
 
     @property
@@ -91,33 +134,62 @@ class CellSpec:
 
     @property
     def gates(self) -> tuple[str, ...]:
-        """Gate letters in weight-row order."""
+        """Gate letters in weight-row order, those without weights too."""
         return self.entry.gates
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names of one layer's and direction's parameters, without their ending."""
-        return tuple(p.name for p in self.entry.parameters if p.needs is None or getattr(self, p.needs))
+        return tuple(p.name for p in self.entry.parameters if all(map(self._option, p.needs.split())))
+
+    def _option(self, name: str) -> Any:
+        return getattr(self if hasattr(self, name) else self.variant, name)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """torch's parameter names and shapes, layer by layer, forward direction first."""
         letters = {p.name: p.shape for p in self.entry.parameters}
-        return {
-            f"{name}{suffix}": self._shape(letters[name], layer)
-            for layer in range(self.num_layers)
-            for suffix in self.layer_suffixes(layer)
-            for name in self.parameter_names()
-        }
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(self.num_layers):
+            for suffix in self.layer_suffixes(layer):
+                shapes |= {f"{name}{suffix}": self._shape(letters[name], layer) for name in self.parameter_names()}
+            shapes |= self.skip_shapes(layer)
+        return shapes
+
+    def skip_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """The parameters of the highway around a layer."""
+        if self.skip != "highway" or layer == 0:
+            return {}
+        bias = {f"bias_skip_l{layer}": (self.output_size,)} if self.bias else {}
+        return {f"weight_skip_l{layer}": (self.output_size, self.output_size)} | bias
+
+    def layer_state_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the states of one row in one layer and direction."""
+        states = dict(self.entry.states) | ({"gates": "FH"} if self.variant.full_gate_recurrence else {})
+        return {name: self._shape(letters, layer) for name, letters in states.items()}
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the states of one row: ``h`` and ``c`` of an LSTM are ``(R,)`` and ``(H,)``."""
-        return {name: self._shape(letters, 0) for name, letters in self.entry.states.items()}
+        """Names and shapes of the states of one row: ``h`` and ``c`` of an LSTM are ``(R,)`` and ``(H,)``.
+
+        Where the layers' sizes differ, what they have stands side by side.
+        """
+        if not self.layer_sizes:
+            return self.layer_state_shapes(0)
+        layers = [self.layer_state_shapes(layer) for layer in range(self.num_layers)]
+        return {name: (sum(shapes[name][0] for shapes in layers),) for name in layers[0]}
+
+    @property
+    def state_rows(self) -> int:
+        """How many rows of states one sequence has: ``L*D``, or ``D`` where the layers' sizes differ."""
+        return self.num_directions * (1 if self.layer_sizes else self.num_layers)
 
     def _shape(self, letters: str, layer: int) -> tuple[int, ...]:
+        widths = [self.num_directions * (self.proj_size or size) for size in self.hidden_sizes]
         sizes = {
-            "G": len(self.gates),
-            "H": self.hidden_size,
-            "I": self.input_size if layer == 0 else self.output_size,
-            "R": self.state_size,
+            "F": len(self.variant.free_gates),
+            "G": len(self.variant.gates_with_weights if self.variant.changes() else self.gates),
+            "H": self.hidden_sizes[layer],
+            "I": self.input_size if layer == 0 else widths[layer - 1],
+            "K": len(self.variant.peepholes),
+            "R": self.proj_size or self.hidden_sizes[layer],
         }
         return tuple(prod(sizes[letter] for letter in axis) for axis in letters.split())
 
@@ -126,8 +198,10 @@ class CellSpec:
         return (f"_l{layer}", f"_l{layer}_reverse")[: self.num_directions]
 
     def to_dict(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold."""
-        return asdict(self)
+        """A dictionary that JSON can hold; what is at its default since a later version is left out."""
+        document = asdict(self) | {"layer_sizes": list(self.layer_sizes), "variant": self.variant.changes()}
+        later = {"layer_sizes": [], "skip": "none", "variant": {}}
+        return {name: value for name, value in document.items() if name not in later or value != later[name]}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> "CellSpec":
@@ -144,4 +218,7 @@ class CellSpec:
         missing = sorted({"input_size", "hidden_size"} - set(document))
         if missing:
             raise OptionError(f"a cell needs {' and '.join(missing)}")
-        return cls(**document)
+        variant, sizes = document.get("variant", {}), document.get("layer_sizes", ())
+        if not isinstance(variant, Mapping) or not isinstance(sizes, list | tuple):
+            raise OptionError("a cell's variant must be its options by name, and layer_sizes a list")
+        return cls(**(dict(document) | {"variant": Variant.from_dict(variant), "layer_sizes": tuple(sizes)}))  # pyright: ignore
