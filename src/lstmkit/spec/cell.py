@@ -191,7 +191,7 @@ class CellSpec:
             "K": len(self.variant.peepholes),
             "R": self.proj_size or self.hidden_sizes[layer],
         }
-        return tuple(prod(sizes[letter] for letter in axis) for axis in letters.split())
+        return tuple(prod([sizes[letter] for letter in axis]) for axis in letters.split())
 
     def layer_suffixes(self, layer: int) -> tuple[str, ...]:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""
