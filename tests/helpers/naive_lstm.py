@@ -46,7 +46,8 @@ def step(v: Any, p: Mapping[str, Any], x: Vector, state: list[Vector], masks: Ma
     """One row, one step: new h, c and last gates, and the gates by letter. ``p`` has names without endings."""
     h, c, *last = state
     H = len(c)
-    letters = [a for a in "ifgo" if a == "g" or {"i": v.input_gate, "f": v.forget_gate, "o": v.output_gate}[a] == "free"]
+    kinds = {"i": v.input_gate, "f": v.forget_gate, "g": "free", "o": v.output_gate}
+    letters = [a for a in "ifgo" if kinds[a] == "free"]
     free = [a for a in "ifo" if a in letters]
     wx = product(p["weight_ih"], x)
     wh = product(p["weight_hh"], [a * b for a, b in zip(h, masks.get("state", [1.0] * len(h)), strict=True)])
@@ -98,7 +99,8 @@ def step(v: Any, p: Mapping[str, Any], x: Vector, state: list[Vector], masks: Ma
         keeps = [rate] * len(old) if keeps is None else [float(k) for k in keeps]
         return [k * a + (1 - k) * b for k, a, b in zip(keeps, old, new, strict=True)]
 
-    out, fresh = zoned(h, out, v.zoneout_h, masks.get("zoneout_h")), zoned(c, fresh, v.zoneout_c, masks.get("zoneout_c"))
+    out = zoned(h, out, v.zoneout_h, masks.get("zoneout_h"))
+    fresh = zoned(c, fresh, v.zoneout_c, masks.get("zoneout_c"))
     last = [[a for letter in free for a in gates[letter]]] if v.full_gate_recurrence else []
     return out, fresh, *last, gates
 
@@ -131,7 +133,7 @@ def run_stack(spec: Any, parameters: Mapping[str, Any], x: list[Vector], states:
             outputs, state, _, _ = run_row(spec.variant, own, x, states[layer * D + d], backwards=d == 1)
             sides.append(outputs)
             last.append(state)
-        y = [sum((side[t] for side in sides), []) for t in range(len(x))]
+        y = [[a for side in sides for a in side[t]] for t in range(len(x))]
         x = y if layer == 0 else joined(spec, parameters, layer, x, y)
     return x, last
 

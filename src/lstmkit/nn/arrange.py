@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lstmkit.reference import check_lengths, check_sequence
+from lstmkit.reference import check_lengths, check_sequence, describe_states
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 
@@ -14,7 +14,7 @@ class Case(NamedTuple):
     """One batch, time-major."""
 
     x: Tensor  # (T, B, I)
-    hx: tuple[Tensor, Tensor] | None  # (L*D, B, R), (L*D, B, H)
+    hx: tuple[Tensor, ...] | None  # the cell's states, (L*D, B, ...) each
     lengths: Tensor | None  # (B,)
     resets: Tensor | None  # (T, B)
 
@@ -65,7 +65,7 @@ def arrange(
         _expect_dimensions("resets", resets, x.dim() - 1)
         _expect_content("resets", resets, x)
         resets = layout.time_major(resets).to(x.device)
-    case = Case(layout.time_major(x), arrange_state(hx, layout.batched), lengths, resets)
+    case = Case(layout.time_major(x), arrange_state(spec, hx, layout.batched), lengths, resets)
     check_sequence(spec, case.x, case.hx, case.lengths, case.resets)
     # Where somebody traces, lengths have no values yet; the op looks at them when it runs.
     if case.lengths is not None and not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack():
@@ -73,21 +73,21 @@ def arrange(
     return case, layout
 
 
-def arrange_state(hx: Sequence[Tensor] | None, batched: bool) -> tuple[Tensor, Tensor] | None:
-    """The initial state with a batch axis.
+def arrange_state(spec: CellSpec, hx: Sequence[Tensor] | None, batched: bool) -> tuple[Tensor, ...] | None:
+    """The initial states with a batch axis.
 
     Raises:
-        ShapeError: it is not a pair of tensors with as many dimensions as the input.
+        ShapeError: they are not the cell's, as tensors with as many dimensions as the input.
     """
     if hx is None:
         return None
-    if not isinstance(hx, tuple | list) or len(hx) != 2:
-        raise ShapeError(f"hx must be the pair (h, c) of tensors, not {_describe(hx)}")
-    h, c = hx
-    for name, value in (("h", h), ("c", c)):
+    names = tuple(spec.state_shapes())
+    if not isinstance(hx, tuple | list) or len(hx) != len(names):
+        raise ShapeError(f"hx must be {describe_states(spec)} of tensors, not {_describe(hx)}")
+    for name, value in zip(names, hx, strict=True):
         _expect_numbers(name, value)
         _expect_dimensions(name, value, 3 if batched else 2)
-    return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
+    return tuple(value if batched else value.unsqueeze(1) for value in hx)
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -98,14 +98,14 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return None if x.dtype == torch.float64 else torch.get_autocast_dtype(device)
 
 
-def check_numbers(x: Tensor, hx: tuple[Tensor, Tensor] | None, weight: Tensor) -> None:
+def check_numbers(spec: CellSpec, x: Tensor, hx: tuple[Tensor, ...] | None, weight: Tensor) -> None:
     """Input, state and weights live on one device and, outside autocast, have one dtype.
 
     Raises:
         ShapeError: they do not.
     """
     mixed = autocast_dtype(x) is not None
-    for name, value in (("input", x), ("h", hx[0] if hx else x), ("c", hx[1] if hx else x)):
+    for name, value in (("input", x), *zip(spec.state_shapes(), hx or (), strict=hx is not None)):
         if value.device != weight.device:
             raise ShapeError(f"the {name} is on {value.device}, the weights are on {weight.device}; move one of them")
         if value.dtype != weight.dtype and not mixed:

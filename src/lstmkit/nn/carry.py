@@ -13,8 +13,8 @@ class Carry:
     """Call a recurrent layer chunk after chunk; each call starts where the one before ended.
 
     The state that is carried is cut off from the graph, so the gradient of a chunk ends where the chunk begins:
-    truncated backpropagation through time (Williams & Peng 1990) is a ``Carry`` over ``x.split(steps)``. The numbers are
-    those of one call over everything. Nothing is kept in the layer, so one layer can serve several.
+    truncated backpropagation through time (Williams & Peng 1990) is a ``Carry`` over ``x.split(steps)``. The numbers
+    are those of one call over everything. Nothing is kept in the layer, so one layer can serve several.
 
     Args:
         layer: A recurrent layer of this package, or one of torch's.

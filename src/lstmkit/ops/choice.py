@@ -24,6 +24,7 @@ class EngineRequest:
         resets: Whether states are reset inside the sequence.
         cells: Whether the cell states of every step are wanted.
         gates: Whether the gate activations of every step are wanted.
+        variant: Options of the cell that are not those of the plain LSTM, and regularisers inside the recurrence.
         checkpoints: Whether backward runs chunks of steps again instead of keeping every step.
         transforms: Whether torch.func transforms (vmap, grad, jvp) are active.
         exporting: Whether the case is being exported.
@@ -37,6 +38,7 @@ class EngineRequest:
     resets: bool = False
     cells: bool = False
     gates: bool = False
+    variant: tuple[str, ...] = ()
     checkpoints: bool = False
     transforms: bool = False
     exporting: bool = False
@@ -95,6 +97,8 @@ def check_engine(engine: str | None) -> None:
 
 
 def _native_obstacle(request: EngineRequest) -> str | None:
+    if request.variant:
+        return f"the native core runs the plain LSTM, without {', '.join(request.variant)}"
     if request.device != "cpu":
         return f"the native core runs on CPUs, not on {request.device}"
     if request.dtype not in NATIVE_DTYPES:
@@ -116,6 +120,8 @@ def _native_drawback(request: EngineRequest) -> str | None:
 
 
 def _torch_obstacle(request: EngineRequest) -> str | None:
+    if request.variant:
+        return f"ATen's LSTM has no {', '.join(request.variant)}"
     if request.transforms:
         return "ATen's LSTM has no rules for torch.func transforms"
     if request.resets:

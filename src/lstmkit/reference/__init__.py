@@ -2,7 +2,14 @@
 
 from lstmkit.reference.backward import DirectionGradients, Saved, Upstream, run_direction_backward
 from lstmkit.reference.cells import CELLS, LSTM_VARIANT, Cell, find_cell, layer_weights
-from lstmkit.reference.checks import check_lengths, check_parameters, check_sequence, check_state, describe_states
+from lstmkit.reference.checks import (
+    check_lengths,
+    check_parameters,
+    check_sequence,
+    check_state,
+    describe_states,
+    expect_shape,
+)
 from lstmkit.reference.layer import LayerResult, Steps, mark_steps, run_layer
 from lstmkit.reference.lstm import Weights, lstm_step, lstm_step_backward
 from lstmkit.reference.lstm_variant import Masks, VariantWeights
@@ -27,6 +34,7 @@ __all__ = [
     "check_sequence",
     "check_state",
     "describe_states",
+    "expect_shape",
     "find_cell",
     "join_states",
     "layer_weights",

@@ -35,7 +35,8 @@ def pass_by(
 ) -> Array:
     """What a layer that has read ``x`` hands on, with what goes past it.
 
-    Source: residual: Wu et al., arXiv:1609.08144, 2016; highway: Srivastava, Greff & Schmidhuber, arXiv:1505.00387, 2015.
+    Source: residual: Wu et al., arXiv:1609.08144, 2016; highway: Srivastava, Greff & Schmidhuber,
+        arXiv:1505.00387, 2015.
     """
     if spec.skip == "none" or layer == 0:
         return output

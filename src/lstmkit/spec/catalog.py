@@ -1,8 +1,8 @@
 """The only registry of cells: what each one is called, is made of, keeps and comes from.
 
 Shapes are text: axes stand apart, each the product of letters that a CellSpec knows (``"GH I"`` is ``G*H`` rows and
-``I`` columns): ``G`` gates that have weights, ``H`` units, ``I`` inputs, ``R`` outputs; of an LSTM also ``F`` gates among i, f
-and o that have weights and ``K`` peepholes.
+``I`` columns): ``G`` gates that have weights, ``H`` units, ``I`` inputs, ``R`` outputs; of an LSTM also ``F`` gates
+among i, f and o that have weights, and ``K`` peepholes.
 """
 
 from collections.abc import Mapping

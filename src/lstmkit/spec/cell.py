@@ -1,7 +1,7 @@
 """CellSpec: everything that defines a stack of recurrent layers, without any numbers in it."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from math import prod
 from typing import Any
 
@@ -11,8 +11,10 @@ from lstmkit.spec.variant import Variant
 
 _COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0}
 
-# What every cell has.
+_PLAIN = Variant()
 SKIPS = ("none", "residual", "highway")
+
+# What every cell has.
 _COMMON = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "cell"}
 
 
@@ -28,7 +30,7 @@ class CellSpec:
         bidirectional: Whether a second direction reads the sequence backwards.
         proj_size: Size ``P`` of the projected output; 0 means no projection.
         cell: A name in the catalog.
-        layer_sizes: Units of each layer where they differ; ``hidden_size`` is then the last one's. Empty: all have that.
+        layer_sizes: Units of each layer where they differ; ``hidden_size`` is then the last one's.
         skip: What goes past each layer above the first: ``"none"``; ``"residual"``, its input added to its output;
             ``"highway"``, a gate's choice between both.
         variant: The options of an LSTM cell.
@@ -54,7 +56,7 @@ class CellSpec:
     cell: str = "lstm"
     layer_sizes: tuple[int, ...] = ()
     skip: str = "none"
-    variant: Variant = Variant()
+    variant: Variant = field(default=_PLAIN)
 
     def __post_init__(self) -> None:
         self._check_belonging()
@@ -97,15 +99,16 @@ class CellSpec:
             raise OptionError(f"skip={self.skip!r} goes from layer to layer; it needs num_layers of at least 2")
         if self.layer_sizes and not self.proj_size:
             raise OptionError(
-                f"skip={self.skip!r} needs layers of one size, not {self.layer_sizes}; a proj_size makes their outputs equal"
+                f"skip={self.skip!r} needs layers of one size, not {self.layer_sizes}; "
+                "a proj_size makes their outputs equal"
             )
 
     def _check_belonging(self) -> None:
-        for field in fields(self):
-            strange = field.name not in _COMMON and field.name not in self.entry.options
-            if strange and field.default is not MISSING and getattr(self, field.name) != field.default:
+        for own in fields(self):
+            strange = own.name not in _COMMON and own.name not in self.entry.options
+            if strange and own.default is not MISSING and getattr(self, own.name) != own.default:
                 known = ", ".join(self.entry.options) or "none of its own"
-                raise OptionError(f"the cell {self.cell!r} has no option {field.name}; it has: {known}")
+                raise OptionError(f"the cell {self.cell!r} has no option {own.name}; it has: {known}")
 
     @property
     def entry(self) -> CatalogEntry:
@@ -200,7 +203,7 @@ class CellSpec:
     def to_dict(self) -> dict[str, Any]:
         """A dictionary that JSON can hold; what is at its default since a later version is left out."""
         document = asdict(self) | {"layer_sizes": list(self.layer_sizes), "variant": self.variant.changes()}
-        later = {"layer_sizes": [], "skip": "none", "variant": {}}
+        later: dict[str, Any] = {"layer_sizes": [], "skip": "none", "variant": {}}
         return {name: value for name, value in document.items() if name not in later or value != later[name]}
 
     @classmethod
@@ -210,7 +213,7 @@ class CellSpec:
         Raises:
             OptionError: a key is unknown or missing.
         """
-        known = {field.name for field in fields(cls)}
+        known = {own.name for own in fields(cls)}
         unknown = sorted(set(document) - known)
         if unknown:
             strangers, names = ", ".join(map(repr, unknown)), ", ".join(sorted(known))
