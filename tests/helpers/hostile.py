@@ -24,7 +24,7 @@ class Hostile:
     parameters: dict[str, Tensor]
     x: Tensor
     clean: Tensor
-    hx: tuple[Tensor, Tensor]
+    hx: tuple[Tensor, ...]
     lengths: Tensor
     resets: Tensor
 
@@ -42,13 +42,13 @@ def hostile(
     lengths[0] = steps
     padding = torch.arange(steps)[:, None] >= lengths
     clean = draw(batch, spec.input_size, steps).permute(2, 0, 1) * ~padding[:, :, None]
-    rows = spec.num_layers * spec.num_directions
+    states = spec.state_shapes().values()
     return Hostile(
         spec=spec,
         parameters={name: 0.7 * draw(*shape) for name, shape in spec.parameter_shapes().items()},
         x=clean.masked_fill(padding[:, :, None], float("nan")),
         clean=clean,
-        hx=(draw(batch, rows, spec.state_size).transpose(0, 1), draw(batch, rows, spec.hidden_size).transpose(0, 1)),
+        hx=tuple(draw(batch, spec.state_rows, *shape).transpose(0, 1) for shape in states),
         lengths=lengths,
         resets=torch.rand(steps, batch, generator=generator) < 0.35,
     )
@@ -70,9 +70,7 @@ def torch_layer(case: Hostile) -> torch.nn.LSTM:
     return layer
 
 
-def run_oracle(
-    layer: torch.nn.LSTM, case: Hostile, x: Tensor, hx: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+def run_oracle(layer: torch.nn.LSTM, case: Hostile, x: Tensor, hx: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """The oracle over uneven lengths, by way of packing."""
     packed = pack_padded_sequence(x, case.lengths, enforce_sorted=False)
     output, (h, c) = layer(packed, hx)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.options import VariantOptions
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.spec import CellSpec
 
@@ -91,7 +92,7 @@ def _layer(options: Mapping[str, Any]) -> LSTM:
     spec = CellSpec.from_dict(options["cell"])
     return LSTM(
         spec.input_size,
-        spec.hidden_size,
+        spec.layer_sizes or spec.hidden_size,
         spec.num_layers,
         bias=spec.bias,
         batch_first=True,
@@ -99,9 +100,11 @@ def _layer(options: Mapping[str, Any]) -> LSTM:
         bidirectional=spec.bidirectional,
         proj_size=spec.proj_size,
         learn_initial_state=options.get("learn_initial_state", False),
+        skip=spec.skip,
+        **cast(VariantOptions, spec.variant.changes()),
     )
 
 
-def _recurrent(layer: nn.Module, x: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    output, (h, c) = layer(x, (state[0], state[1]) if state else None)
-    return output, h, c
+def _recurrent(layer: nn.Module, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    output, last = layer(x, state or None)
+    return output, *last

@@ -116,6 +116,11 @@ class CellSpec:
         return catalog_entry(self.cell)
 
     @property
+    def is_plain_lstm(self) -> bool:
+        """Whether torch.nn.LSTM has the same weights and numbers."""
+        return self.cell == "lstm" and not (self.variant.changes() or self.layer_sizes or self.skip != "none")
+
+    @property
     def num_directions(self) -> int:
         """``D``, which is 2 if bidirectional, else 1."""
         return 2 if self.bidirectional else 1
