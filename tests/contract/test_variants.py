@@ -1,4 +1,4 @@
-"""The contract of every option of the LSTM, one at a time; tests/contract/test_properties.py has them in combination."""
+"""The contract of every option of the LSTM, one at a time; test_properties.py has them in combination."""
 
 import json
 from pathlib import Path

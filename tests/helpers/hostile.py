@@ -5,6 +5,7 @@ the mutation guard in contract/test_mutants.py for what kinder data lets through
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +25,10 @@ class Hostile:
     parameters: dict[str, Tensor]
     x: Tensor
     clean: Tensor
-    hx: tuple[Tensor, ...]
+    hx: Any
     lengths: Tensor
     resets: Tensor
+    extra: Tensor | None = None
 
 
 def hostile(
@@ -38,20 +40,40 @@ def hostile(
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
+    def draw_state(name: str, *shape: int) -> Tensor:
+        """A normaliser is never negative."""
+        value = draw(*shape).transpose(0, 1)
+        return value.abs() + 0.5 if name == "n" else value
+
     lengths = torch.randint(1, max(steps, 2), (batch,), generator=generator)
     lengths[0] = steps
     padding = torch.arange(steps)[:, None] >= lengths
     clean = draw(batch, spec.input_size, steps).permute(2, 0, 1) * ~padding[:, :, None]
-    states = spec.state_shapes().values()
     return Hostile(
         spec=spec,
         parameters={name: 0.7 * draw(*shape) for name, shape in spec.parameter_shapes().items()},
         x=clean.masked_fill(padding[:, :, None], float("nan")),
         clean=clean,
-        hx=tuple(draw(batch, spec.state_rows, *shape).transpose(0, 1) for shape in states),
+        hx=tuple(draw_state(name, batch, spec.state_rows, *shape) for name, shape in spec.state_shapes().items()),
         lengths=lengths,
         resets=torch.rand(steps, batch, generator=generator) < 0.35,
+        extra=draw_extra(spec, steps, batch, generator, dtype),
     )
+
+
+def draw_extra(spec: CellSpec, steps: int, batch: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor | None:
+    """Times that grow unevenly, intervals that are positive, or features that stay."""
+    kind = spec.entry.extra
+    if kind is None:
+        return None
+    if kind == "static":
+        return (
+            torch.randn(batch, spec.extra_size, generator=generator, dtype=torch.float64)
+            .to(dtype)
+            .expand(steps, -1, -1)
+        )
+    intervals = 0.1 + 2 * torch.rand(steps, batch, 1, generator=generator, dtype=torch.float64)
+    return (intervals if kind == "intervals" else intervals.cumsum(0)).to(dtype)
 
 
 def torch_layer(case: Hostile) -> torch.nn.LSTM:

@@ -1,7 +1,11 @@
 """Floor 3: torch.nn layers."""
 
-from lstmkit.nn.lstm import LSTM, Trace
+from lstmkit.nn.layer import Trace
+from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.minimal import MinGRU, MinLSTM
+from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.saving import save_model
 from lstmkit.nn.stages import StagedModel
+from lstmkit.nn.xlstm import MLSTM, SLSTM
 
-__all__ = ["LSTM", "StagedModel", "Trace", "save_model"]
+__all__ = ["GRU", "LSTM", "MLSTM", "RNN", "SLSTM", "MinGRU", "MinLSTM", "StagedModel", "Trace", "save_model"]

@@ -14,7 +14,7 @@ class Case(NamedTuple):
     """One batch, time-major."""
 
     x: Tensor  # (T, B, I)
-    hx: tuple[Tensor, ...] | None  # the cell's states, (L*D, B, ...) each
+    hx: Any  # None, or the states in a tuple, (L*D, B, ...) each
     lengths: Tensor | None  # (B,)
     resets: Tensor | None  # (T, B)
 
@@ -42,7 +42,7 @@ def arrange(
     spec: CellSpec,
     batch_first: bool,
     x: Tensor,
-    hx: Sequence[Tensor] | None,
+    hx: Tensor | Sequence[Tensor] | None,
     lengths: Tensor | Sequence[int] | None,
     resets: Tensor | None,
 ) -> tuple[Case, Layout]:
@@ -73,21 +73,22 @@ def arrange(
     return case, layout
 
 
-def arrange_state(spec: CellSpec, hx: Sequence[Tensor] | None, batched: bool) -> tuple[Tensor, ...] | None:
-    """The initial states with a batch axis.
+def arrange_state(spec: CellSpec, hx: Tensor | Sequence[Tensor] | None, batched: bool) -> Any:
+    """The initial states with a batch axis, in a tuple; a single state comes, and goes, without one.
 
     Raises:
-        ShapeError: they are not the cell's, as tensors with as many dimensions as the input.
+        ShapeError: they are not as many tensors as the cell has states, with as many axes as the input asks for.
     """
     if hx is None:
         return None
-    names = tuple(spec.state_shapes())
-    if not isinstance(hx, tuple | list) or len(hx) != len(names):
+    shapes = spec.state_shapes()
+    given: Any = hx if isinstance(hx, tuple | list) else (hx,) if len(shapes) == 1 else ()
+    if len(given) != len(shapes):
         raise ShapeError(f"hx must be {describe_states(spec)} of tensors, not {_describe(hx)}")
-    for name, value in zip(names, hx, strict=True):
+    for (name, shape), value in zip(shapes.items(), given, strict=True):
         _expect_numbers(name, value)
-        _expect_dimensions(name, value, 3 if batched else 2)
-    return tuple(value if batched else value.unsqueeze(1) for value in hx)
+        _expect_dimensions(name, value, len(shape) + (2 if batched else 1))
+    return tuple(given) if batched else tuple([value.unsqueeze(1) for value in given])
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -98,14 +99,14 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return None if x.dtype == torch.float64 else torch.get_autocast_dtype(device)
 
 
-def check_numbers(spec: CellSpec, x: Tensor, hx: tuple[Tensor, ...] | None, weight: Tensor) -> None:
-    """Input, state and weights live on one device and, outside autocast, have one dtype.
+def check_numbers(x: Tensor, hx: Sequence[Tensor] | None, weight: Tensor, names: Sequence[str] = ("h", "c")) -> None:
+    """Input, states and weights live on one device and, outside autocast, have one dtype.
 
     Raises:
         ShapeError: they do not.
     """
     mixed = autocast_dtype(x) is not None
-    for name, value in (("input", x), *zip(spec.state_shapes(), hx or (), strict=hx is not None)):
+    for name, value in (("input", x), *([] if hx is None else zip(names, hx, strict=True))):
         if value.device != weight.device:
             raise ShapeError(f"the {name} is on {value.device}, the weights are on {weight.device}; move one of them")
         if value.dtype != weight.dtype and not mixed:

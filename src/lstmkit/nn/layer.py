@@ -1,9 +1,23 @@
 """What every recurrent layer of torch's shape has: parameters by name, sizes, torch's conveniences."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from lstmkit.spec import CellSpec
+
+
+class Trace(NamedTuple):
+    """What happened inside: per layer, and laid out like the output. None where it was not asked for.
+
+    Shape:
+        - cells: ``(T, B, D*H)`` per layer
+        - gates: ``(T, B, D*H)`` per layer and gate letter, after the activation
+    """
+
+    cells: tuple[Tensor, ...] | None
+    gates: tuple[dict[str, Tensor], ...] | None
 
 
 class RecurrentLayer(nn.Module):

@@ -1,7 +1,7 @@
 """The LSTM layer: torch.nn.LSTM's face over every engine."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
-from lstmkit.nn.layer import RecurrentLayer
+from lstmkit.nn.layer import RecurrentLayer, Trace
 from lstmkit.nn.options import VariantOptions, check_initialisation, check_memory, check_options, make_spec
 from lstmkit.nn.regularisers import Rates, drop_weights
 from lstmkit.nn.run import (
@@ -27,18 +27,6 @@ from lstmkit.nn.run import (
 from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
 from lstmkit.spec import OptionError, ShapeError
-
-
-class Trace(NamedTuple):
-    """What happened inside: per layer, and laid out like the output. None where it was not asked for.
-
-    Shape:
-        - cells: ``(T, B, D*H)`` per layer
-        - gates: ``(T, B, D*H)`` per layer and gate letter, after the activation
-    """
-
-    cells: tuple[Tensor, ...] | None
-    gates: tuple[dict[str, Tensor], ...] | None
 
 
 class LSTM(RecurrentLayer):
@@ -232,9 +220,9 @@ class LSTM(RecurrentLayer):
         if packed.data.dim() != 2 or packed.data.shape[1] != self.input_size:
             raise ShapeError(f"the packed data must have shape (N, {self.input_size}), not {tuple(packed.data.shape)}")
         batch = int(packed.batch_sizes[0])
-        hx = arrange_state(self.spec, hx, batched=True)
-        check_state(self.spec, hx, batch)
-        state = self._state(packed.data, hx, batch)
+        given = arrange_state(self.spec, hx, batched=True)
+        check_state(self.spec, given, batch)
+        state = self._state(packed.data, given, batch)
         engine = self._choose(packed.data, None, lengths=True).engine
         stack = self._stack()
         if engine == "torch" and stack.is_one_call():
@@ -245,7 +233,7 @@ class LSTM(RecurrentLayer):
         return pack_like(padded, lengths, packed), last
 
     def _state(self, x: Tensor, hx: State | None, batch: int) -> State:
-        check_numbers(self.spec, x, hx, self.weight_ih_l0)
+        check_numbers(x, hx, self.weight_ih_l0, tuple(self.spec.state_shapes()))
         if hx is not None:
             return hx
         if self.learn_initial_state:
@@ -291,7 +279,7 @@ class LSTM(RecurrentLayer):
             resets=resets,
             cells=return_cells,
             gates=return_gates,
-            variant=(*self.spec.variant.changes(), *(self.rates.inside() if self.training else ())),
+            options=(*self.spec.variant.changes(), *(self.rates.inside() if self.training else ())),
             checkpoints=self._checkpoint_steps() > 0,
             transforms=transforming(),
             exporting=exporting(),

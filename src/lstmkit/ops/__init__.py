@@ -1,26 +1,36 @@
 """Floor 2: the boundary to torch.library and the choice of engine."""
 
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths, run_aten_packed
+from lstmkit.ops.aten_relatives import aten_options, run_aten_stack, run_aten_stack_packed
 from lstmkit.ops.choice import ENGINES, EngineChoice, EngineRequest, check_engine, choose_engine
 from lstmkit.ops.eager import run_native_layer
 from lstmkit.ops.engines import Layer, run_equations, split_weights
 from lstmkit.ops.layer import lstm_layer, lstm_layer_backward
 from lstmkit.ops.native import native_available
+from lstmkit.ops.recurrent import CellLayer, Ways, cell_layer, describe, run_cell_layer
 
 __all__ = [
     "ENGINES",
     "AtenOptions",
+    "CellLayer",
     "EngineChoice",
     "EngineRequest",
     "Layer",
+    "Ways",
+    "aten_options",
+    "cell_layer",
     "check_engine",
     "choose_engine",
+    "describe",
     "lstm_layer",
     "lstm_layer_backward",
     "native_available",
     "run_aten",
     "run_aten_lengths",
     "run_aten_packed",
+    "run_aten_stack",
+    "run_aten_stack_packed",
+    "run_cell_layer",
     "run_equations",
     "run_native_layer",
     "split_weights",

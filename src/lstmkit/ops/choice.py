@@ -9,6 +9,10 @@ from lstmkit.spec import EngineError, OptionError
 # In order of preference.
 ENGINES = ("native", "torch", "reference")
 
+# The cells that are more than equations.
+NATIVE_CELLS = ("lstm",)
+ATEN_CELLS = ("lstm", "rnn", "gru")
+
 # What the native core computes in.
 NATIVE_DTYPES = ("float32", "float64", "bfloat16")
 
@@ -18,13 +22,14 @@ class EngineRequest:
     """One case: what the choice depends on, and nothing else.
 
     Args:
+        cell: The cell's name in the catalog.
+        options: Names of the cell's options that differ from what torch has, and of regularisers in its recurrence.
         device: torch's device type, ``cpu`` or ``cuda``.
         dtype: Name of the numbers' type, such as ``float32``.
         lengths: Whether rows have lengths of their own.
         resets: Whether states are reset inside the sequence.
         cells: Whether the cell states of every step are wanted.
         gates: Whether the gate activations of every step are wanted.
-        variant: Options of the cell that are not those of the plain LSTM, and regularisers inside the recurrence.
         checkpoints: Whether backward runs chunks of steps again instead of keeping every step.
         transforms: Whether torch.func transforms (vmap, grad, jvp) are active.
         exporting: Whether the case is being exported.
@@ -32,13 +37,14 @@ class EngineRequest:
         sizes: T, B, I and H where they are known; they decide which engine is faster.
     """
 
+    cell: str = "lstm"
+    options: tuple[str, ...] = ()
     device: str = "cpu"
     dtype: str = "float32"
     lengths: bool = False
     resets: bool = False
     cells: bool = False
     gates: bool = False
-    variant: tuple[str, ...] = ()
     checkpoints: bool = False
     transforms: bool = False
     exporting: bool = False
@@ -97,8 +103,10 @@ def check_engine(engine: str | None) -> None:
 
 
 def _native_obstacle(request: EngineRequest) -> str | None:
-    if request.variant:
-        return f"the native core runs the plain LSTM, without {', '.join(request.variant)}"
+    if request.cell not in NATIVE_CELLS:
+        return f"the native core has no kernel for the cell {request.cell!r}"
+    if request.options:
+        return f"the native core runs the plain {request.cell}, without {', '.join(request.options)}"
     if request.device != "cpu":
         return f"the native core runs on CPUs, not on {request.device}"
     if request.dtype not in NATIVE_DTYPES:
@@ -120,10 +128,12 @@ def _native_drawback(request: EngineRequest) -> str | None:
 
 
 def _torch_obstacle(request: EngineRequest) -> str | None:
-    if request.variant:
-        return f"ATen's LSTM has no {', '.join(request.variant)}"
+    if request.cell not in ATEN_CELLS:
+        return f"ATen does not have the cell {request.cell!r}"
+    if request.options:
+        return f"ATen's {request.cell} does not have {', '.join(request.options)}"
     if request.transforms:
-        return "ATen's LSTM has no rules for torch.func transforms"
+        return "ATen has no rules for torch.func transforms"
     if request.resets:
         return "ATen has no resets inside a sequence"
     if request.cells:

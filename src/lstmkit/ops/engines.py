@@ -180,7 +180,7 @@ def _run_aten(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _differentiate_aten(upstream: Sequence[Tensor | None], layer: Layer) -> list[Tensor]:
-    with _autograd_inside_op():
+    with autograd_inside_op():
         inputs = [value.detach().requires_grad_() for value in (layer.x, layer.h, layer.c, *layer.weights)]
         x, h, c, *weights = inputs
         results = _run_aten(Layer(x, h, c, weights, layer.lengths, layer.resets))
@@ -191,7 +191,7 @@ def _differentiate_aten(upstream: Sequence[Tensor | None], layer: Layer) -> list
 
 
 @contextmanager
-def _autograd_inside_op() -> Iterator[None]:
+def autograd_inside_op() -> Iterator[None]:
     """Inside a custom op torch has switched autograd off below ``enable_grad``; switch it on again."""
     excluded = torch._C._dispatch_tls_local_exclude_set()
     for key in (torch._C.DispatchKey.AutogradFunctionality, torch._C.DispatchKey.AutogradOther):

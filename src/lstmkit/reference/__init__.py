@@ -10,11 +10,12 @@ from lstmkit.reference.checks import (
     describe_states,
     expect_shape,
 )
-from lstmkit.reference.layer import LayerResult, Steps, mark_steps, run_layer
+from lstmkit.reference.layer import LayerResult, run_layer
 from lstmkit.reference.lstm import Weights, lstm_step, lstm_step_backward
 from lstmkit.reference.lstm_variant import Masks, VariantWeights
 from lstmkit.reference.sequence import SequenceResult, name_gates, run_sequence, run_step, zero_state
 from lstmkit.reference.stack import join_states, pass_by, split_states
+from lstmkit.reference.steps import Steps, mark_steps
 
 __all__ = [
     "CELLS",

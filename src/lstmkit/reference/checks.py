@@ -56,6 +56,21 @@ def check_state(spec: CellSpec, state: Sequence[Array] | None, batch: int) -> No
         expect_shape(name, value, (spec.state_rows, batch, *shape))
 
 
+def check_extra(spec: CellSpec, x: Array, extra: Array | None) -> None:
+    """What a cell reads beside its input ``(..., I)`` is there, ``(..., E)``, where it reads anything.
+
+    Raises:
+        ShapeError: it is missing, too much or of another shape.
+    """
+    name = spec.entry.extra
+    if name is None and extra is not None:
+        raise ShapeError(f"the cell {spec.cell!r} reads nothing beside its input")
+    if name is not None and extra is None:
+        raise ShapeError(f"the cell {spec.cell!r} needs {name} beside its input")
+    if extra is not None:
+        expect_shape(str(name), extra, (*x.shape[:-1], spec.extra_size))
+
+
 def describe_states(spec: CellSpec) -> str:
     """The cell's states in words: ``the pair (h, c)``."""
     names = tuple(spec.state_shapes())

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, zeros
 from lstmkit.reference.cells import find_cell, layer_weights
-from lstmkit.reference.checks import check_lengths, check_parameters, check_sequence, check_state
-from lstmkit.reference.layer import LayerResult, mark_steps, run_layer
+from lstmkit.reference.checks import check_extra, check_lengths, check_parameters, check_sequence, check_state
+from lstmkit.reference.layer import LayerResult, run_layer
 from lstmkit.reference.stack import join_states, pass_by, split_states
+from lstmkit.reference.steps import mark_steps
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 
@@ -39,10 +40,12 @@ def run_sequence(
     x: Array,
     state: Sequence[Array] | None = None,
     *,
+    extra: Array | None = None,
     lengths: Array | None = None,
     resets: Array | None = None,
     return_cells: bool = False,
     return_gates: bool = False,
+    chunk: int = 0,
 ) -> SequenceResult:
     """Run a stack over a sequence by the equations of the paper, in the dtype of ``x``.
 
@@ -57,15 +60,17 @@ def run_sequence(
         parameters: Arrays by torch's names, with the shapes of ``spec.parameter_shapes()``.
         x: The input.
         state: The states before the first step, (h, c) of an LSTM; None is zero.
+        extra: What the cell reads beside its input, where it reads anything: times, intervals, static features.
         lengths: Real steps of each row; None is all.
         resets: True where a row's state starts anew.
         return_cells: Also return the cell states of every step.
         return_gates: Also return the gate activations of every step.
+        chunk: How many steps are taken at once, by a cell whose driver is ``chunks``; 0: one after the other.
 
     Shape:
         - x: ``(T, B, I)``; states: ``(L*D, B, ...)``, with what ``spec.state_shapes()`` says behind, or ``(D, B, ...)``
           where the layers' sizes differ
-        - lengths: ``(B,)`` whole numbers in ``1..T``; resets: ``(T, B)`` bool
+        - extra: ``(T, B, E)``; lengths: ``(B,)`` whole numbers in ``1..T``; resets: ``(T, B)`` bool
 
     Raises:
         ShapeError: a shape or dtype does not fit, or a length is outside ``1..T``.
@@ -81,6 +86,7 @@ def run_sequence(
     """
     check_parameters(spec, parameters)
     check_sequence(spec, x, state, lengths, resets)
+    check_extra(spec, x, extra)
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
     state = zero_state(xp, spec, x.shape[1], x) if state is None else tuple(state)
@@ -89,9 +95,9 @@ def run_sequence(
     results: list[LayerResult] = []
     for layer in range(spec.num_layers):
         weights = [layer_weights(spec, parameters, suffix) for suffix in spec.layer_suffixes(layer)]
-        results.append(
-            run_layer(xp, find_cell(spec), weights, x, first[layer], steps, cells=return_cells, gates=return_gates)
-        )
+        read = x if extra is None else xp.concatenate([x, extra], 2)
+        trace = {"cells": return_cells, "gates": return_gates}
+        results.append(run_layer(xp, find_cell(spec), weights, read, first[layer], steps, **trace, chunk=chunk))
         x = pass_by(xp, spec, parameters, layer, x, results[-1].output)
     return SequenceResult(
         output=x,
@@ -107,9 +113,14 @@ def name_gates(spec: CellSpec, gates: Array) -> dict[str, Array]:
 
 
 def run_step(
-    xp: Namespace, spec: CellSpec, parameters: Mapping[str, Array], x: Array, state: Sequence[Array] | None = None
+    xp: Namespace,
+    spec: CellSpec,
+    parameters: Mapping[str, Array],
+    x: Array,
+    state: Sequence[Array] | None = None,
+    extra: Array | None = None,
 ) -> tuple[Array, tuple[Array, ...]]:
-    """Run one time step of a one-directional stack: ``x (B, I)`` to the output ``(B, R)`` and the new states.
+    """Run one time step of a one-directional stack: ``x (B, I)``, ``extra (B, E)`` to output and states.
 
     Raises:
         OptionError: the stack is bidirectional, so its past depends on its future.
@@ -120,13 +131,15 @@ def run_step(
     if x.ndim != 2 or x.shape[1] != spec.input_size:
         raise ShapeError(f"the input of a step must have shape (B, {spec.input_size}), not {tuple(x.shape)}")
     check_state(spec, state, x.shape[0])
+    check_extra(spec, x, extra)
     state = zero_state(xp, spec, x.shape[0], x) if state is None else tuple(state)
     cell, first = find_cell(spec), split_states(spec, state)
     states: list[tuple[Array, ...]] = []
     for layer in range(spec.num_layers):
         w = layer_weights(spec, parameters, f"_l{layer}")
+        read = x if extra is None else xp.concatenate([x, extra], 1)
         before = tuple(value[0] for value in first[layer])
-        output, new, _ = cell.step(xp, cell.prepare(xp, x[None], w)[0], before, w)
+        output, new, _ = cell.step(xp, cell.prepare(xp, read[None], w)[0], before, w)
         states.append(tuple(value[None] for value in new))
         x = pass_by(xp, spec, parameters, layer, x, output)
     return x, join_states(xp, spec, states)

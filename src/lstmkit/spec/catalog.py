@@ -1,8 +1,9 @@
 """The only registry of cells: what each one is called, is made of, keeps and comes from.
 
-Shapes are text: axes stand apart, each the product of letters that a CellSpec knows (``"GH I"`` is ``G*H`` rows and
-``I`` columns): ``G`` gates that have weights, ``H`` units, ``I`` inputs, ``R`` outputs; of an LSTM also ``F`` gates
-among i, f and o that have weights, and ``K`` peepholes.
+Shapes are text: axes stand apart, each the product of digits and of letters that a CellSpec knows (``"GH I"`` is
+``G*H`` rows and ``I`` columns): ``G`` gates that have weights, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra
+inputs, ``N`` heads, ``S`` units of a head; of an LSTM also ``F`` gates among i, f and o that have weights, and ``K``
+peepholes.
 """
 
 from collections.abc import Mapping
@@ -26,11 +27,13 @@ class CatalogEntry:
 
     Args:
         gates: Gate letters in the order in which their rows stand in a weight matrix.
-        states: What is carried from step to step: name -> shape of one row, in letters. The first one is the output.
+        states: What is carried from step to step: name -> shape of one row, in letters.
         parameters: The arrays of one layer and direction, in order.
         title: What people call it.
         source: Paper that defines it.
         options: Options of a CellSpec that this cell has and others need not have.
+        extra: What it reads at each step beside its input, by the name of the layer's argument; None for most.
+        driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once.
     """
 
     gates: tuple[str, ...]
@@ -39,17 +42,20 @@ class CatalogEntry:
     title: str
     source: str
     options: tuple[str, ...] = ()
+    extra: str | None = None
+    driver: str = "steps"
 
 
+_WEIGHTS = (Parameter("weight_ih", "GH I"), Parameter("weight_hh", "GH R"))
 _BIASES = (Parameter("bias_ih", "GH", "bias"), Parameter("bias_hh", "GH", "bias"))
+_INPUT_ONLY = (Parameter("weight_ih", "GH I"), Parameter("bias_ih", "GH", "bias"))
 
 CATALOG: dict[str, CatalogEntry] = {
     "lstm": CatalogEntry(
         gates=("i", "f", "g", "o"),
         states={"h": "R", "c": "H"},
         parameters=(
-            Parameter("weight_ih", "GH I"),
-            Parameter("weight_hh", "GH R"),
+            *_WEIGHTS,
             *_BIASES,
             Parameter("weight_hr", "R H", "proj_size"),
             Parameter("bias_hr", "R", "proj_bias"),
@@ -66,6 +72,60 @@ CATALOG: dict[str, CatalogEntry] = {
         "Gers, Schmidhuber & Cummins, Neural Computation 12(10), 2000; "
         "projection: Sak, Senior & Beaufays, Interspeech 2014",
         options=("proj_size", "layer_sizes", "skip", "variant"),
+    ),
+    "rnn": CatalogEntry(
+        gates=("g",),
+        states={"h": "H"},
+        parameters=(*_WEIGHTS, *_BIASES),
+        title="Simple recurrent network",
+        source="Elman, Cognitive Science 14(2), 1990; relu: Le, Jaitly & Hinton, arXiv:1504.00941, 2015",
+        options=("nonlinearity",),
+    ),
+    "gru": CatalogEntry(
+        gates=("r", "z", "n"),
+        states={"h": "H"},
+        parameters=(*_WEIGHTS, *_BIASES),
+        title="Gated recurrent unit",
+        source="Cho et al., EMNLP 2014, eq. 5-8; reset after the product: arXiv:1406.1078v1, cuDNN",
+        options=("reset_after",),
+    ),
+    "slstm": CatalogEntry(
+        gates=("i", "f", "z", "o"),
+        states={"h": "H", "c": "H", "n": "H", "m": "H"},
+        parameters=(Parameter("weight_ih", "GH I"), Parameter("weight_hh", "GH S"), Parameter("bias_ih", "GH", "bias")),
+        title="sLSTM, with exponential gates",
+        source="Beck et al., xLSTM, NeurIPS 2024, arXiv:2405.04517, eq. 8-17",
+        options=("num_heads",),
+    ),
+    "mlstm": CatalogEntry(
+        gates=("i", "f", "o"),
+        states={"c": "N S S", "n": "N S", "m": "N"},
+        parameters=(
+            Parameter("weight_qkvo", "4H I"),
+            Parameter("weight_if", "2N I"),
+            Parameter("bias_qkvo", "4H", "bias"),
+            Parameter("bias_if", "2N", "bias"),
+        ),
+        title="mLSTM, with a matrix for its memory",
+        source="Beck et al., xLSTM, NeurIPS 2024, arXiv:2405.04517, eq. 19-27",
+        options=("num_heads",),
+        driver="chunks",
+    ),
+    "minlstm": CatalogEntry(
+        gates=("i", "f", "g"),
+        states={"h": "H"},
+        parameters=_INPUT_ONLY,
+        title="minLSTM, whose gates see the input alone",
+        source="Feng et al., Were RNNs all we needed?, arXiv:2410.01201, 2024, section 3.2",
+        driver="chunks",
+    ),
+    "mingru": CatalogEntry(
+        gates=("z", "g"),
+        states={"h": "H"},
+        parameters=_INPUT_ONLY,
+        title="minGRU, whose gate sees the input alone",
+        source="Feng et al., Were RNNs all we needed?, arXiv:2410.01201, 2024, section 3.1",
+        driver="chunks",
     ),
 }
 

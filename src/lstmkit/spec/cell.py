@@ -9,10 +9,12 @@ from lstmkit.spec.catalog import CatalogEntry, catalog_entry
 from lstmkit.spec.errors import OptionError
 from lstmkit.spec.variant import Variant
 
-_COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0}
+_COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0, "num_heads": 1}
+
+_CHOICES = {"nonlinearity": ("tanh", "relu"), "skip": ("none", "residual", "highway")}
+_SWITCHES = ("bias", "bidirectional", "reset_after")
 
 _PLAIN = Variant()
-SKIPS = ("none", "residual", "highway")
 
 # What every cell has.
 _COMMON = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "cell"}
@@ -30,6 +32,9 @@ class CellSpec:
         bidirectional: Whether a second direction reads the sequence backwards.
         proj_size: Size ``P`` of the projected output; 0 means no projection.
         cell: A name in the catalog.
+        nonlinearity: ``"tanh"`` or ``"relu"``, of an RNN.
+        num_heads: Heads, between which an sLSTM has no recurrent weights and an mLSTM shares no memory.
+        reset_after: Whether a GRU resets what the recurrent product gave, as torch does, or what goes into it.
         layer_sizes: Units of each layer where they differ; ``hidden_size`` is then the last one's.
         skip: What goes past each layer above the first: ``"none"``; ``"residual"``, its input added to its output;
             ``"highway"``, a gate's choice between both.
@@ -54,6 +59,9 @@ class CellSpec:
     bidirectional: bool = False
     proj_size: int = 0
     cell: str = "lstm"
+    nonlinearity: str = "tanh"
+    reset_after: bool = True
+    num_heads: int = 1
     layer_sizes: tuple[int, ...] = ()
     skip: str = "none"
     variant: Variant = field(default=_PLAIN)
@@ -64,9 +72,14 @@ class CellSpec:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"{name} must be a whole number of at least {least}, not {value!r}")
-        for name in ("bias", "bidirectional"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise OptionError(f"{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}")
+        if self.hidden_size % self.num_heads:
+            raise OptionError(f"num_heads must divide hidden_size, not {self.num_heads} into {self.hidden_size}")
         if self.layer_sizes:
             self._check_layer_sizes()
         if self.proj_size >= min(self.hidden_sizes):
@@ -91,8 +104,6 @@ class CellSpec:
             object.__setattr__(self, "layer_sizes", ())
 
     def _check_skip(self) -> None:
-        if self.skip not in SKIPS:
-            raise OptionError(f"skip must be one of {', '.join(SKIPS)}, not {self.skip!r}")
         if self.skip == "none":
             return
         if self.num_layers == 1:
@@ -144,6 +155,11 @@ class CellSpec:
     def gates(self) -> tuple[str, ...]:
         """Gate letters in weight-row order, those without weights too."""
         return self.entry.gates
+
+    @property
+    def extra_size(self) -> int:
+        """Features of what the cell reads beside its input, ``E``; most cells read nothing else."""
+        return 0 if self.entry.extra is None else 1
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names of one layer's and direction's parameters, without their ending."""
@@ -198,8 +214,11 @@ class CellSpec:
             "I": self.input_size if layer == 0 else widths[layer - 1],
             "K": len(self.variant.peepholes),
             "R": self.proj_size or self.hidden_sizes[layer],
+            "E": self.extra_size,
+            "N": self.num_heads,
+            "S": self.hidden_sizes[layer] // self.num_heads,
         }
-        return tuple(prod([sizes[letter] for letter in axis]) for axis in letters.split())
+        return tuple(prod([sizes.get(letter) or int(letter) for letter in axis]) for axis in letters.split())
 
     def layer_suffixes(self, layer: int) -> tuple[str, ...]:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""

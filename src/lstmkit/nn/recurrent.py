@@ -1,0 +1,292 @@
+"""The layer of any cell: torch's constructor, lengths, resets and gates, over the engines that have the cell."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from lstmkit.nn import initialisers
+from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
+from lstmkit.nn.layer import RecurrentLayer, Trace
+from lstmkit.nn.options import check_options
+from lstmkit.nn.run import exporting, pack_like, transforming, unpack
+from lstmkit.nn.run_cell import CellStack, run_cell_layers, run_cell_torch, run_cell_torch_packed
+from lstmkit.ops import EngineChoice, EngineRequest, Ways, check_engine, choose_engine, describe, native_available
+from lstmkit.reference import LayerResult, check_state, name_gates
+from lstmkit.spec import CATALOG, CellSpec, OptionError, ShapeError
+
+# What torch's layers of the same name compute.
+_TORCH_OPTIONS = {"reset_after": True}
+
+_FORMS = ("chunkwise", "parallel", "recurrent")
+_ALL_STEPS = 2**31 - 1
+
+
+class Recurrent(RecurrentLayer):
+    """What every layer beside :class:`LSTM` is; a subclass names its cell, and its docstring has the equations.
+
+    Args:
+        input_size: Features per time step, ``I``.
+        hidden_size: Units per layer and direction, ``H``.
+        num_layers: Stacked layers, ``L``.
+        bias: Whether there are biases.
+        batch_first: Whether input and output are ``(B, T, ...)`` instead of ``(T, B, ...)``.
+        dropout: Probability in [0, 1] of zeroing a unit *between* layers.
+        bidirectional: Whether a second direction reads the sequence from its end.
+        device: Where the parameters are made.
+        dtype: Type of the parameters.
+        learn_initial_state: Add a parameter per state, ``h_0`` ..., used where no ``hx`` is given. They start at zero.
+        engine: Insist on an engine by its name; None chooses. See :meth:`explain_engine`.
+        options: The cell's own, as its docstring lists them.
+
+    Raises:
+        OptionError: an option has an impossible value.
+    """
+
+    cell: ClassVar[str]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        learn_initial_state: bool = False,
+        engine: str | None = None,
+        **options: Any,
+    ) -> None:
+        known = CATALOG[self.cell].options
+        if strange := sorted(set(options) - set(known)):
+            raise TypeError(
+                f"{type(self).__name__} has no argument {', '.join(strange)}; its own are: {', '.join(known) or 'none'}"
+            )
+        spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, cell=self.cell, **options)
+        check_engine(engine)
+        check_options(spec, batch_first, dropout)
+        super().__init__(spec, learn_initial_state, device, dtype)
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.engine = engine
+        self._document = describe(spec)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, uniformly in ``±1/sqrt(H)``; learnt initial states become zero."""
+        states = {f"{name}_0" for name in self.spec.entry.states}
+        for name, parameter in self.named_parameters():
+            if name in states:
+                torch.nn.init.zeros_(parameter)
+            else:
+                initialisers.uniform_(parameter, self.hidden_size)
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | Sequence[Tensor] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
+        return_cells: bool = False,
+        return_gates: bool = False,
+    ) -> Any:
+        """Run the layer; returns ``output, state``, and a :class:`Trace` third if cells or gates are asked for.
+
+        Args:
+            input: The sequences, ``(T, B, I)``, ``(B, T, I)`` if ``batch_first``, ``(T, I)``, or a PackedSequence.
+            hx: The states before the first step: a tensor where the cell has one, else a tuple. None is zero or learnt.
+            lengths: Real steps of each row. Steps beyond are neither read nor written: their output is zero.
+            resets: True where a new sequence begins inside a row: the states are zeroed there, in both directions.
+            return_cells: Also return the cell states of every step, where the cell has any.
+            return_gates: Also return the gates of every step, after their activation.
+
+        Raises:
+            ShapeError: a shape, dtype or device does not fit; the message shows both sides.
+            OptionError: options that exclude each other.
+            EngineError: the engine that was insisted on cannot do this.
+        """
+        wanted = {"return_cells": return_cells, "return_gates": return_gates}
+        return self._run(input, hx, lengths=lengths, resets=resets, **wanted)
+
+    def _run(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | Sequence[Tensor] | None,
+        *,
+        lengths: Tensor | Sequence[int] | None,
+        resets: Tensor | None,
+        return_cells: bool,
+        return_gates: bool,
+    ) -> Any:
+        if return_cells and "c" not in self.spec.entry.states:
+            raise OptionError(f"{type(self).__name__} has no cell state to return; its output shows all of its memory")
+        extras = {"resets": resets is not None, "return_cells": return_cells, "return_gates": return_gates}
+        if isinstance(input, PackedSequence):
+            refuse_beside_packed(lengths=lengths is not None, **extras)
+            return self._forward_packed(input, hx)
+        case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
+        state = self._state(case.x, case.hx, case.x.shape[1])
+        engine = self._choose(case.x, lengths=lengths is not None, **extras).engine
+        if engine == "torch" and not torch.compiler.is_compiling():
+            output, last = run_cell_torch(self._stack(), case, state)
+            return layout.like_caller(output), self._caller_state(last, layout)
+        ways = Ways(engine, return_cells, return_gates, self._chunk())
+        output, last, results = run_cell_layers(self._stack(), case, state, ways)
+        result = layout.like_caller(output), self._caller_state(last, layout)
+        return (*result, self._trace(results, layout)) if return_cells or return_gates else result
+
+    def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        if packed.data.dim() != 2 or packed.data.shape[1] != self.input_size:
+            raise ShapeError(f"the packed data must have shape (N, {self.input_size}), not {tuple(packed.data.shape)}")
+        batch, layout = int(packed.batch_sizes[0]), Layout(batched=True, batch_first=False)
+        hx = arrange_state(self.spec, hx, batched=True)
+        check_state(self.spec, hx, batch)
+        state = self._state(packed.data, hx, batch)
+        engine = self._choose(packed.data, lengths=True).engine
+        if engine == "torch":
+            output, last = run_cell_torch_packed(self._stack(), packed, state)
+            return output, self._caller_state(last, layout)
+        x, lengths = unpack(packed)
+        case, ways = Case(x, None, lengths, None), Ways(engine, chunk=self._chunk())
+        padded, last, _ = run_cell_layers(self._stack(), case, state, ways)
+        return pack_like(padded, lengths, packed), self._caller_state(last, layout)
+
+    def _state(self, x: Tensor, hx: tuple[Tensor, ...] | None, batch: int) -> tuple[Tensor, ...]:
+        names = [*self.spec.entry.states]
+        check_numbers(x, hx, self._weights()[0][0], names)
+        if hx is not None:
+            return hx
+        if self.learn_initial_state:
+            first = [getattr(self, f"{name}_0").unsqueeze(1) for name in names]
+            return tuple([value.expand(-1, batch, *value.shape[2:]).contiguous() for value in first])
+        rows = self.num_layers * self.spec.num_directions
+        return tuple([x.new_zeros(rows, batch, *shape) for shape in self.spec.state_shapes().values()])
+
+    def _caller_state(self, state: Sequence[Tensor], layout: Layout) -> Any:
+        state = state if layout.batched else [value.squeeze(1) for value in state]
+        return tuple(state) if len(state) > 1 else state[0]
+
+    def _chunk(self) -> int:
+        """How many steps are taken at once; 0: one after the other."""
+        return 0
+
+    def _stack(self) -> CellStack:
+        return CellStack(self.spec, self._document, self._weights(), self.dropout, self.training)
+
+    def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
+        cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
+        gates = [
+            {letter: layout.like_caller(value) for letter, value in name_gates(self.spec, r.gates).items()}
+            for r in results
+            if r.gates is not None
+        ]
+        return Trace(tuple(cells) or None, tuple(gates) or None)
+
+    def _choose(
+        self,
+        x: Tensor,
+        *,
+        lengths: bool,
+        resets: bool = False,
+        return_cells: bool = False,
+        return_gates: bool = False,
+    ) -> EngineChoice:
+        request = EngineRequest(
+            cell=self.cell,
+            options=tuple(
+                [name for name in self.spec.entry.options if getattr(self.spec, name) != _torch_option(self.spec, name)]
+            ),
+            device=x.device.type,
+            dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
+            lengths=lengths,
+            resets=resets,
+            cells=return_cells,
+            gates=return_gates,
+            transforms=transforming(),
+            exporting=exporting(),
+            native_available=native_available(),
+        )
+        return choose_engine(request, self.engine)
+
+    def explain_engine(
+        self,
+        input: Tensor | None = None,
+        *,
+        lengths: bool = False,
+        resets: bool = False,
+        return_cells: bool = False,
+        return_gates: bool = False,
+    ) -> EngineChoice:
+        """Which engine such a call would run on, and why not on another; see :meth:`LSTM.explain_engine`.
+
+        Raises:
+            EngineError: the engine that was insisted on cannot do this.
+        """
+        x = self._weights()[0][0] if input is None else input
+        wanted = {"resets": resets, "return_cells": return_cells, "return_gates": return_gates}
+        return self._choose(x, lengths=lengths, **wanted)
+
+    def extra_repr(self) -> str:
+        """What torch's layers print, then whatever differs from the defaults."""
+        defaults = {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+            "learn_initial_state": False,
+            "engine": None,
+        }
+        changed = [f"{name}={value!r}" for name in defaults if (value := getattr(self, name)) != defaults[name]]
+        plain = CellSpec(self.input_size, self.hidden_size, cell=self.cell)
+        own = [
+            f"{name}={value!r}"
+            for name in self.spec.entry.options
+            if (value := getattr(self.spec, name)) != getattr(plain, name)
+        ]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed, *own])
+
+
+class ChunkedRecurrent(Recurrent):
+    """A layer whose cell can take many steps at once.
+
+    Args:
+        arguments: As for :class:`Recurrent`.
+        form: ``"chunkwise"``, ``"parallel"`` or ``"recurrent"``.
+        chunk_steps: Steps of a chunk.
+        options: As for :class:`Recurrent`.
+
+    Raises:
+        OptionError: an option has an impossible value.
+    """
+
+    def __init__(self, *arguments: Any, form: str = "chunkwise", chunk_steps: int = 64, **options: Any) -> None:
+        if form not in _FORMS:
+            raise OptionError(f"form must be one of {', '.join(_FORMS)}, not {form!r}")
+        if isinstance(chunk_steps, bool) or not isinstance(chunk_steps, int) or chunk_steps < 1:
+            raise OptionError(f"chunk_steps must be a whole number of at least 1, not {chunk_steps!r}")
+        super().__init__(*arguments, **options)
+        self.form = form
+        self.chunk_steps = chunk_steps
+
+    def _chunk(self) -> int:
+        return {"recurrent": 0, "chunkwise": self.chunk_steps, "parallel": _ALL_STEPS}[self.form]
+
+
+def _torch_option(spec: CellSpec, name: str) -> Any:
+    """What an option has to be for ATen; it has every other choice."""
+    return _TORCH_OPTIONS.get(name, getattr(spec, name))
+
+
+def refuse_beside_packed(**given: bool) -> None:
+    """Raise an OptionError for an argument that cannot stand beside a PackedSequence."""
+    for name, present in given.items():
+        if present:
+            raise OptionError(f"a PackedSequence cannot be combined with {name}; pass the padded tensor and lengths=")
