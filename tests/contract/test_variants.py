@@ -26,17 +26,7 @@ def both_ways(spec: CellSpec) -> CellSpec:
 
 
 def make_layer(spec: CellSpec, dtype: torch.dtype = torch.float64, **options: Any) -> nn.LSTM:
-    return nn.LSTM(
-        spec.input_size,
-        spec.layer_sizes or spec.hidden_size,
-        spec.num_layers,
-        spec.bias,
-        bidirectional=spec.bidirectional,
-        proj_size=spec.proj_size,
-        skip=spec.skip,
-        dtype=dtype,
-        **(spec.variant.changes() | options),
-    ).eval()
+    return nn.build(spec, dtype=dtype, **options).eval()
 
 
 def load(spec: CellSpec, dtype: torch.dtype = torch.float64, **options: Any) -> tuple[nn.LSTM, Any]:

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lstmkit.nn.lstm import LSTM
-from lstmkit.nn.options import VariantOptions
+from lstmkit.nn.build import build
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.spec import CellSpec
 
@@ -88,20 +87,12 @@ def _part(stage: Stage) -> nn.Module:
     return part
 
 
-def _layer(options: Mapping[str, Any]) -> LSTM:
-    spec = CellSpec.from_dict(options["cell"])
-    return LSTM(
-        spec.input_size,
-        spec.layer_sizes or spec.hidden_size,
-        spec.num_layers,
-        bias=spec.bias,
+def _layer(options: Mapping[str, Any]) -> nn.Module:
+    return build(
+        CellSpec.from_dict(options["cell"]),
         batch_first=True,
         dropout=options.get("dropout", 0.0),
-        bidirectional=spec.bidirectional,
-        proj_size=spec.proj_size,
         learn_initial_state=options.get("learn_initial_state", False),
-        skip=spec.skip,
-        **cast(VariantOptions, spec.variant.changes()),
     )
 
 
