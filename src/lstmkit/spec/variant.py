@@ -92,7 +92,7 @@ class Variant:
         for name in ("full_gate_recurrence", "proj_bias"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, not {getattr(self, name)!r}")
-        if self.layer_norm is not None and self.layer_norm not in LAYER_NORMS:
+        if self.layer_norm not in (None, *LAYER_NORMS):
             raise OptionError(f"layer_norm must be None or one of {', '.join(LAYER_NORMS)}, not {self.layer_norm!r}")
         for name in ("gate_clip", "cell_clip", "proj_clip"):
             _check_clip(name, getattr(self, name))
