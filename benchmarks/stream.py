@@ -7,10 +7,13 @@ and out, less what reading the clock takes; the sequence's and the pool's is the
 
 import argparse
 import json
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +222,30 @@ def pool_rows(size: int, rounds: int) -> Iterable[dict[str, Any]]:
         )
 
 
+def memory_rows(size: int) -> Iterable[dict[str, Any]]:
+    """Each in a new process, where no memory of before is used again."""
+    for precision in ACCURACY:
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            used = process.submit(bytes_per_stream, size, precision).result()
+        case = f"pool of {STREAMS} I=H={size} {precision}, memory of a stream"
+        yield {"case": case, "ours": used, "peers": {}, "unit": "bytes", "missing": []}
+
+
+def bytes_per_stream(size: int, precision: str) -> float:
+    """What a pool and its first step add to what is resident, by the stream; the weights are there before."""
+    model, _ = make_model(CellSpec(size, size))
+    x = draw(STREAMS, size)
+    model.pool(1, precision=precision).step(x[:1])
+    before = _resident_bytes()
+    pool = model.pool(STREAMS, precision=precision)
+    pool.step(x)
+    return (_resident_bytes() - before) / STREAMS
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def measure(rounds: int = 5) -> list[dict[str, Any]]:
     """All cases: rows of ``case``, ``ours``, ``peers`` by name, ``unit`` and ``missing`` peers."""
     for size, threads in ((64, 1), (256, 1), (256, 2)):
@@ -230,6 +257,8 @@ def measure(rounds: int = 5) -> list[dict[str, Any]]:
         rows += step_rows(size, threads, rounds)
     rows += sequence_rows(64, rounds)
     rows += pool_rows(64, rounds)
+    if Path("/proc/self/statm").exists():
+        rows += memory_rows(64)
     return rows
 
 

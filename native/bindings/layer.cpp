@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -146,15 +148,24 @@ void backward(const std::vector<BackwardAt>& directions, int threads, const std:
     });
 }
 
-using AnyArray = nb::ndarray<nb::ndim<1>, nb::device::cpu>;
+using AnyArray = nb::ndarray<nb::device::cpu>;
+
+std::size_t numbers_of(const std::vector<std::size_t>& shape) {
+    std::size_t count = 1;
+    for (const std::size_t size : shape) {
+        if (size > 0 && count > std::numeric_limits<std::size_t>::max() / size) throw std::bad_alloc();
+        count *= size;
+    }
+    return count;
+}
 
 /// Numbers of any content in memory that is used again when the array is gone.
-AnyArray empty(std::size_t count, const std::string& precision) {
+AnyArray empty(const std::vector<std::size_t>& shape, const std::string& precision) {
     return with_precision(precision, [&](auto chosen) {
         using Memory = lstmkit::Array<lstmkit::Stored<decltype(chosen)>>;
-        auto* memory = new Memory(static_cast<Index>(count));
+        auto* memory = new Memory(static_cast<Index>(numbers_of(shape)));
         const nb::capsule owner(memory, [](void* held) noexcept { delete static_cast<Memory*>(held); });
-        return AnyArray(memory->data(), {count}, owner, {}, nb::dtype<lstmkit::Stored<decltype(chosen)>>());
+        return AnyArray(memory->data(), shape.size(), shape.data(), owner, nullptr, nb::dtype<lstmkit::Stored<decltype(chosen)>>());
     });
 }
 
@@ -165,6 +176,6 @@ void bind_layer(nb::module_& module) {
                nb::arg("precision") = "float32");
     module.def("lstm_backward", &backward, nb::arg("directions"), nb::arg("threads"), nb::arg("instruction_set") = "",
                nb::arg("precision") = "float32");
-    module.def("empty", &empty, nb::arg("count"), nb::arg("precision") = "float32");
+    module.def("empty", &empty, nb::arg("shape"), nb::arg("precision") = "float32");
     module.def("release_memory", &lstmkit::release_memory);
 }

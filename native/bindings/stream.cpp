@@ -81,8 +81,7 @@ bool step_pool(StreamPool& pool, const Matrix& x, const MatrixOut& out, const st
     expect_block(pool.weights(), x, out);
     expect(!indices || indices->size() == x.shape(0), "expected one index per row");
     const std::int64_t* at = indices ? indices->data() : nullptr;
-    const Index work = rows(x) * pool.weights().work();
-    return is_done(without_lock(work, [&] { return pool.step(x.data(), at, rows(x), out.data(), threads); }));
+    return is_done(without_lock(rows(x), pool.weights(), [&] { return pool.step(x.data(), at, rows(x), out.data(), threads); }));
 }
 
 }  // namespace
@@ -97,8 +96,7 @@ bool is_done(Outcome outcome) {
 void bind_stream(nb::module_& module) {
     import_numpy();
     nb::class_<StreamWeights>(module, "StreamWeights")
-        .def("__init__", &pack, nb::arg("layers"), nb::arg("precision"), nb::arg("instruction_set") = "")
-        .def_prop_ro("bytes", &StreamWeights::bytes);
+        .def("__init__", &pack, nb::arg("layers"), nb::arg("precision"), nb::arg("instruction_set") = "");
     nb::class_<BoundStream>(module, "Stream", nb::type_slots(step_slots))
         .def(nb::init<Shared, int, nb::object, nb::object>(), nb::arg("weights"), nb::arg("threads"), nb::arg("step"), nb::arg("run"))
         .def_prop_ro("input_size", [](const BoundStream& bound) { return bound.weights->inputs(); })

@@ -28,10 +28,11 @@ void import_numpy();
 /// False if an input was not finite. Throws an EngineError if another thread is inside the stream.
 bool is_done(lstmkit::Outcome outcome);
 
-/// call(), while other Python threads run if its multiply-adds are worth that.
+/// call(), while other Python threads run if so many steps are worth that.
 template <typename Call>
-lstmkit::Outcome without_lock(lstmkit::Index multiply_adds, Call call) {
-    const Unlocked unlocked(static_cast<double>(multiply_adds));
+lstmkit::Outcome without_lock(lstmkit::Index steps, const lstmkit::StreamWeights& weights, Call call) {
+    constexpr double ten_microseconds = 40'000;  // in cycles
+    const Unlocked unlocked(static_cast<double>(steps) * weights.step_cycles() > ten_microseconds);
     return call();
 }
 

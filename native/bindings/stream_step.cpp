@@ -49,7 +49,7 @@ PyObject* answer(BoundStream& bound, const Arguments& given, bool is_block) {
     if (given.out) Py_INCREF(out);
     const float* x = numbers(given.x);
     float* y = numbers(out);
-    const Outcome outcome = without_lock(steps * weights.work(), [&] { return bound.stream.run(x, steps, y); });
+    const Outcome outcome = without_lock(steps, weights, [&] { return bound.stream.run(x, steps, y); });
     if (outcome == Outcome::done) return out;
     Py_DECREF(out);
     static_cast<void>(is_done(outcome));

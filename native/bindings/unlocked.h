@@ -9,8 +9,9 @@
 /// from another busy thread can take milliseconds.
 class Unlocked {
 public:
-    explicit Unlocked(double multiply_adds) {
-        if (multiply_adds > 200'000) released_.emplace();
+    explicit Unlocked(double multiply_adds) : Unlocked(multiply_adds > 200'000) {}
+    explicit Unlocked(bool is_long) {
+        if (is_long) released_.emplace();
     }
 
 private:

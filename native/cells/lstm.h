@@ -6,20 +6,25 @@
 namespace lstmkit {
 namespace {
 
+template <typename V>
 struct CellStep {
-    Vector i, f, g, o, c, h;
+    V c, h;
 };
 
-/// z: pre-activations in the order i f g o; c: the cell state before.
-LSTMKIT_INLINE CellStep lstm_step(Vector zi, Vector zf, Vector zg, Vector zo, Vector c) noexcept {
-    CellStep step;
-    step.i = sigmoid(zi);
-    step.f = sigmoid(zf);
-    step.g = tanh(zg);
-    step.o = sigmoid(zo);
-    step.c = step.f * c + step.i * step.g;
-    step.h = step.o * tanh(step.c);
-    return step;
+/// z: pre-activations in the order i f g o; c: the cell state before; keep(gate, value) takes each gate as soon as it is
+/// known, so that it need not be held. V is a Vector or a Bundle.
+template <typename V, typename Keep>
+LSTMKIT_INLINE CellStep<V> lstm_step(const V& zi, const V& zf, const V& zg, const V& zo, const V& c_before, Keep keep) noexcept {
+    const V i = sigmoid(zi);
+    keep(0, i);
+    const V g = tanh(zg);
+    keep(2, g);
+    const V f = sigmoid(zf);
+    keep(1, f);
+    const V c = f * c_before + i * g;
+    const V o = sigmoid(zo);
+    keep(3, o);
+    return {c, o * tanh(c)};
 }
 
 struct CellGradient {

@@ -75,11 +75,20 @@ public:
     Index group_vectors() const noexcept { return group_vectors_; }
     /// The columns of the groups first..last.
     Index first_column(Index group) const noexcept { return std::min(matrix_.columns, group * group_vectors_ * lanes_); }
+    /// How often a product of so many rows halts for a Fetch.
+    Index halts(Index rows, Index tile_rows, Index first_group, Index last_group) const noexcept {
+        Index count = 0;
+        for (Index group = first_group; group < last_group; ++group) {
+            const Index most = product_rows(tile_rows, group_size(group));
+            count += (rows + most - 1) / most * blocks_;
+        }
+        return count;
+    }
     /// Packs the rows of one block.
     void fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept;
     /// Columns of the groups first..last of out[r] = in[r] * matrix; rows and blocks of `in` as ProductTile has them.
     void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
-                  Real<P>* const* out, Index first_group, Index last_group) const noexcept;
+                  Real<P>* const* out, Index first_group, Index last_group, Fetch* fetch = nullptr) const noexcept;
     void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
                   Real<P>* const* out) const noexcept {
         multiply(kernels, in, in_row, in_block, rows, pack, out, 0, groups());

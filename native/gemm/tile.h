@@ -13,30 +13,23 @@ constexpr Index tile_rows = 6;
 constexpr Index tile_rows = 3;
 #endif
 
-/// Calls run<R>(first, R rows) over `rows` rows in tiles of nearly one size; R is a constant of the call.
-template <typename Run>
-LSTMKIT_INLINE void for_each_tile(Index rows, Run run) noexcept {
-    const Index tiles = (rows + tile_rows - 1) / tile_rows;
-    Index first = 0;
-    for (Index tile = 0; tile < tiles; ++tile) {
-        const Index size = (rows - first) / (tiles - tile) + ((rows - first) % (tiles - tile) != 0);
-        run(first, size);
-        first += size;
-    }
+/// Function<R>::run for R = rows in 1..limit.
+template <template <Index> class Function, Index limit>
+LSTMKIT_INLINE auto* tile_of(Index rows) noexcept {
+    if constexpr (limit > 1)
+        if (rows < limit) return tile_of<Function, limit - 1>(rows);
+    return &Function<limit>::run;
 }
 
-/// The table of `Function<R>::run` for R in 1..tile_rows.
-template <template <Index> class Function>
-LSTMKIT_INLINE auto* tile_of(Index rows) noexcept {
-    switch (rows) {
-#if defined(__AVX512F__) || defined(__aarch64__)
-        case 6: return &Function<6>::run;
-        case 5: return &Function<5>::run;
-        case 4: return &Function<4>::run;
-#endif
-        case 3: return &Function<3>::run;
-        case 2: return &Function<2>::run;
-        default: return &Function<1>::run;
+/// Calls Function<R>::run(tile, first row) over all rows, in tiles of nearly one size.
+template <template <Index> class Function, Index limit = tile_rows, typename Tile>
+LSTMKIT_INLINE void run_tiles(Index rows, const Tile& tile) noexcept {
+    const Index tiles = (rows + limit - 1) / limit;
+    Index first = 0;
+    for (Index n = 0; n < tiles; ++n) {
+        const Index size = (rows - first) / (tiles - n) + ((rows - first) % (tiles - n) != 0);
+        tile_of<Function, limit>(size)(tile, first);
+        first += size;
     }
 }
 
@@ -46,7 +39,7 @@ LSTMKIT_INLINE void add_products(Vector (&sums)[R][V], const Factor* const (&row
     decltype(load_factors(weights)) w[V];
 #pragma GCC unroll 4
     for (Index v = 0; v < V; ++v) w[v] = load_factors(weights + v * lanes * depth<Precision>);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (Index r = 0; r < R; ++r) {
         const auto value = read(row[r]);
 #pragma GCC unroll 4
@@ -60,7 +53,7 @@ LSTMKIT_INLINE const Factor* accumulate(Vector (&sums)[R][V], const Factor* cons
                                         const Factor* weights) noexcept {
     constexpr Index taken = depth<Precision>, next = V * lanes * taken;
     const Factor* row[R];
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (Index r = 0; r < R; ++r) row[r] = in[r];
     Index k = 0;
     for (; k + taken <= count; k += taken, weights += next)

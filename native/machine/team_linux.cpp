@@ -1,7 +1,9 @@
 #include <dlfcn.h>
+#include <link.h>
 #include <pthread.h>
 
 #include <atomic>
+#include <cstddef>
 #include <initializer_list>
 
 #include "lstmkit/machine.h"
@@ -34,6 +36,16 @@ Openmp find_openmp() noexcept {
     return {};
 }
 
+/// Grows with every library that is loaded.
+unsigned long long loaded_libraries() noexcept {
+    unsigned long long count = 0;
+    dl_iterate_phdr([](dl_phdr_info* info, std::size_t, void* found) {
+        *static_cast<unsigned long long*>(found) = info->dlpi_adds;
+        return 1;
+    }, &count);
+    return count;
+}
+
 }  // namespace
 
 bool is_forked_child() noexcept { return registered != 0 || forked; }
@@ -43,9 +55,15 @@ void around_fork(void (*before)(), void (*after)()) noexcept { pthread_atfork(be
 const Openmp* openmp() noexcept {
     static std::atomic<const Openmp*> known{nullptr};
     if (const Openmp* found = known) return found;
-    // Sought again while absent: torch may be imported later.
+    // Sought again after each library that is loaded, torch perhaps: to seek takes 50 microseconds.
+    static std::atomic<unsigned long long> sought{0};
+    const unsigned long long loaded = loaded_libraries();
+    if (loaded == sought) return nullptr;
     const Openmp found = find_openmp();
-    if (!found.parallel) return nullptr;
+    if (!found.parallel) {
+        sought = loaded;
+        return nullptr;
+    }
     static const Openmp first = found;
     known = &first;
     return &first;

@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "gemm/pack.h"
+#include "sequence/ahead.h"
 #include "sequence/check.h"
 #include "sequence/gathered.h"
 #include "sequence/plan.h"
@@ -10,11 +11,13 @@
 namespace lstmkit {
 namespace {
 
-constexpr Index block_rows = 192;
+// So many rows of one step and of the next stay in the second-level cache beside the sums of the weights' gradients.
+constexpr Index block_rows = 66;
 
 // Steps are gathered up to so many rows before the weights' gradient takes them: enough that its tiles are seldom loaded
-// and stored, few enough that the rows are still in the second-level cache.
-constexpr Index gathered_rows = 128;
+// and stored, few enough that the rows are still in the second-level cache. One step is enough where it has many rows, and
+// sums that lie behind that cache are loaded and stored less often.
+constexpr Index gathered_rows = 128, enough_rows = 48, rows_for_large_sums = 512, large_sums = 768 << 10;
 
 /// One direction, ready to run: what all its threads read.
 template <typename P>
@@ -27,6 +30,7 @@ struct Run {
     Array<Stored<P>> recurrent_pack, input_pack, projection_pack, zero_h;
     Array<Real<P>> zero_c;
     SumMemory<P> sums;
+    bool fetches = trace_bytes<P>(layer) > cached_bytes;
 
     Run(const BackwardJob<P>& job, const Kernels<P>& kernels, const Plan& plan)
         : job(job), layer(job.layer), kernels(kernels), sizes(layer, kernels.lanes),
@@ -38,6 +42,12 @@ struct Run {
           projection_pack(layer.projected ? projection.numbers() : 0), zero_h(zeros<Stored<P>>(layer.outputs)),
           zero_c(zeros<Real<P>>(layer.units)), sums(sizes, layer.projected, wants_weights() ? plan.row_shares : 0) {}
 
+    /// Of the list of what a step reads.
+    Index pieces_per_row() const noexcept {
+        const Index unit = sizeof(Real<P>);
+        return gates * pieces_of(layer.units * unit) + 2 * pieces_of(layer.units * unit) + pieces_of(layer.inputs * unit) +
+               pieces_of(layer.outputs * unit);
+    }
     bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
 
     void pack(Index block) const noexcept {
@@ -68,9 +78,9 @@ Number* shift(Number* values, Index by) noexcept {
 template <typename P>
 class Part {
 public:
-    Part(const Run<P>& run, Gathered<P>& gathered, const Sources<P>& from, const WeightSums<P>& sums, const Member& member,
-         Barrier* barrier) noexcept
-        : run_(run), gathered_(gathered), from_(from), sums_(sums), barrier_(barrier),
+    Part(const Run<P>& run, Gathered<P>& gathered, const Sources<P>& from, const WeightSums<P>& sums, const Ahead& ahead,
+         const Member& member, Barrier* barrier) noexcept
+        : run_(run), gathered_(gathered), from_(from), sums_(sums), ahead_(ahead), barrier_(barrier),
           groups_(share_of(run.recurrent.groups(), member)), input_groups_(share_of(run.input.groups(), member)) {
         // A member's columns of the recurrent product are those of its units; with a projection it has them all.
         const Index size = run.recurrent.group_vectors(), last = run.layer.projected ? run.sizes.blocks : groups_.last * size;
@@ -82,7 +92,7 @@ public:
         for (Index n = walk.steps(); n-- > 0;) {
             const Index t = walk.time(n);
             if (rows_ + walk.active(t) > gathered_.capacity) spend();
-            step(walk, t, flow);
+            step(walk, t, n > 0 ? walk.time(n - 1) : no_step, flow);
         }
         spend();
         end(walk, flow);
@@ -117,14 +127,16 @@ private:
         std::fill_n(dc(flow, r) + first, count, Real<P>{});
     }
 
-    void step(const Walk& walk, Index t, const Flow<P>& flow) noexcept {
+    void step(const Walk& walk, Index t, Index next, const Flow<P>& flow) noexcept {
         const Blocks& s = run_.sizes;
         const Index active = walk.active(t);
         if (run_.layer.projected) step_projection(walk, t, active, flow);
         for (Index r = 0; r < active; ++r) step_cell(walk, t, r, flow);
+        if (ahead_.is_used()) list(walk, next);
+        Fetch* const fetch = ahead_.over(halts(active, rows_ + active + (next == no_step ? 0 : walk.active(next))));
         if (barrier_) barrier_->wait();
         run_.recurrent.multiply(run_.kernels, &gathered_.dz[rows_ * s.gate_vectors()], s.gate_vectors(), gathered_.dz_block,
-                                active, run_.recurrent_pack.data(), flow.d_output_rows.data(), groups_.first, groups_.last);
+                                active, run_.recurrent_pack.data(), flow.d_output_rows.data(), groups_.first, groups_.last, fetch);
         for (Index r = 0; r < active; ++r)
             if (walk.is_reset(t, r)) zero_flow(flow, r);
         rows_ += active;
@@ -146,7 +158,7 @@ private:
         const Blocks& s = run_.sizes;
         const BackwardJob<P>& job = run_.job;
         const bool projected = run_.layer.projected;
-        const Index b = walk.row(r), slot = rows_ + r, ahead = run_.layer.backwards ? 1 : -1, first = units().first;
+        const Index b = walk.row(r), slot = rows_ + r, first = units().first;
         run_.kernels.cell_backward(
             {job.trace.activations.at(t, b) + first, job.trace.cells.at(t, b) + first,
              walk.before(t, r, job.trace.cells, run_.layer.c, run_.zero_c.data()) + first,
@@ -156,11 +168,39 @@ private:
              (projected ? flow.d_hidden_rows : flow.d_output_rows)[r] + first, dc(flow, r) + first,
              &gathered_.dz[blocks_.first * gathered_.dz_block + slot * s.gate_vectors()],
              projected ? &gathered_.hidden[slot * s.wide(s.units)] : nullptr, units().size(), job.trace.gate_stride,
-             job.upstream.trace.gate_stride, gathered_.dz_block, ahead * job.upstream.y.step, ahead * job.trace.cells.step,
-             ahead * job.trace.activations.step});
+             job.upstream.trace.gate_stride, gathered_.dz_block});
         from_.x[slot] = run_.layer.x.at(t, b);
         from_.h[slot] = walk.before(t, r, job.y, run_.layer.h, run_.zero_h.data());
         if (job.gradients.x) from_.dx[slot] = job.gradients.x.at(t, b);
+    }
+
+    /// Lists what the step at time `next` reads.
+    void list(const Walk& walk, Index next) noexcept {
+        ahead_.begin();
+        if (next == no_step) return;
+        const BackwardJob<P>& job = run_.job;
+        const Range own = units();
+        const bool whole = own.size() == job.trace.gate_stride;
+        for (Index r = 0, rows = walk.active(next); r < rows; ++r) {
+            const Index b = walk.row(r);
+            const Saved<P>* const activations = job.trace.activations.at(next, b) + own.first;
+            for (Index gate = 0; gate < (whole ? 1 : gates); ++gate)
+                ahead_.add(activations + gate * job.trace.gate_stride, (whole ? gates : 1) * own.size());
+            ahead_.add(walk.before(next, r, job.trace.cells, run_.layer.c, run_.zero_c.data()) + own.first, own.size());
+            if (job.upstream.y) ahead_.add(job.upstream.y.at(next, b) + outputs().first, outputs().size());
+            ahead_.add(run_.layer.x.at(next, b), run_.layer.inputs);
+            ahead_.add(walk.before(next, r, job.y, run_.layer.h, run_.zero_h.data()), run_.layer.outputs);
+        }
+    }
+
+    /// Of the products of this step: those of the gathered rows too if they are too many after the next.
+    Index halts(Index active, Index after_next) const noexcept {
+        const Index tile = run_.kernels.tile_rows;
+        const Index count = run_.recurrent.halts(active, tile, groups_.first, groups_.last);
+        if (after_next <= gathered_.capacity) return count;
+        const Index of_input = run_.job.gradients.x ? run_.input.halts(rows_ + active, tile, input_groups_.first, input_groups_.last) : 0;
+        const Index columns = run_.wants_weights() ? run_.sizes.inputs + run_.sizes.outputs : 0;
+        return count + of_input + columns / tile * blocks_.size();
     }
 
     /// Spends the gathered rows on the gradients of input and weights.
@@ -173,13 +213,13 @@ private:
         if (barrier_) barrier_->wait();
     }
 
-    void spend_on_input() const noexcept {
+    void spend_on_input() noexcept {
         run_.input.multiply(run_.kernels, gathered_.dz.data(), run_.sizes.gate_vectors(), gathered_.dz_block, rows_,
-                            run_.input_pack.data(), gathered_.dx.rows(from_.dx), input_groups_.first, input_groups_.last);
+                            run_.input_pack.data(), gathered_.dx.rows(from_.dx), input_groups_.first, input_groups_.last, ahead_.rest());
         gathered_.dx.land(run_.kernels, from_.dx, rows_, input_columns());
     }
 
-    void spend_on_weights() const noexcept {
+    void spend_on_weights() noexcept {
         const Blocks& s = run_.sizes;
         group_rows(run_.kernels, from_.x, rows_, s.inputs, from_.x_groups);
         group_rows(run_.kernels, from_.h, rows_, s.outputs, from_.h_groups);
@@ -192,7 +232,7 @@ private:
         }
     }
 
-    void spend_on_projection() const noexcept {
+    void spend_on_projection() noexcept {
         const Blocks& s = run_.sizes;
         group_rows(run_.kernels, from_.d_output, rows_, s.outputs, from_.d_output_groups);
         for (Index k = 0; k < s.wide_blocks(s.units); ++k)
@@ -204,8 +244,8 @@ private:
         return group_right(run_.kernels, rows, rows_, run_.sizes.gate_vectors(), from_.right_groups);
     }
 
-    void outer(Index columns, const Stored<P>* const* in, const Right<P>& right, Real<P>* sum) const noexcept {
-        run_.kernels.outer({(rows_ + depth<P> - 1) / depth<P>, columns, in, right.data, right.row, sum});
+    void outer(Index columns, const Stored<P>* const* in, const Right<P>& right, Real<P>* sum) noexcept {
+        run_.kernels.outer({(rows_ + depth<P> - 1) / depth<P>, columns, in, right.data, right.row, sum, ahead_.rest()});
     }
 
     Range input_columns() const noexcept {
@@ -226,19 +266,28 @@ private:
     Gathered<P>& gathered_;
     Sources<P> from_;
     WeightSums<P> sums_;
+    Ahead ahead_;
     Barrier* barrier_;
     Range groups_, input_groups_, blocks_;
     Index rows_ = 0;
 };
 
+/// How many rows a team gathers whose steps have up to `rows` rows.
+template <typename P>
+Index capacity(const Run<P>& run, Index rows, Index members) noexcept {
+    const Index sums = run.sizes.blocks * run.sizes.weight_numbers() / members * Index{sizeof(Real<P>)};
+    return std::max(rows, sums > large_sums ? rows_for_large_sums : rows < enough_rows ? gathered_rows : 0);
+}
+
 /// The rows of one share, one block of rows after the other.
 template <typename P>
 void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSums<P>& sums) {
-    const Index rows = std::max(gathered_rows, std::min(share.size(), block_rows + run.kernels.tile_rows));
+    const Index rows = capacity(run, std::min(share.size(), block_rows + run.kernels.tile_rows), 1);
     Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, rows);
     const SourceMemory<P> from(run.sizes, 1, rows);
+    const Array<const char*> ahead(rows * run.pieces_per_row());
     Barrier alone(1);
-    Part<P> part(run, gathered, from.of(0), sums, {0, 1, alone}, nullptr);
+    Part<P> part(run, gathered, from.of(0), sums, {ahead.data(), run.fetches}, {0, 1, alone}, nullptr);
     for_each_block(share, block_rows, run.kernels.tile_rows, [&](Range block) {
         const Walk walk(run.layer, order, block);
         part.run(walk, Flow<P>(run.sizes, run.layer.projected, walk.rows()));
@@ -249,12 +298,14 @@ void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSu
 template <typename P>
 void run_units(const Run<P>& run, const Index* order, int members, const WeightSums<P>& sums) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
-    const Index rows = std::max(gathered_rows, walk.rows());
+    const Index rows = capacity(run, walk.rows(), members);
     Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, rows);
     const Flow<P> flow(run.sizes, false, walk.rows());
     const SourceMemory<P> from(run.sizes, members, rows);
+    const Index pieces = walk.rows() * run.pieces_per_row();
+    const Array<const char*> ahead(members * pieces);
     run_team(members, [&](const Member& member) noexcept {
-        Part<P>(run, gathered, from.of(member.index), sums, member, &member.barrier).run(walk, flow);
+        Part<P>(run, gathered, from.of(member.index), sums, {&ahead[member.index * pieces], run.fetches}, member, &member.barrier).run(walk, flow);
     });
 }
 

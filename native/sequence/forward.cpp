@@ -2,6 +2,7 @@
 
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
+#include "sequence/ahead.h"
 #include "sequence/check.h"
 #include "sequence/landing.h"
 #include "sequence/plan.h"
@@ -14,6 +15,21 @@ namespace {
 // So many rows of one step stay in the second-level cache beside one block of weights.
 constexpr Index block_rows = 192;
 
+/// Whether every block of a row begins at a multiple of a vector, as what goes past the caches must.
+template <typename Number>
+bool is_aligned(const Sequence<Number>& values, Index vector_bytes) noexcept {
+    const Index size = sizeof(Number);
+    return reinterpret_cast<std::uintptr_t>(values.data) % static_cast<std::uintptr_t>(vector_bytes) == 0 &&
+           values.step * size % vector_bytes == 0 && values.row * size % vector_bytes == 0;
+}
+
+template <typename P>
+bool goes_past_caches(const Course& layer, const TraceOut<P>& trace, Index lanes) noexcept {
+    const Index vector_bytes = lanes * Index{sizeof(Real<P>)};
+    return trace.cells && trace.activations && trace_bytes<P>(layer) > cached_bytes && layer.units % lanes == 0 &&
+           trace.gate_stride % lanes == 0 && is_aligned(trace.cells, vector_bytes) && is_aligned(trace.activations, vector_bytes);
+}
+
 /// One direction, ready to run: what all its threads read.
 template <typename P>
 struct Run {
@@ -21,12 +37,15 @@ struct Run {
     const ForwardResult<P>& result;
     const Kernels<P>& kernels;
     Blocks sizes;
+    bool streams, fetches;
     PackedMatrix<P> projection;
     Array<Stored<P>> weights, projection_pack, zeros;
     Array<Real<P>> bias;
 
     Run(const ForwardJob<P>& job, const Kernels<P>& kernels)
         : layer(job.layer), result(job.result), kernels(kernels), sizes(layer, kernels.lanes),
+          streams(goes_past_caches<P>(layer, result.trace, kernels.lanes)),
+          fetches(layer.steps * layer.batch * layer.inputs * Index{sizeof(Stored<P>)} > cached_bytes),
           // The product needs the weight the other way round.
           projection({layer.weight_projection, layer.outputs, 1, layer.units, layer.units, 0}, sizes.wide_blocks(layer.units),
                      kernels.lanes, gates),
@@ -34,6 +53,9 @@ struct Run {
           zeros(layer.outputs), bias(sizes.blocks * sizes.gate_vectors()) {
         std::fill_n(zeros.data(), layer.outputs, Stored<P>{});
     }
+
+    /// Of the list of what a step reads.
+    Index pieces_per_row() const noexcept { return pieces_of(layer.inputs * Index{sizeof(Stored<P>)}); }
 
     void pack(Index block) noexcept {
         pack_block(kernels, layer, sizes, block, &weights[block * sizes.packed_numbers(depth<P>)], &bias[block * sizes.gate_vectors()]);
@@ -48,16 +70,17 @@ struct Pointers {
     Stored<P> **y, **hidden;
     Real<P>** cells;
     Saved<P>** activations;
+    const char** ahead;
 };
 
 template <typename P>
 class PointerMemory {
 public:
-    explicit PointerMemory(Index rows) : inputs_(2 * rows), outputs_(2 * rows), cells_(rows), activations_(rows), rows_(rows) {}
+    PointerMemory(Index rows, Index pieces) : inputs_(2 * rows), outputs_(2 * rows), cells_(rows), activations_(rows), ahead_(rows * pieces), rows_(rows), pieces_(pieces) {}
     /// Those of the rows from `first` on.
     Pointers<P> from(Index first) const noexcept {
         return {&inputs_[first], &inputs_[rows_ + first], &outputs_[first], &outputs_[rows_ + first], &cells_[first],
-                &activations_[first]};
+                &activations_[first], &ahead_[first * pieces_]};
     }
 
 private:
@@ -65,7 +88,8 @@ private:
     Array<Stored<P>*> outputs_;
     Array<Real<P>*> cells_;
     Array<Saved<P>*> activations_;
-    Index rows_;
+    Array<const char*> ahead_;
+    Index rows_, pieces_;
 };
 
 /// What a block of rows carries from step to step: c, and within a step what is projected.
@@ -87,13 +111,16 @@ class Part {
 public:
     Part(const Run<P>& run, const Walk& walk, Range blocks, const Pointers<P>& pointers, const Carried<P>& carried,
          Barrier* barrier) noexcept
-        : run_(run), walk_(walk), blocks_(blocks), to_(pointers), carried_(carried), barrier_(barrier),
+        : run_(run), walk_(walk), blocks_(blocks), to_(pointers), carried_(carried), ahead_(pointers.ahead, run.fetches), barrier_(barrier),
           units_{run.sizes.first(blocks.first), std::min(run.sizes.units, run.sizes.first(blocks.last))},
           outputs_(run.layer.projected ? Range{0, run.sizes.outputs} : units_) {}
 
-    void run() const noexcept {
+    void run() noexcept {
         begin();
-        for (Index n = 0; n < walk_.steps(); ++n) step(walk_.time(n));
+        for (Index n = 0; n < walk_.steps(); ++n) {
+            step(walk_.time(n), n + 1 < walk_.steps() ? walk_.time(n + 1) : no_step);
+            is_reversed_ = !is_reversed_;
+        }
         end();
     }
 
@@ -112,12 +139,16 @@ private:
         std::fill_n(c(r) + units_.first, blocks_.size() * run_.sizes.lanes, Real<P>{});
     }
 
-    void step(Index t) const noexcept {
+    void step(Index t, Index next) noexcept {
         const Index active = walk_.active(t);
         aim(t, active);
+        if (ahead_.is_used()) list(next);
+        const Index halts = (active + run_.kernels.tile_rows - 1) / run_.kernels.tile_rows * blocks_.size();
+        Fetch* const fetch = ahead_.over(halts);
         for (Index r = 0; r < active; ++r)
             if (walk_.is_reset(t, r)) zero_cells(r);
-        for (Index block = blocks_.first; block < blocks_.last; ++block) step_block(block, active);
+        for (Index n = 0; n < blocks_.size(); ++n)
+            step_block(is_reversed_ ? blocks_.last - 1 - n : blocks_.first + n, active, fetch);
         if (run_.layer.projected) project(active);
         if (barrier_) barrier_->wait();
     }
@@ -142,7 +173,14 @@ private:
         }
     }
 
-    void step_block(Index block, Index rows) const noexcept {
+    /// Lists what the step at time `next` reads.
+    void list(Index next) noexcept {
+        ahead_.begin();
+        if (next == no_step) return;
+        for (Index r = 0, rows = walk_.active(next); r < rows; ++r) ahead_.add(run_.layer.x.at(next, walk_.row(r)), run_.layer.inputs);
+    }
+
+    void step_block(Index block, Index rows, Fetch* fetch) const noexcept {
         const Blocks& s = run_.sizes;
         const ForwardResult<P>& out = run_.result;
         const Index ahead = run_.layer.backwards ? -1 : 1;
@@ -153,7 +191,7 @@ private:
                               out.trace.cells ? to_.cells : nullptr,
                               out.trace.activations ? to_.activations : nullptr, out.trace.gate_stride,
                               run_.layer.projected ? 0 : ahead * out.y.step, ahead * out.trace.cells.step,
-                              ahead * out.trace.activations.step});
+                              ahead * out.trace.activations.step, run_.streams, fetch});
     }
 
     void end() const noexcept {
@@ -179,6 +217,8 @@ private:
     Range blocks_;
     Pointers<P> to_;
     const Carried<P>& carried_;
+    Ahead ahead_;
+    bool is_reversed_ = false;  // to and fro through the blocks: the weights that were read last are still near
     Barrier* barrier_;
     Range units_, outputs_;
 };
@@ -188,7 +228,7 @@ template <typename P>
 void run_rows(const Run<P>& run, const Index* order, Range share) {
     for_each_block(share, block_rows, run.kernels.tile_rows, [&](Range rows) {
         const Walk walk(run.layer, order, rows);
-        const PointerMemory<P> pointers(walk.rows());
+        const PointerMemory<P> pointers(walk.rows(), run.pieces_per_row());
         const Carried<P> carried(run.sizes, run.layer.projected, walk.rows());
         Part<P>(run, walk, {0, run.sizes.blocks}, pointers.from(0), carried, nullptr).run();
     });
@@ -198,7 +238,7 @@ void run_rows(const Run<P>& run, const Index* order, Range share) {
 template <typename P>
 void run_units(const Run<P>& run, const Index* order, int members) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
-    const PointerMemory<P> pointers(walk.rows() * members);
+    const PointerMemory<P> pointers(walk.rows() * members, run.pieces_per_row());
     const Carried<P> carried(run.sizes, false, walk.rows());
     run_team(members, [&](const Member& member) noexcept {
         const Index blocks = run.sizes.blocks;

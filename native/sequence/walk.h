@@ -31,6 +31,9 @@ void for_each_block(Range share, Index limit, Index tile_rows, Run run) {
     for (Index first = share.first; first < share.last; first += size) run(Range{first, std::min(share.last, first + size)});
 }
 
+/// The time after the last step.
+inline constexpr Index no_step = -1;
+
 /// One block of rows on its way through time, in the layer's direction.
 class Walk {
 public:

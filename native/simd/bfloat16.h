@@ -52,6 +52,9 @@ LSTMKIT_INLINE void store_up_to(bfloat16* to, Floats value, Index count) noexcep
 
 LSTMKIT_INLINE void store(bfloat16* to, Floats value) noexcept { store_up_to(to, value, words); }
 
+/// Half a line: nothing is won beyond the caches.
+LSTMKIT_INLINE void stream(bfloat16* to, Floats value) noexcept { store(to, value); }
+
 /// A pair of numbers in each lane, the first of them in the lower half.
 struct Pairs {
     Words bits;

@@ -1,7 +1,7 @@
 // e^x = (m + 1) * 2^n with m = e^y - 1 and y in [-ln 2 / 2, ln 2 / 2], for both kinds of Real.
 #pragma once
 
-#include "vector.h"
+#include "bundle.h"
 
 namespace lstmkit {
 namespace {
@@ -35,25 +35,25 @@ struct Format<double> {
                                         1 / 120.0,        1 / 24.0,        1 / 6.0,        1 / 2.0};
 };
 
+template <typename V>
 struct Exponential {
-    Vector m;      // e^y - 1
-    Vector scale;  // 2^n
+    V m;      // e^y - 1
+    V scale;  // 2^n
 };
 
-/// e^(sign x), for sign 1 or -1 and |x| <= Format::most.
-template <int sign = 1>
-LSTMKIT_INLINE Exponential exponential(Vector x) noexcept {
+/// e^(sign x), for sign 1 or -1 and |x| <= Format::most; V is a Vector or a Bundle.
+template <int sign = 1, typename V>
+LSTMKIT_INLINE Exponential<V> exponential(const V& x) noexcept {
     using F = Format<Real>;
     constexpr Real log2_e = Real(1.44269504088896340736);
     constexpr Real round = Real(Integer{3} << (F::mantissa - 1));  // adding it leaves the nearest whole number in the low bits
-    const Vector rounded = x * (sign * log2_e) + round;
-    const Vector n = rounded - round;
-    const Vector y = (sign > 0 ? x - n * F::ln2_high : -(n * F::ln2_high) - x) - n * F::ln2_low;
-    Vector p = y * F::powers[0] + F::powers[1];
+    const V rounded = x * (sign * log2_e) + round;
+    const V n = rounded - round;
+    const V y = (sign > 0 ? x - n * F::ln2_high : -(n * F::ln2_high) - x) - n * F::ln2_low;
+    V p = y * F::powers[0] + F::powers[1];
 #pragma GCC unroll 16
     for (unsigned k = 2; k < sizeof F::powers / sizeof(Real); ++k) p = p * y + F::powers[k];
-    const Bits exponent = ((Bits)rounded << F::mantissa) + (F::exponent_of_one << F::mantissa);
-    return {p * (y * y) + y, (Vector)exponent};
+    return {p * (y * y) + y, power_of_two<F::mantissa, F::exponent_of_one>(rounded)};
 }
 
 }  // namespace

@@ -8,15 +8,15 @@
 namespace lstmkit {
 namespace {
 
-template <Vector (*function)(Vector)>
+template <Vector (*function)(const Vector&) noexcept>
 void apply(const Real* in, Real* out, std::size_t count) noexcept {
     std::size_t k = 0;
     for (; k + lanes <= count; k += lanes) store(out + k, function(load(in + k)));
     if (k < count) store_first(out + k, function(load_first(in + k, count - k)), count - k);
 }
 
-void sigmoid_all(const Real* in, Real* out, std::size_t count) noexcept { apply<sigmoid>(in, out, count); }
-void tanh_all(const Real* in, Real* out, std::size_t count) noexcept { apply<tanh>(in, out, count); }
+void sigmoid_all(const Real* in, Real* out, std::size_t count) noexcept { apply<sigmoid<Vector>>(in, out, count); }
+void tanh_all(const Real* in, Real* out, std::size_t count) noexcept { apply<tanh<Vector>>(in, out, count); }
 
 // Eklundh's method: at distance d = L/2 .. 1 the lanes with that bit change places with the rows that have it.
 template <Index distance>
@@ -45,9 +45,18 @@ void transpose(const Real* from, Index from_row, Real* to, Index to_row) noexcep
     for (Index row = 0; row < lanes; ++row) store(to + row * to_row, rows[row]);
 }
 
+LSTMKIT_INLINE void fetch_some(Fetch* fetch) noexcept {
+    if (!fetch) return;
+    const char* const* const last = fetch->last - fetch->next < fetch->pieces ? fetch->last : fetch->next + fetch->pieces;
+    for (; fetch->next < last; ++fetch->next)
+#pragma GCC unroll 4
+        for (Index line = 0; line < Fetch::piece; line += Fetch::line) prefetch(*fetch->next + line);
+}
+
 template <Index R>
 struct Forward {
     static void run(const ForwardTile<Precision>& t, Index first) noexcept {
+        fetch_some(t.fetch);
         Vector z[R][gates];
 #pragma GCC unroll 4
         for (Index gate = 0; gate < gates; ++gate) {
@@ -57,45 +66,55 @@ struct Forward {
         }
         const Factor* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
         accumulate(z, t.h + first, t.outputs, recurrent);
-#pragma GCC unroll 6
-        for (Index r = 0; r < R; ++r) finish(t, first + r, z[r]);
+        finish(t, first, z);
     }
 
-    static LSTMKIT_INLINE void finish(const ForwardTile<Precision>& t, Index row, const Vector* z) noexcept {
-        Real* c = t.c + row * t.c_row;
-        const CellStep step = lstm_step(z[0], z[1], z[2], z[3], load(c));
-        store(c, step.c);
-        write(t.y[row] + t.first, step.h, t.count, t.y_ahead);
-        if (t.cells) write(t.cells[row] + t.first, step.c, t.count, t.cells_ahead);
-        if (!t.activations) return;
-        auto* at = t.activations[row] + t.first;
-        write(at, step.i, t.count, t.activations_ahead);
-        write(at + t.gate_stride, step.f, t.count, t.activations_ahead);
-        write(at + 2 * t.gate_stride, step.g, t.count, t.activations_ahead);
-        write(at + 3 * t.gate_stride, step.o, t.count, t.activations_ahead);
+    static LSTMKIT_INLINE void finish(const ForwardTile<Precision>& t, Index first, const Vector (&z)[R][gates]) noexcept {
+        Bundle<R> gate[gates], c;
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+            for (Index n = 0; n < gates; ++n) gate[n].part[r] = z[r][n];
+            c.part[r] = load(t.c + (first + r) * t.c_row);
+        }
+        const auto keep = [&t, first](Index n, const Bundle<R>& value) noexcept {
+            if (t.activations) leave(t, t.activations + first, t.first + n * t.gate_stride, value, t.activations_ahead);
+        };
+        const auto [c_after, h] = lstm_step(gate[0], gate[1], gate[2], gate[3], c, keep);
+        if (t.cells) leave(t, t.cells + first, t.first, c_after, t.cells_ahead);
+        write(t.y + first, t.first, h, t.count, t.y_ahead);
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r) store(t.c + (first + r) * t.c_row, c_after.part[r]);
     }
 
     template <typename Number>
-    static LSTMKIT_INLINE void write(Number* to, Vector value, Index count, Index ahead) noexcept {
-        store_up_to(to, value, count);
-        prefetch_to_write(to + ahead);
+    static LSTMKIT_INLINE void leave(const ForwardTile<Precision>& t, Number* const* rows, Index at, const Bundle<R>& value,
+                                     Index ahead) noexcept {
+        if (!t.streams) return write(rows, at, value, t.count, ahead);
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r) stream(rows[r] + at, value.part[r]);
+    }
+
+    template <typename Number>
+    static LSTMKIT_INLINE void write(Number* const* rows, Index at, const Bundle<R>& value, Index count, Index ahead) noexcept {
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r) {
+            store_up_to(rows[r] + at, value.part[r], count);
+            prefetch_to_write(rows[r] + at + ahead);
+        }
     }
 };
 
 void forward(const ForwardTile<Precision>& tile) noexcept {
-    for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Forward>(rows)(tile, first); });
+    run_tiles<Forward>(tile.rows, tile);
+    if (tile.streams) finish_streams();
 }
 
 LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index block, Index count) noexcept {
     const Index u = block * lanes, s = row.gate_stride;
     const auto* a = row.activations + u;
     Vector dh = load(row.dh + u), dc = load(row.dc + u);
-    prefetch(row.cells + u + row.cells_ahead);
-    for (Index gate = 0; gate < gates; ++gate) prefetch(a + gate * s + row.activations_ahead);
-    if (row.grad_y) {
-        dh += load_up_to(row.grad_y + u, count);
-        prefetch(row.grad_y + u + row.grad_y_ahead);
-    }
+    if (row.grad_y) dh += load_up_to(row.grad_y + u, count);
     if (row.grad_cells) dc += load_up_to(row.grad_cells + u, count);
     Vector dgates[gates];
     if (row.grad_activations)
@@ -128,7 +147,7 @@ struct Product {
             const Index last = t.count - (V - 1) * lanes;
             Vector sums[R][V] = {};
             if (t.add)
-#pragma GCC unroll 6
+#pragma GCC unroll 12
                 for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
                     for (Index v = 0; v < V; ++v)
@@ -136,11 +155,12 @@ struct Product {
             const Factor* weights = t.weights;
             const Factor* row[R];
             for (Index block = 0; block < t.blocks; ++block) {
-#pragma GCC unroll 6
+                fetch_some(t.fetch);
+#pragma GCC unroll 12
                 for (Index r = 0; r < R; ++r) row[r] = t.in + block * t.in_block + (first + r) * t.in_row;
                 weights = accumulate(sums, row, gates * lanes, weights);
             }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
             for (Index r = 0; r < R; ++r) {
                 Real* out = t.out[first + r] + t.first;
 #pragma GCC unroll 4
@@ -150,7 +170,7 @@ struct Product {
     };
 
     static void run(const ProductTile<Precision>& tile) noexcept {
-        for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Rows>(rows)(tile, first); });
+        run_tiles<Rows, product_rows(tile_rows, V)>(tile.rows, tile);
     }
 };
 
@@ -166,6 +186,7 @@ void product(const ProductTile<Precision>& tile) noexcept {
 template <Index R>
 struct Outer {
     static void run(const OuterTile<Precision>& t, Index first) noexcept {
+        fetch_some(t.fetch);
         Real* sum = t.sum + first * gates * lanes;
         Vector sums[R][gates];
 #pragma GCC unroll 6
@@ -191,7 +212,7 @@ struct Outer {
 };
 
 void outer(const OuterTile<Precision>& tile) noexcept {
-    for_each_tile(tile.columns, [&](Index first, Index rows) noexcept { tile_of<Outer>(rows)(tile, first); });
+    run_tiles<Outer>(tile.columns, tile);
 }
 
 void round(const Real* in, Factor* out, Index count) noexcept {

@@ -139,11 +139,11 @@ struct Several {
     };
 
     static void step(const RowsTile& tile) noexcept {
-        for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Step>(rows)(tile, first); });
+        run_tiles<Step>(tile.rows, tile);
     }
 
     static void inputs(const InputsTile& tile) noexcept {
-        for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Inputs>(rows)(tile, first); });
+        run_tiles<Inputs>(tile.rows, tile);
     }
 };
 
@@ -166,14 +166,14 @@ struct Projection {
 };
 
 void project(const ProjectionTile& tile) noexcept {
-    for_each_tile(tile.rows, [&](Index first, Index rows) noexcept { tile_of<Projection>(rows)(tile, first); });
+    run_tiles<Projection>(tile.rows, tile);
 }
 
 bool is_finite(const float* in, Index count) noexcept { return largest_bits(in, count) < infinity_bits; }
 
 template <class P>
 constexpr PrecisionKernels precision() noexcept {
-    return {P::ways, P::prepare, step<P>, Several<P>::step, Several<P>::inputs};
+    return {P::ways, P::cycles_per_vector, P::prepare, step<P>, Several<P>::step, Several<P>::inputs};
 }
 
 constexpr StreamKernels table = {

@@ -63,6 +63,7 @@ LSTMKIT_INLINE void for_each_vector(const float* in, Index count, Write write) n
 struct FloatWords {
     using Sum = Vector;
     static constexpr Index ways = 1;
+    static constexpr double cycles_per_vector = 0.8;
     static constexpr bool is_scaled = false;
 
     static float prepare(const float* in, Index count, Word* out) noexcept {
@@ -77,6 +78,11 @@ struct FloatWords {
 struct HalfWords {
     using Sum = Vector;
     static constexpr Index ways = 2;
+#if defined(__AVX512BF16__)
+    static constexpr double cycles_per_vector = 0.8;
+#else
+    static constexpr double cycles_per_vector = 1.7;
+#endif
     static constexpr bool is_scaled = false;
 
     static float prepare(const float* in, Index count, Word* out) noexcept {
@@ -101,6 +107,11 @@ struct HalfWords {
 struct ByteWords {
     using Sum = Integers;
     static constexpr Index ways = 4;
+#if defined(__AVX512VNNI__)
+    static constexpr double cycles_per_vector = 0.8;
+#else
+    static constexpr double cycles_per_vector = 2.6;
+#endif
     static constexpr bool is_scaled = true;
 
     /// Numbers of -127..127 units with 128 added, which the weights' offset takes away again.

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #if defined(__AVX2__)
@@ -78,6 +79,20 @@ LSTMKIT_INLINE Vector at_least(Vector x, Real bound) noexcept {
 }
 #endif
 
+constexpr Integer sign_bit = std::numeric_limits<Integer>::min();
+
+LSTMKIT_INLINE Vector magnitude(Vector x) noexcept { return (Vector)((Integers)x & ~sign_bit); }
+/// `size`, which is not negative, with the sign of `sign`.
+LSTMKIT_INLINE Vector with_sign(Vector size, Vector sign) noexcept { return (Vector)((Integers)size | ((Integers)sign & sign_bit)); }
+LSTMKIT_INLINE Vector where_below(Vector x, Real bound, Vector below, Vector otherwise) noexcept {
+    return x < Vector{} + bound ? below : otherwise;
+}
+/// 2^n, where the low bits of `rounded` are n.
+template <int mantissa, Unsigned exponent_of_one>
+LSTMKIT_INLINE Vector power_of_two(Vector rounded) noexcept {
+    return (Vector)(((Bits)rounded << mantissa) + (exponent_of_one << mantissa));
+}
+
 /// The first `count` < lanes numbers, zeros behind them; reads nothing beyond.
 LSTMKIT_INLINE Vector load_first(const Real* from, Index count) noexcept {
 #if defined(__AVX512F__)
@@ -112,6 +127,16 @@ LSTMKIT_INLINE void store_up_to(Real* to, Vector value, Index count) noexcept {
 /// Bring the line at an address, which need not exist, into the second-level cache.
 LSTMKIT_INLINE void prefetch(const void* at) noexcept { __builtin_prefetch(at, 0, 2); }
 LSTMKIT_INLINE void prefetch_to_write(const void* at) noexcept { __builtin_prefetch(at, 1, 2); }
+
+/// Writes a whole vector past the caches to a multiple of its size; another thread sees it after finish_streams.
+#if defined(__AVX512F__)
+LSTMKIT_INLINE void stream(float* to, __m512 value) noexcept { _mm512_stream_ps(to, value); }
+LSTMKIT_INLINE void stream(double* to, __m512d value) noexcept { _mm512_stream_pd(to, value); }
+LSTMKIT_INLINE void finish_streams() noexcept { _mm_sfence(); }
+#else
+LSTMKIT_INLINE void stream(Real* to, Vector value) noexcept { store(to, value); }
+LSTMKIT_INLINE void finish_streams() noexcept {}
+#endif
 
 /// One number in every lane. By way of integers, because Vector{} + x is not x for x = -0.
 LSTMKIT_INLINE Vector broadcast(const Real* from) noexcept {

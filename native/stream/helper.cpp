@@ -1,57 +1,78 @@
 #include "stream/helper.h"
 
+#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <thread>
 
 #include "lstmkit/machine.h"
+#include "threads/patience.h"
 
 namespace lstmkit {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto patience = std::chrono::microseconds(50);
+// Longer than most steps: it may come in the middle of one.
+constexpr std::chrono::nanoseconds least_patience = std::chrono::microseconds(12);
 constexpr int spins = 256;
+// Calls between two attempts: at most 2 to the power of this.
+constexpr unsigned longest_rest = 10;
+constexpr unsigned awake = 1;
+// Calls of which one is held against the clock. With help not the first, whose memory is still in the other core's cache.
+constexpr unsigned sample = 16;
+
+void rest(Experience& e) noexcept {
+    e.resting = 1u << e.in_vain;
+    e.in_vain = std::min(e.in_vain + 1, longest_rest);
+    e.helped = 0;
+}
+
+template <typename Work>
+std::chrono::nanoseconds time_of(Work work) noexcept {
+    const Clock::time_point start = Clock::now();
+    work();
+    return Clock::now() - start;
+}
 
 }  // namespace
 
 struct Helper::Shared {
-    // Odd: a work is offered. Who makes the next even number of it has taken the work.
+    // Odd: a half is offered. Who makes the next even number of it has taken the half.
     alignas(64) std::atomic<unsigned> offer{0};
     Call call = nullptr;
     void* context = nullptr;
+    int half = 0;
     alignas(64) std::atomic<unsigned> finished{0};
-    alignas(64) std::atomic<bool> is_asleep{false};
+    // The bell is even. Where the thread is: awake, or asleep until the bell is no longer this.
+    alignas(64) std::atomic<unsigned> bell{0}, place{awake};
     std::atomic<bool> is_over{false};
     std::thread thread;
 
     bool take(unsigned offered) noexcept { return offer.compare_exchange_strong(offered, offered + 1); }
 
     void watch() noexcept {
-        Clock::time_point last = Clock::now();
+        Patience patience(least_patience);
         while (!is_over) {
-            unsigned seen = offer;
-            for (int spin = 0; spin < spins && seen % 2 == 0 && !is_over; ++spin, seen = offer) pause_briefly();
-            if (seen % 2 == 1 && take(seen)) {
-                call(context, 1);
+            const unsigned seen = offer;
+            if (seen % 2 == 0) {
+                if (!patience.spin_while(offer, seen)) sleep();
+            } else if (take(seen)) {
+                call(context, half);
                 finished.store(seen, std::memory_order_release);
-                last = Clock::now();
-            } else if (seen % 2 == 0 && Clock::now() - last > patience) {
-                sleep(seen);
-                last = Clock::now();
             }
         }
     }
 
-    void sleep(unsigned seen) noexcept {
-        is_asleep = true;
-        if (!is_over) sleep_while(offer, seen);
-        is_asleep = false;
+    void sleep() noexcept {
+        const unsigned now = bell;
+        place = now;
+        while (bell == now && !is_over) sleep_while(bell, now);
+        place = awake;
     }
 
-    void rouse() noexcept {
-        if (is_asleep) wake_all(offer);
+    void wake() noexcept {
+        bell += 2;
+        wake_all(bell);
     }
 };
 
@@ -69,29 +90,68 @@ Helper::~Helper() {
         return;
     }
     shared_->is_over = true;
-    shared_->offer += 2;
-    shared_->rouse();
+    shared_->wake();
     shared_->thread.join();
 }
 
-void Helper::split(Call call, void* context) noexcept {
+/// Whether an offer is worth the trouble.
+bool Helper::is_askable(Experience& e) const noexcept {
+    if (e.resting > 0) --e.resting;
+    if (is_forked_child()) return false;
+    const unsigned place = shared_->place;
+    return place == awake ? e.is_rung || e.resting == 0 : place == shared_->bell && e.resting == 0;
+}
+
+/// Whether the helper took its half. If not, both were done here.
+bool Helper::share(Call call, void* context, Experience& e) noexcept {
     Shared& s = *shared_;
-    if (is_forked_child()) {
-        call(context, 0);
-        return call(context, 1);
-    }
     s.call = call;
     s.context = context;
+    s.half = 1 - e.near;
     const unsigned offered = s.offer + 1;
     s.offer = offered;
-    s.rouse();
-    call(context, 0);
-    if (s.take(offered)) return call(context, 1);
+    // It will be there in some microseconds, for this offer or for a later one.
+    const bool rings = s.place != awake;
+    if (rings) s.wake();
+    call(context, e.near);
+    const bool is_late = s.take(offered);
+    e.is_rung = rings && is_late;
+    if (is_late) {
+        e.near = 1 - e.near;
+        call(context, e.near);
+        return false;
+    }
     for (int spin = 0; s.finished.load(std::memory_order_acquire) != offered; ++spin) {
         if (spin < spins)
             pause_briefly();
         else
             std::this_thread::yield();
+    }
+    return true;
+}
+
+void Helper::split(Call call, void* context, Experience& e) noexcept {
+    if (!is_askable(e)) {
+        const auto both = [&]() noexcept {
+            call(context, e.near);
+            e.near = 1 - e.near;
+            call(context, e.near);
+        };
+        if (e.in_vain == 0 || e.resting % sample == 0)
+            e.alone = std::min(e.alone, time_of(both));
+        else
+            both();
+        return;
+    }
+    bool is_helped = false;
+    const auto shared = [&]() noexcept { is_helped = share(call, context, e); };
+    if (++e.helped % sample != sample / 2) {
+        shared();
+        if (!is_helped) rest(e);
+    } else if (const auto time = time_of(shared); is_helped && time < e.alone / 8 * 7) {
+        e.in_vain = 0;
+    } else {
+        rest(e);
     }
 }
 

@@ -11,6 +11,8 @@ namespace lstmkit {
 
 using Word = std::int32_t;
 
+enum class StreamPrecision;
+
 /// One layer's packed weights.
 struct LayerView {
     Index blocks;                      ///< hidden blocks of L units
@@ -67,7 +69,8 @@ struct ProjectionTile {
 
 /// The kernels of one precision.
 struct PrecisionKernels {
-    Index ways;  ///< numbers in a word
+    Index ways;                ///< numbers in a word
+    double cycles_per_vector;  ///< of arithmetic on a vector of weights, measured
     /// Writes `count` numbers as words, zeros up to whole vectors behind them; returns their unit.
     float (*prepare)(const float* in, Index count, Word* out) noexcept;
     void (*step)(const StepTile& tile) noexcept;
@@ -81,6 +84,8 @@ struct StreamKernels {
     PrecisionKernels precisions[3];  ///< by StreamPrecision
     bool (*is_finite)(const float* in, Index count) noexcept;
     void (*project)(const ProjectionTile& tile) noexcept;
+
+    const PrecisionKernels& of(StreamPrecision precision) const noexcept { return precisions[static_cast<int>(precision)]; }
 };
 
 /// The kernels of a usable set; throws std::invalid_argument as kernels_of does.

@@ -47,6 +47,8 @@ StreamPool::StreamPool(std::shared_ptr<const StreamWeights> weights, Index capac
     }
 }
 
+StreamPool::~StreamPool() = default;
+
 Index StreamPool::bytes() const noexcept {
     Index floats = 0;
     for (const PackedLayer& layer : weights_->layers()) floats += layer.padded_outputs() + layer.padded_units();
@@ -79,12 +81,11 @@ Outcome StreamPool::step(const float* x, const std::int64_t* indices, Index coun
     const Index blocks = (count + block_rows - 1) / block_rows;
     const Index wanted = std::min({static_cast<Index>(threads), blocks, count * weights.work() / share_work});
     const int shares = static_cast<int>(std::max<Index>(1, wanted));
-    std::vector<Share> buffers;
-    for (int share = 0; share < shares; ++share) buffers.emplace_back(weights);
+    while (static_cast<int>(shares_.size()) < shares) shares_.emplace_back(weights);
     run_shares(shares, shares, [&](int share) noexcept {
         for (Index block = share; block < blocks; block += shares) {
             const Index first = block * block_rows;
-            run_rows(buffers[static_cast<std::size_t>(share)], x, indices, first, std::min(block_rows, count - first), y);
+            run_rows(shares_[static_cast<std::size_t>(share)], x, indices, first, std::min(block_rows, count - first), y);
         }
     });
     return Outcome::done;
@@ -92,7 +93,7 @@ Outcome StreamPool::step(const float* x, const std::int64_t* indices, Index coun
 
 void StreamPool::run_rows(const Share& share, const float* x, const std::int64_t* indices, Index first, Index rows,
                           float* y) noexcept {
-    const PrecisionKernels& kernels = weights_->kernels().precisions[static_cast<int>(weights_->precision())];
+    const PrecisionKernels& kernels = weights_->kernels().of(weights_->precision());
     for (std::size_t number = 0; number < h_.size(); ++number) {
         const PackedLayer& layer = weights_->layers()[number];
         for (Index r = 0; r < rows; ++r) {

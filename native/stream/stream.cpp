@@ -11,11 +11,10 @@ namespace {
 // Steps whose input products are computed together, a multiple of every tile's rows; their z stays in the caches.
 constexpr Index block_steps = 24;
 
-// Bytes of weights from which a second thread saves more than it costs.
-constexpr Index helped_bytes = 250'000;
-
-std::unique_ptr<Helper> find_helper(const StreamWeights& weights, int threads) {
-    if (threads < 2 || weights.bytes() < helped_bytes || available_threads() < 2 || is_forked_child()) return nullptr;
+std::unique_ptr<Helper> find_helper(const std::vector<PackedLayer>& layers, int threads) {
+    const auto is_large = [](const PackedLayer& layer) { return is_worth_sharing(layer.read); };
+    if (threads < 2 || std::none_of(layers.begin(), layers.end(), is_large)) return nullptr;
+    if (available_threads() < 2 || is_forked_child()) return nullptr;
     try {
         return std::make_unique<Helper>();
     } catch (const std::system_error&) {
@@ -28,11 +27,13 @@ std::unique_ptr<Helper> find_helper(const StreamWeights& weights, int threads) {
 /// A layer's state and the words that its next step reads.
 struct Stream::Layer {
     const PackedLayer& packed;
+    const bool is_shared;
+    Experience with_steps, with_inputs;
     Array<Word> x_words, h_words;
     Array<float> h, c, unprojected;
 
     explicit Layer(const PackedLayer& packed)
-        : packed(packed), x_words(packed.view.input_stride), h_words(packed.view.state_stride),
+        : packed(packed), is_shared(is_worth_sharing(packed.read)), x_words(packed.view.input_stride), h_words(packed.view.state_stride),
           h(zeros<float>(packed.padded_outputs())), c(zeros<float>(packed.padded_units())), unprojected(zeros<float>(packed.padded_units())) {}
     /// Where the kernel of a step writes.
     float* out() const noexcept { return packed.groups ? unprojected.data() : h.data(); }
@@ -58,7 +59,7 @@ struct Stream::Block {
 };
 
 Stream::Stream(std::shared_ptr<const StreamWeights> weights, int threads)
-    : weights_(std::move(weights)), helper_(find_helper(*weights_, threads)) {
+    : weights_(std::move(weights)), helper_(find_helper(weights_->layers(), threads)) {
     layers_.reserve(weights_->layers().size());
     for (const PackedLayer& packed : weights_->layers()) layers_.emplace_back(packed);
 }
@@ -84,7 +85,7 @@ Outcome Stream::run(const float* x, Index steps, float* y) {
 
 void Stream::run_step(const float* x, float* y) noexcept {
     is_reversed_ = !is_reversed_;
-    for (const Layer& layer : layers_) {
+    for (Layer& layer : layers_) {
         const float unit = precision().prepare(x, layer.packed.inputs, layer.x_words.data());
         advance(layer, {layer.x_words.data(), unit}, nullptr);
         x = layer.h.data();
@@ -93,7 +94,7 @@ void Stream::run_step(const float* x, float* y) noexcept {
 }
 
 void Stream::run_block(const float* x, Index steps, float* y) noexcept {
-    for (const Layer& layer : layers_) {
+    for (Layer& layer : layers_) {
         const PackedLayer& packed = layer.packed;
         multiply_inputs(layer, x, steps);
         float* out = &layer == &layers_.back() ? y : block_->outputs.data();
@@ -106,22 +107,22 @@ void Stream::run_block(const float* x, Index steps, float* y) noexcept {
     }
 }
 
-void Stream::multiply_inputs(const Layer& layer, const float* x, Index steps) noexcept {
+void Stream::multiply_inputs(Layer& layer, const float* x, Index steps) noexcept {
     const PackedLayer& packed = layer.packed;
     for (Index step = 0; step < steps; ++step)
         block_->x_units[step] = precision().prepare(x + step * packed.inputs, packed.inputs,
                                                     &block_->x_words[step * packed.view.input_stride]);
-    for_blocks(packed.blocks, [&](Index first, Index last) noexcept {
+    for_blocks(layer, layer.with_inputs, [&](Index first, Index last) noexcept {
         for (Index block = first; block < last; ++block)
             precision().inputs({&packed.view, block, steps, block_->x_words.data(), block_->x_units.data(), block_->z.data()});
     });
 }
 
 /// One step of one layer, from x or from z.
-void Stream::advance(const Layer& layer, const Operand& x, const float* z) noexcept {
+void Stream::advance(Layer& layer, const Operand& x, const float* z) noexcept {
     const PackedLayer& packed = layer.packed;
     const float unit = precision().prepare(layer.h.data(), packed.outputs, layer.h_words.data());
-    for_blocks(packed.blocks, [&](Index first, Index last) noexcept {
+    for_blocks(layer, layer.with_steps, [&](Index first, Index last) noexcept {
         precision().step({&packed.view, x, {layer.h_words.data(), unit}, z, first, last, is_reversed_, layer.c.data(), layer.out()});
     });
     if (!packed.groups) return;
@@ -130,18 +131,17 @@ void Stream::advance(const Layer& layer, const Operand& x, const float* z) noexc
     weights_->kernels().project({1, packed.groups, packed.units, packed.projection.data(), &in, &out});
 }
 
-/// Calls work(first, last) for all blocks, in two halves where there is a helper.
+/// Calls work(first, last) for all blocks of a layer, in two halves where a second thread is worth it.
 template <typename Work>
-void Stream::for_blocks(Index blocks, Work work) noexcept {
-    // Even, because blocks go through the kernel in pairs.
-    const Index middle = (blocks + 2) / 4 * 2;
-    if (!helper_ || middle == 0 || middle >= blocks) return work(0, blocks);
+void Stream::for_blocks(const Layer& layer, Experience& experience, Work work) noexcept {
+    const Index blocks = layer.packed.blocks, middle = first_half(blocks);
+    if (!helper_ || !layer.is_shared) return work(0, blocks);
     auto halves = [&](int half) noexcept { half == 0 ? work(0, middle) : work(middle, blocks); };
-    helper_->split(halves);
+    helper_->split(halves, experience);
 }
 
 const PrecisionKernels& Stream::precision() const noexcept {
-    return weights_->kernels().precisions[static_cast<int>(weights_->precision())];
+    return weights_->kernels().of(weights_->precision());
 }
 
 Outcome Stream::write_state(const float* h, const float* c) noexcept {

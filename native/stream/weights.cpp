@@ -19,6 +19,8 @@ void expect_finite(const float* values, Index count, const StreamKernels& kernel
     expect(!values || kernels.is_finite(values, count), "a weight is NaN or infinite; train again, or load another file");
 }
 
+constexpr Index word_bytes = sizeof(Word);
+
 Index round_up(Index count, Index unit) noexcept { return (count + unit - 1) / unit * unit; }
 
 template <typename Value>
@@ -129,11 +131,12 @@ PackedLayer::PackedLayer(const StreamLayer& layer, StreamPrecision precision, co
     : inputs(layer.inputs), units(layer.units), outputs(layer.projected ? layer.projected : layer.units),
       lanes(kernels.lanes), blocks(round_up(units, lanes) / lanes),
       groups(round_up(layer.projected, gates * lanes) / (gates * lanes)),
-      weights(zeros(blocks * gates * lanes *
-                    (round_up(inputs, 4) + round_up(outputs, 4)))),
+      view(sizes(layer, outputs, lanes, kernels.of(precision).ways)),
+      read{blocks, gates * (view.input_words + view.state_words), lanes * word_bytes, kernels.of(precision).cycles_per_vector},
+      projected{groups, gates * units, lanes * word_bytes, kernels.of(StreamPrecision::float32).cycles_per_vector},
+      weights(zeros(blocks * read.vectors * lanes)),
       constants(zeros(blocks * constants_in(precision) * gates * lanes)),
-      projection(zeros(groups * units * gates * lanes)),
-      view(sizes(layer, outputs, lanes, kernels.precisions[static_cast<int>(precision)].ways)) {
+      projection(zeros(groups * units * gates * lanes)) {
     view.weights = weights.data();
     view.constants = constants.data();
     for (Index gate = 0; gate < gates; ++gate)
@@ -154,9 +157,8 @@ StreamWeights::StreamWeights(const std::vector<StreamLayer>& layers, StreamPreci
         outputs_ = packed.outputs;
         h_count_ += packed.outputs;
         c_count_ += packed.units;
-        const Index words = packed.view.input_words + packed.view.state_words;
         work_ += gates * packed.units * (packed.inputs + packed.outputs) + layer.projected * packed.units;
-        bytes_ += static_cast<Index>(sizeof(Word)) * gates * packed.lanes * (packed.blocks * words + packed.groups * packed.units);
+        step_cycles_ += lstmkit::step_cycles(packed.read, packed.blocks) + lstmkit::step_cycles(packed.projected, packed.groups);
     }
     inputs_ = layers_.front().inputs;
 }

@@ -3,14 +3,16 @@
 
 #include "lstmkit/stream.h"
 #include "stream/kernels.h"
+#include "stream/plan.h"
 
 namespace lstmkit {
 
 struct PackedLayer {
     Index inputs, units, outputs;    ///< I, H, R
     Index lanes, blocks, groups;     ///< L; hidden blocks; groups of 4L outputs of the projection, or 0
-    Array<Word> weights, constants, projection;
     LayerView view;
+    StepWeights read, projected;     ///< what the step's kernel reads, and what the projection reads
+    Array<Word> weights, constants, projection;
 
     PackedLayer(const StreamLayer& layer, StreamPrecision precision, const StreamKernels& kernels);
 

@@ -1,10 +1,13 @@
-// Once a layer of some size has run, running it again asks the system for nothing: no allocation, no fresh page.
-// Built with OpenMP where it is there, because to start a thread of its own a call must allocate.
+// Once a layer of some size has run, running it again asks the system for nothing: no allocation, no fresh page. Nor does a
+// stream or a pool of them. Also built with OpenMP.
 #include <sys/resource.h>
 
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <new>
+#include <string>
+#include <vector>
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -13,6 +16,7 @@
 #include "check.h"
 #include "lstmkit/layer.h"
 #include "lstmkit/memory.h"
+#include "lstmkit/stream.h"
 #include "random_case.h"
 
 namespace {
@@ -50,7 +54,7 @@ namespace {
 #if defined(_OPENMP)
 const int most_threads = omp_get_max_threads() > 0 ? 2 : 1;  // asked so that the linker keeps OpenMP
 #else
-constexpr int most_threads = 1;
+constexpr int most_threads = 2;
 #endif
 constexpr int calls = 20;
 
@@ -62,22 +66,45 @@ long page_faults() {
 
 /// Counts the calls that did not ask. A few may, long after the first: where shares happen to overlap in time as they never
 /// did before, they need more memory at once.
-template <typename P>
-void asks_for_nothing(const char* name, const Shape& shape, int threads, lstmkit::InstructionSet set) {
-    const RandomCase<P> layer(shape);
-    for (int call = 0; call < 5; ++call) layer.run(threads, set);
+template <typename Call>
+void asks_for_nothing(const std::string& name, int threads, lstmkit::InstructionSet set, Call run) {
+    for (int call = 0; call < 5; ++call) run();
     int without_allocation = 0, without_fault = 0;
     for (int call = 0; call < calls; ++call) {
         const long allocated = allocations, faults = page_faults();
-        layer.run(threads, set);
+        run();
         without_allocation += allocations == allocated;
         without_fault += page_faults() == faults;
     }
     const int enough = threads == 1 ? calls : calls * 3 / 4;
-    const std::string what = std::string(name) + " on " + std::to_string(threads) + " threads, " + std::string(lstmkit::name_of(set));
+    const std::string what = name + " on " + std::to_string(threads) + " threads, " + std::string(lstmkit::name_of(set));
     check(without_allocation >= enough, what + ": " + std::to_string(calls - without_allocation) + " calls allocate");
     // The system moves pages for reasons of its own, too.
     check(without_fault >= calls * 3 / 4, what + ": " + std::to_string(calls - without_fault) + " calls touch fresh pages");
+}
+
+template <typename P>
+void asks_for_nothing(const char* name, const Shape& shape, int threads, lstmkit::InstructionSet set) {
+    const RandomCase<P> layer(shape);
+    asks_for_nothing(name, threads, set, [&] { layer.run(threads, set); });
+}
+
+void streams_ask_for_nothing() {
+    constexpr std::ptrdiff_t size = 128, streams = 1000;
+    const std::vector<float> matrix(4 * size * size, 0.01f), bias(4 * size, 0.1f), x(streams * size, 0.5f);
+    std::vector<float> y(streams * size);
+    const lstmkit::StreamLayer layer{size, size, 0, matrix.data(), matrix.data(), bias.data(), bias.data(), nullptr};
+    for (lstmkit::InstructionSet set : {lstmkit::usable_sets().front(), lstmkit::usable_sets().back()})
+        for (auto precision : {lstmkit::StreamPrecision::float32, lstmkit::StreamPrecision::int8}) {
+            const auto weights = std::make_shared<const lstmkit::StreamWeights>(std::vector{layer}, precision, set);
+            for (int threads = 1; threads <= most_threads; ++threads) {
+                lstmkit::Stream stream(weights, threads);
+                lstmkit::StreamPool pool(weights, streams);
+                asks_for_nothing("a stream's step", threads, set, [&] { stream.step(x.data(), y.data()); });
+                asks_for_nothing("a stream's block", threads, set, [&] { stream.run(x.data(), 50, y.data()); });
+                asks_for_nothing("a pool", threads, set, [&] { pool.step(x.data(), nullptr, streams, y.data(), threads); });
+            }
+        }
 }
 
 template <typename P>
@@ -106,6 +133,7 @@ void it_would_be_seen() {
 
 int main() {
     it_would_be_seen();
+    streams_ask_for_nothing();
     layers_ask_for_nothing<lstmkit::Float32>();
     layers_ask_for_nothing<lstmkit::Float64>();
     layers_ask_for_nothing<lstmkit::BFloat16>();

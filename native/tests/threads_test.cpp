@@ -8,11 +8,18 @@
 #include <cstdlib>
 #include <ctime>
 #include <new>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
 #endif
 #if defined(_OPENMP)
 #include <omp.h>
@@ -80,6 +87,79 @@ void callers_do_not_disturb_each_other() {
     for (std::thread& caller : callers) caller.join();
     check(good == 40, "teams of several callers, got " + std::to_string(good));
 }
+
+/// A late thread is left out, not waited for, and its share is not done twice; the next call finds it again.
+void short_calls_follow_each_other() {
+    std::atomic<long> sum{0};
+    for (int call = 0; call < 20'000; ++call) {
+        lstmkit::run_shares(2, 2, [&](int share) { sum += share + 1; });
+        if (call % 1000 == 0) std::this_thread::sleep_for(std::chrono::microseconds(call % 3 * 60));
+    }
+    check(sum == 60'000, "short calls, got " + std::to_string(sum));
+}
+
+#if defined(__linux__)
+std::ptrdiff_t count_threads() {
+    const std::filesystem::directory_iterator first("/proc/self/task"), last;
+    return std::distance(first, last);
+}
+
+template <typename Error, typename Call>
+bool throws(Call call) {
+    try {
+        call();
+    } catch (const Error&) {
+        return true;
+    }
+    return false;
+}
+
+/// As many threads as ever ran at once, however many calls there were.
+void threads_are_kept() {
+    members_see_each_other(5, 1);
+    const std::ptrdiff_t before = count_threads();
+    for (int call = 0; call < 50; ++call) {
+        check(members_see_each_other(2 + call % 4, 2), "a team of kept threads");
+        lstmkit::run_shares(5, 5, [](int) {});
+    }
+    check(count_threads() == before, "calls start no more threads");
+}
+
+/// In a process of its own, before any thread was started. Limits do not hold for root.
+int no_thread_can_be_had() {
+    constexpr uid_t nobody = 65534;
+    const rlimit none{0, 0};
+    if ((geteuid() == 0 && setuid(nobody) != 0) || setrlimit(RLIMIT_NPROC, &none) != 0) return EXIT_FAILURE;
+    check(throws<std::system_error>([] { std::thread([] {}).join(); }), "the limit holds");
+    every_share_runs_once();
+    int members = 0;
+    lstmkit::run_team(3, [&](const Member& member) noexcept { members = member.count; });
+    check(members == 1, "without threads the caller is alone");
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/// Forks while other threads call, so that some lock may be held.
+void a_child_works_alone() {
+    std::atomic<bool> stop{false};
+    std::thread other([&] {
+        while (!stop) members_see_each_other(2, 3);
+    });
+    for (int k = 0; k < 20; ++k) {
+        const pid_t child = fork();
+        if (child == 0) {
+            int done = 0, members = 0;
+            lstmkit::run_shares(3, 3, [&](int) { ++done; });
+            lstmkit::run_team(2, [&](const Member& member) noexcept { members = member.count; });
+            _exit(done == 3 && members == 1 ? 0 : 1);
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        check(status == 0, "a child works alone");
+    }
+    stop = true;
+    other.join();
+}
+#endif
 
 void work_in_rounds(int count) {
     lstmkit::run_team(count, [](const Member& member) noexcept {
@@ -164,12 +244,20 @@ void openmp_is_used_and_its_limits_are_kept() {
 
 }  // namespace
 
-int main(int count, char**) {
-    if (count > 1) return two_threads_share_one_processor();
+int main(int count, char** arguments) {
+    if (count > 1 && std::string(arguments[1]) == "oversubscribed") return two_threads_share_one_processor();
+#if defined(__linux__) && !defined(_OPENMP)
+    if (count > 1) return no_thread_can_be_had();
+    threads_are_kept();
+#endif
     every_share_runs_once();
     failures_come_out();
     members_run_at_once();
     callers_do_not_disturb_each_other();
+    short_calls_follow_each_other();
+#if defined(__linux__)
+    a_child_works_alone();
+#endif
 #if defined(_OPENMP)
     openmp_is_used_and_its_limits_are_kept();
 #endif

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <thread>
-#include <vector>
 
 #include "lstmkit/machine.h"
+#include "threads/crew.h"
 
 namespace lstmkit {
 namespace {
@@ -36,15 +35,11 @@ struct Job {
 
 void help(void* job) { static_cast<Job*>(job)->help(); }
 
-void help_with_threads(Job& job, int threads) noexcept {
-    std::vector<std::thread> others;
-    try {
-        for (int thread = 1; thread < threads; ++thread) others.emplace_back(help, &job);
-    } catch (const std::exception&) {
-        // No more threads: those that there are do it.
-    }
+void help_with_crew(Job& job, int threads) noexcept {
+    Crew crew(threads - 1);
+    crew.start([](void* context, int) { help(context); }, &job);
     job.help();
-    for (std::thread& other : others) other.join();
+    crew.stop();
 }
 
 struct Team {
@@ -67,23 +62,12 @@ void join_openmp(void* data) {
     if (openmp()->team_size() == team.count) team.run_member(openmp()->thread_number());
 }
 
-/// Nobody begins before all threads are there.
-void run_with_threads(Team& team) noexcept {
-    enum Start { unknown, go, give_up };
-    std::atomic<Start> start{unknown};
-    const auto wait_and_run = [&](int index) noexcept {
-        while (start == unknown) std::this_thread::yield();
-        if (start == go) team.run_member(index);
-    };
-    std::vector<std::thread> others;
-    try {
-        for (int index = 1; index < team.count; ++index) others.emplace_back(wait_and_run, index);
-        start = go;
-        team.run_member(0);
-    } catch (const std::exception&) {
-        start = give_up;
-    }
-    for (std::thread& other : others) other.join();
+void run_with_crew(Team& team) noexcept {
+    Crew crew(team.count - 1);
+    if (crew.size() < team.count - 1) return;
+    crew.start([](void* context, int index) { static_cast<Team*>(context)->run_member(index); }, &team);
+    team.run_member(0);
+    crew.wait();
 }
 
 }  // namespace
@@ -96,7 +80,7 @@ void run_shares(int shares, int threads, void (*work)(void* context, int share),
     else if (const Openmp* found = openmp())
         found->parallel(help, &job, static_cast<unsigned>(threads), 0);
     else
-        help_with_threads(job, threads);
+        help_with_crew(job, threads);
     if (job.failure) std::rethrow_exception(job.failure);
 }
 
@@ -106,7 +90,7 @@ void run_team(int count, void (*work)(void* context, const Member& member) noexc
         if (const Openmp* found = openmp())
             found->parallel(join_openmp, &team, static_cast<unsigned>(count), 0);
         else
-            run_with_threads(team);
+            run_with_crew(team);
         if (team.has_run) return;
     }
     Team{1, work, context}.run_member(0);

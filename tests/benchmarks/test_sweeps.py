@@ -14,6 +14,7 @@ from benchmarks.heat_map import draw_heat_map
 from benchmarks.memory import measure_memory
 from benchmarks.peers import PEERS, lstmkit_layer
 from benchmarks.runner import Settings
+from benchmarks.stream import memory_rows
 from benchmarks.streaming import rows_of_streams
 from benchmarks.subject import Subject, Turn
 from benchmarks.sweeps import fit_line, lines_of_fits, points_of
@@ -154,6 +155,15 @@ def test_streams__match_goals_and_name_what_is_missing() -> None:
     assert f"| {case} | 0.5 us | 50.00x |  | MISSED: 99th percentile at most 2x the median |" in table
     assert "not measured: at most 0.45" in table
     assert "not measured" in report.full_table({"machine": MACHINE, "rows": rows})
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says what is resident")
+@pytest.mark.skipif(not native_status().available, reason="int8 needs the native core")
+def test_memory_of_a_stream__matches_its_states() -> None:
+    """At least h, c and 8 bytes more, at most a kilobyte, and under a name that has a goal."""
+    rows = list(memory_rows(64))
+    assert all(2 * 64 * 4 + 8 <= row["ours"] <= 1024 for row in rows)
+    assert [goal["met"] for row in rows_of_streams(rows) for goal in row["goals"] if row["ours"]] == [True]
 
 
 MACHINE = {"processor": "P", "threads": 2, "instruction_set": "I", "load": 0.0, "peak": {"float32": 1e9}}

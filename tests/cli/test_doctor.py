@@ -58,6 +58,18 @@ def test_doctor__preserves_base_install(capsys: pytest.CaptureFixture[str]) -> N
     assert "torch         no" in text
 
 
+@pytest.mark.parametrize("has_torch", [True, False])
+def test_doctor__matches_what_the_core_can_do(monkeypatch: pytest.MonkeyPatch, has_torch: bool) -> None:
+    present = NativeStatus(True, "", "1", ("baseline",), ("baseline",), "baseline", 2)
+    monkeypatch.setattr(doctor, "native_status", lambda: present)
+    monkeypatch.setattr(doctor, "_version", lambda package: "1" if has_torch or package != "torch" else None)
+    native = {engine.name: engine for engine in doctor.examine().engines}["native"]
+    assert native.available
+    for dtype in ("float32", "float64", "bfloat16", "int8"):
+        assert dtype in native.note
+    assert ("without torch it runs models and streams" in native.note) is not has_torch
+
+
 def test_doctor__rejects_unknown_option() -> None:
     result = lstmkit("doctor", "--jsn")
     assert result.returncode == 2

@@ -357,7 +357,9 @@ def test_op__matches_its_declaration(spec: CellSpec, engine: str) -> None:
     weights = [value.requires_grad_() for value in case.parameters.values()]
     resets = None if engine == "torch" else case.resets
     x, (h, c) = leaves(case.x, case.hx)
-    results = torch.library.opcheck(lstm_layer, (x, h, c, weights, case.lengths, resets, engine_of(engine), True, 0))
+    results = torch.library.opcheck(
+        lstm_layer, (x, h, c, weights, case.lengths, resets, engine_of(engine), True, 0, None)
+    )
     assert set(results.values()) == {"SUCCESS"}
 
 

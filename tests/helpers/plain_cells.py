@@ -107,7 +107,104 @@ def _mingru(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vect
     return h, [h], {"z": z, "g": g}
 
 
+def _lstm(i: Tensor, f: Tensor, g: Tensor, o: Tensor, c: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    c = f * c + i * g
+    return o * c.tanh(), c, {"i": i, "f": f, "g": g, "o": o}
+
+
+def _janet(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    (h,) = state
+    s, g = (_affine(p, x) + p["weight_hh"] @ h).chunk(2)
+    h = s.sigmoid() * h + (spec.beta - s).sigmoid() * g.tanh()
+    return h, [h], {"f": s.sigmoid(), "g": g.tanh()}
+
+
+def _multiplicative(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    h, c = state
+    m = (p["weight_im"] @ x) * (p["weight_hm"] @ h)
+    h, c, gates = _lstm(*(_affine(p, x) + p["weight_mh"] @ m).chunk(4), c)
+    return h, [h, c], gates
+
+
+def _mogrifier(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    h, c = state
+    for turn in range(1, spec.rounds + 1):
+        kind, k = ("q", (turn - 1) // 2) if turn % 2 else ("r", turn // 2 - 1)
+        low_rank = [p[f"weight_{kind}_{side}"][k] for side in ("left", "right")] if spec.rank else []
+        matrix = low_rank[0] @ low_rank[1] if spec.rank else p[f"weight_{kind}"][k]
+        if turn % 2:
+            x = 2 * torch.sigmoid(matrix @ h) * x
+        else:
+            h = 2 * torch.sigmoid(matrix @ x) * h
+    h, c, gates = _lstm(*(_affine(p, x) + p["weight_hh"] @ h).chunk(4), c)
+    return h, [h, c], gates
+
+
+def _on_lstm(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    h, c = state
+    i, f, g, o = (_affine(p, x) + p["weight_hh"] @ h).chunk(4)
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    a, b = (_affine(p, x, "master_ih") + p["weight_master_hh"] @ h).chunk(2)
+    master_f = a.softmax(0).cumsum(0).repeat_interleave(spec.chunk_size)
+    master_i = (1 - b.softmax(0).cumsum(0)).repeat_interleave(spec.chunk_size)
+    both = master_f * master_i
+    c = (f * both + master_f - both) * c + (i * both + master_i - both) * g
+    h = o * c.tanh()
+    return h, [h, c], {"i": i, "f": f, "g": g, "o": o, "master_i": master_i, "master_f": master_f}
+
+
+def _phased(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    h, c = state
+    tau, r = p["log_period"].exp(), p["ratio_logit"].sigmoid()
+    ks = []
+    for unit in range(len(h)):
+        phase = torch.remainder(extra[0] - p["shift"][unit], tau[unit]) / tau[unit]
+        if phase < r[unit] / 2:
+            ks.append(2 * phase / r[unit])
+        elif phase < r[unit]:
+            ks.append(2 - 2 * phase / r[unit])
+        else:
+            ks.append(spec.leak * phase)
+    k = torch.stack(ks)
+    h_new, c_new, gates = _lstm(*(_affine(p, x) + p["weight_hh"] @ h).chunk(4), c)
+    h, c = k * h_new + (1 - k) * h, k * c_new + (1 - k) * c
+    return h, [h, c], {**gates, "k": k}
+
+
+def _time_aware(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    h, c = state
+    short = torch.tanh(p["weight_d"] @ c + p.get("bias_d", torch.zeros_like(c)))
+    c = c - short + short / torch.log(torch.e + extra[0])
+    h, c, gates = _lstm(*(_affine(p, x) + p["weight_hh"] @ h).chunk(4), c)
+    return h, [h, c], gates
+
+
+def _entity_aware(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    h, c = state
+    f, g, o = (_affine(p, x) + p["weight_hh"] @ h).chunk(3)
+    h, c, gates = _lstm(_affine(p, extra, "sh"), f, g, o, c)
+    return h, [h, c], gates
+
+
+def _lstm1997(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    h, s = state
+    i, g, o = (_affine(p, x) + p["weight_hh"] @ h.detach()).chunk(3)
+    i, g, o = i.sigmoid(), 2 * torch.tanh(g / 2), o.sigmoid()
+    s = s + i * g
+    h = o * torch.tanh(s / 2)
+    return h, [h, s], {"i": i, "g": g, "o": o}
+
+
 PLAIN: dict[str, Step] = {
+    "janet": _janet,
+    "multiplicative": _multiplicative,
+    "mogrifier": _mogrifier,
+    "on_lstm": _on_lstm,
+    "phased": _phased,
+    "time_aware": _time_aware,
+    "entity_aware": _entity_aware,
+    "lstm1997": _lstm1997,
     "rnn": _rnn,
     "gru": _gru,
     "slstm": _slstm,

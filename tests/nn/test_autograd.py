@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from itertools import product
 from typing import Any
 
 import pytest
@@ -95,36 +96,55 @@ class Spy:
 
     def __init__(self) -> None:
         self.core: Any = native_module()
-        self.asked: list[tuple[bool, bool]] = []
+        self.asked: list[native.Wants] = []
+        self.states: list[tuple[Any, Any]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.core, name)
 
+    def lstm_forward(self, directions: list[Any], *how: Any) -> Any:
+        self.states += [layer[2:4] for layer, *_ in directions]
+        return self.core.lstm_forward(directions, *how)
+
     def lstm_backward(self, directions: list[Any], *how: Any) -> Any:
-        for *_, (dx, _, _, dweights) in directions:
-            self.asked.append((dx is not None, any(dweights)))
+        self.states += [layer[2:4] for layer, *_ in directions]
+        for *_, (dx, dh, dc, dweights) in directions:
+            assert (dh is None) == (dc is None)
+            self.asked.append(native.Wants(dx is not None, dh is not None, any(dweights)))
         return self.core.lstm_backward(directions, *how)
 
 
 @NEEDS_CORE
 @pytest.mark.parametrize("checkpoint_steps", [None, 6])
-@pytest.mark.parametrize("wants", [(True, True), (False, True), (True, False)], ids=str)
+@pytest.mark.parametrize("wants", [native.Wants(*flags) for flags in product([False, True], repeat=3) if any(flags)])
 def test_core__never_computes__unwanted_gradients(
-    wants: tuple[bool, bool], checkpoint_steps: int | None, monkeypatch: pytest.MonkeyPatch
+    wants: native.Wants, checkpoint_steps: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spy = Spy()
-    monkeypatch.setattr(native, "native_module", lambda: spy)
-    layer = nn.LSTM(I, H, engine="native", checkpoint_steps=checkpoint_steps).requires_grad_(wants[1])
-    layer(draw(T, B, I).requires_grad_(wants[0]))[0].sum().backward()
-    assert spy.asked == [wants]
+    monkeypatch.setattr(native, "core", spy)
+    layer = nn.LSTM(I, H, engine="native", checkpoint_steps=checkpoint_steps).requires_grad_(wants.weights)
+    state = draw(1, B, H).requires_grad_(wants.state), draw(1, B, H)
+    layer(draw(T, B, I).requires_grad_(wants.x), state)[0].sum().backward()
+    # From chunk to chunk the state's gradient is always wanted.
+    assert spy.asked == [wants._replace(state=wants.state or checkpoint_steps is not None)]
+
+
+@NEEDS_CORE
+def test_core__never_sees__a_state_that_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is memory filled with zeros, nor a gradient computed that nobody can ask for."""
+    spy = Spy()
+    monkeypatch.setattr(native, "core", spy)
+    make("native")(draw(T, B, I).requires_grad_())[0].sum().backward()
+    assert spy.states == [(None, None)] * 8
+    assert {wants.state for wants in spy.asked} == {False}
 
 
 @NEEDS_CORE
 def test_first_layer__never_computes__gradient_of_data(monkeypatch: pytest.MonkeyPatch) -> None:
     spy = Spy()
-    monkeypatch.setattr(native, "native_module", lambda: spy)
+    monkeypatch.setattr(native, "core", spy)
     make("native")(draw(T, B, I))[0].sum().backward()
-    assert spy.asked == [(True, True)] * 2 + [(False, True)] * 2
+    assert [wants.x for wants in spy.asked] == [True] * 2 + [False] * 2
 
 
 @ENGINES

@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Node
 
 from lstmkit import nn
 from lstmkit.ops import native_available
+from lstmkit.ops.native import Wants
 
 NEEDS_CORE = pytest.mark.skipif(not native_available(), reason="the native core was not built")
 NATIVE = pytest.param("native", marks=NEEDS_CORE)
@@ -79,7 +80,8 @@ def test_compiled_training__matches_eager__one_node_each_way(engine: str, option
     assert len(graphs.forwards) == len(graphs.backwards) == 1
     assert len(nodes(graphs.forwards[0], FORWARD)) == len(nodes(graphs.backwards[0], BACKWARD)) == LAYERS
     assert {argument(node, "engine") for node in nodes(graphs.forwards[0], FORWARD)} == {engine}
-    assert [argument(node, "wants_x") for node in nodes(graphs.backwards[0], BACKWARD)] == [True, False]
+    wants = [Wants(*argument(node, "wants")) for node in nodes(graphs.backwards[0], BACKWARD)]
+    assert wants == [Wants(x=True, state=False), Wants(x=False, state=False)]
 
 
 @pytest.mark.parametrize("engine", ["reference", NATIVE])

@@ -15,7 +15,9 @@ NEEDS_CORE = pytest.mark.skipif(not native_available(), reason="the native core 
 T, B, I, H = 12, 9, 5, 37
 
 
-def run(case: Any, saved_dtype: torch.dtype | None, **extras: Any) -> tuple[list[Tensor], list[Tensor], int]:
+def run(
+    case: Any, saved_dtype: torch.dtype | None, compiled: bool = False, **extras: Any
+) -> tuple[list[Tensor], list[Tensor], int]:
     """Outputs, gradients, and the bytes that autograd kept beside parameters and inputs."""
     spec = case.spec
     layer = nn.LSTM(spec.input_size, spec.hidden_size, bidirectional=spec.bidirectional, saved_dtype=saved_dtype)
@@ -31,17 +33,23 @@ def run(case: Any, saved_dtype: torch.dtype | None, **extras: Any) -> tuple[list
         return value
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        y, state = layer(x, (h, c), **extras)
+        y, state = (torch.compile(layer, fullgraph=True, backend="aot_eager") if compiled else layer)(
+            x, (h, c), **extras
+        )
     total = (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum() + sum(value.sum() for value in state)
     return [y, *state], list(torch.autograd.grad(total, [x, h, c, *layer.parameters()])), sum(kept.values())  # pyright: ignore
 
 
+COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+
+
 @NEEDS_CORE
+@COMPILED
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_gates_in_bfloat16__matches_float32(bidirectional: bool) -> None:
+def test_gates_in_bfloat16__matches_float32(bidirectional: bool, compiled: bool) -> None:
     case = hostile(CellSpec(I, H, bidirectional=bidirectional), steps=T, batch=B, dtype=torch.float32)
     masks = {"lengths": case.lengths, "resets": case.resets}
-    outputs, gradients, _ = run(case, torch.bfloat16, **masks)
+    outputs, gradients, _ = run(case, torch.bfloat16, compiled, **masks)
     expected, expected_gradients, _ = run(case, None, **masks)
     for left, right in zip(outputs, expected, strict=True):
         torch.testing.assert_close(left, right, rtol=0.0, atol=0.0)
@@ -51,11 +59,12 @@ def test_gates_in_bfloat16__matches_float32(bidirectional: bool) -> None:
 
 
 @NEEDS_CORE
+@COMPILED
 @pytest.mark.parametrize(("saved_dtype", "floats"), [(None, 6), (torch.bfloat16, 4)])
-def test_saved_state__equals_floats_per_unit(saved_dtype: torch.dtype | None, floats: int) -> None:
+def test_saved_state__equals_floats_per_unit(saved_dtype: torch.dtype | None, floats: int, compiled: bool) -> None:
     """The output, the cells, and four gates whole or halved, for each step, row and unit."""
     case = hostile(CellSpec(I, H), steps=T, batch=B, dtype=torch.float32)
-    _, _, kept = run(case, saved_dtype)
+    _, _, kept = run(case, saved_dtype, compiled)
     assert kept == 4 * floats * T * B * H
 
 

@@ -113,8 +113,8 @@ def test_checkpoints__match_none__one_node_compiled(engine: str) -> None:
 def test_chunked_op__matches_its_declaration(engine: str, steps: int) -> None:
     case = draw(CellSpec(2, 3, bidirectional=True), engine)
     weights = [value.requires_grad_() for value in case.parameters.values()]
-    args = (case.clean.clone().requires_grad_(), *case.hx, weights, case.lengths, case.resets, engine, True, steps)
-    results = torch.library.opcheck(lstm_layer, args)
+    given = (case.clean.clone().requires_grad_(), *case.hx, weights, case.lengths, case.resets)
+    results = torch.library.opcheck(lstm_layer, (*given, engine, True, steps, None))
     assert set(results.values()) == {"SUCCESS"}
 
 

@@ -286,7 +286,7 @@ def test_native__matches_second_gradient_of_reference() -> None:
 def test_native__equals_op__outside_and_inside_a_graph() -> None:
     case = hostile(CellSpec(3, 5, bidirectional=True), dtype=torch.float32)
     arguments = (case.x, *case.hx, [*case.parameters.values()], case.lengths, case.resets)
-    eager, op = run_native_layer(*arguments, trace=True), lstm_layer(*arguments, "native", True, 0)
+    eager, op = run_native_layer(*arguments, trace=True), lstm_layer(*arguments, "native", True, 0, None)
     assert all(torch.equal(a, b) for a, b in zip(eager, op, strict=True))
 
 
@@ -322,7 +322,7 @@ def test_native__writes_every_output__memory_used_before() -> None:
 
 def test_empty__never_shares__memory_in_use() -> None:
     core: Any = native_module()
-    held = [torch.from_dlpack(core.empty(1000 + 100 * k)) for k in range(30)]
+    held = [torch.from_dlpack(core.empty([1000 + 100 * k])) for k in range(30)]
     for k, value in enumerate(held):
         value.fill_(k)
     assert all((value == k).all() for k, value in enumerate(held))
@@ -355,7 +355,8 @@ def _run_plainly(case: Any) -> list[bytes]:
     arguments = (case.x, h, c, weights, case.lengths, case.resets)
     outputs = native.run_native(*arguments, trace=True)
     upstream = [outputs[0], *outputs[1:3], None, None]
-    gradients = native.differentiate_native(upstream, *arguments, [outputs[0], *outputs[3:]])
+    saved = [outputs[0], *outputs[3:]]
+    gradients = native.differentiate_native(upstream, *arguments, saved, wants=native.Wants())
     return [value.numpy().tobytes() for value in (*outputs, *gradients) if value is not None]
 
 
@@ -412,4 +413,4 @@ def test_core__rejects_number_of_directions(count: int) -> None:
 def test_core__rejects_unknown_precision() -> None:
     core: Any = native_module()
     with pytest.raises(ValueError, match="no precision is called 'int8'; there are: float32, float64, bfloat16"):
-        core.empty(3, "int8")
+        core.empty([3], "int8")

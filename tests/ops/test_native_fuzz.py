@@ -91,8 +91,7 @@ class Drawn(NamedTuple):
     lengths: bool
     resets: bool
     nan_in_padding: bool
-    wants_x: bool
-    wants_weights: bool
+    wants: native.Wants
     threads: int
     instruction_set: str
     seed: int
@@ -108,7 +107,7 @@ def cases(draw: st.DrawFn) -> Drawn:
         bidirectional=draw(st.booleans()),
         proj_size=draw(st.one_of(st.just(0), st.integers(0, units - 1))),
     )
-    flags = [draw(st.booleans()) for _ in range(5)]
+    flags = [draw(st.booleans()) for _ in range(3)]
     return Drawn(
         spec,
         draw(st.integers(1, 12)),
@@ -117,6 +116,7 @@ def cases(draw: st.DrawFn) -> Drawn:
         draw(st.lists(st.sampled_from(list(LAYOUTS)), min_size=8, max_size=8)),
         draw(st.lists(st.booleans(), min_size=5, max_size=5)),
         *flags,
+        wants=native.Wants(*(draw(st.booleans()) for _ in range(3))),
         threads=draw(st.integers(1, 4)),
         instruction_set=draw(st.sampled_from(SETS)),
         seed=draw(st.integers(0, 2**32)),
@@ -171,11 +171,10 @@ def run_native(case: Drawn, tensors: Tensors) -> tuple[list[Tensor], list[Tensor
     before = torch.get_num_threads()
     torch.set_num_threads(case.threads)
     native.instruction_set = case.instruction_set
-    wants = {"wants_x": case.wants_x, "wants_weights": case.wants_weights}
     try:
         outputs = native.run_native(*tensors.arguments, trace=True)
         saved = [outputs[0], outputs[3], outputs[4]]
-        return list(outputs), native.differentiate_native(tensors.upstream, *tensors.arguments, saved, **wants)
+        return list(outputs), native.differentiate_native(tensors.upstream, *tensors.arguments, saved, wants=case.wants)
     finally:
         torch.set_num_threads(before)
         native.instruction_set = ""
@@ -194,11 +193,10 @@ def matches_float64(case: Drawn) -> None:
     (outputs, found), (expected, expected_gradients) = run_native(case, tensors), run_reference(tensors)
     for actual, right in zip(outputs, expected, strict=True):
         near(actual, right, values)
-    for k, (actual, right) in enumerate(zip(found, expected_gradients, strict=True)):
-        if (k == 0 and not case.wants_x) or (k > 2 and not case.wants_weights):
-            assert actual is None
-        else:
-            assert actual is not None
+    wanted = case.wants.each(len(found) - 3)
+    for actual, right, want in zip(found, expected_gradients, wanted, strict=True):
+        assert (actual is not None) == want
+        if actual is not None:
             near(actual, right, gradients)
 
 

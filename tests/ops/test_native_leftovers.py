@@ -24,7 +24,7 @@ def run(layer: nn.LSTM, x: Tensor) -> list[Tensor]:
 def poison_pool() -> None:
     """Leave NaN in memory of every size that a small layer takes."""
     core: Any = native_module()
-    held = [torch.from_dlpack(core.empty(1 << k)) for k in range(4, 16) for _ in range(12)]
+    held = [torch.from_dlpack(core.empty([1 << k])) for k in range(4, 16) for _ in range(12)]
     for values in held:
         values.fill_(float("nan"))
 

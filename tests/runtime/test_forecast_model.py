@@ -10,7 +10,7 @@ from helpers.models import HOUR, QUANTILES, forecast_config, forecast_model, for
 import lstmkit
 from lstmkit.features import SeriesArrays, parse_frequency
 from lstmkit.runtime.forecast import check_level, make_windows, mean_weights, take_answers
-from lstmkit.spec import DataError, OptionError, ShapeError
+from lstmkit.spec import DataError, EngineError, OptionError, ShapeError
 
 CONFIGS = {"covariates": forecast_config(), "plain": forecast_config(covariates=False, season=6, patch=3, horizon=5)}
 
@@ -109,6 +109,36 @@ def fed(model, config, given, rows=25):
 
 def ahead(config, given, rows=25):
     return {"known_ahead": given["known"][rows : rows + config.horizon]} if config.known else {}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda stream, given: stream.step(given["y"][25]),
+        lambda stream, given: stream.push(given["y"][25:26]),
+        lambda stream, given: stream.reset(),
+        lambda stream, given: setattr(stream, "state", stream.state),
+    ],
+    ids=["step", "push", "reset", "set state"],
+)
+def test_stream__rejects_a_second_thread__and_changes_nothing(model, config, operation, monkeypatch):
+    given = history(config, 40)
+    stream, twin = fed(model, config, given), fed(model, config, given)
+    row = {name: given[name][25] for name in ("known", "observed") if getattr(config, name)}
+    predict, refused = model.predict, []
+
+    def intrude(*arguments, **options):
+        with pytest.raises(EngineError, match="another thread is using this stream"):
+            operation(stream, given)
+        refused.append(True)
+        return predict(*arguments, **options)
+
+    right = twin.step(given["y"][25], **row, **ahead(config, given, 26))
+    monkeypatch.setattr(model, "predict", intrude)
+    same(stream.step(given["y"][25], **row, **ahead(config, given, 26)), right)
+    assert refused
+    for name, array in twin.state.items():
+        np.testing.assert_array_equal(stream.state[name], array)
 
 
 def test_push__equals_steps(model, config):

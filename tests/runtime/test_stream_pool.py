@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 from helpers.streams import CELLS, PRECISIONS, chain_model, draw, draw_weights, layer_model, status, without_core
@@ -194,11 +196,84 @@ def test_pool__rejects_options_and_places():
         pool.set_state(0, {})
 
 
-def test_pool__rejects_a_second_thread():
+OPERATIONS = {
+    "step": lambda pool: pool.step(draw(2, 3)),
+    "subset": lambda pool: pool.step(draw(1, 3), [1]),
+    "reset": lambda pool: pool.reset(),
+    "state": lambda pool: pool.state(1),
+    "set state": lambda pool: pool.set_state(1, chain_model().stream().state),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_pool__rejects_a_second_thread__and_changes_nothing(engine, operation):
     pool = chain_model().pool(2)
+    pool.step(draw(2, 3))
+    before = [pool.state(index) for index in range(2)]
     with pool._turn, pytest.raises(EngineError, match="another thread is using this"):
-        pool.step(draw(2, 3))
-    assert pool.step(draw(2, 3)).shape == (2, 6)
+        operation(pool)
+    for index in range(2):
+        for name, array in pool.state(index).items():
+            np.testing.assert_array_equal(array, before[index][name])
+    operation(pool)
+
+
+@native
+def test_pool__rejects_or_does__from_many_threads():
+    """Whatever the threads do at once, a stream that none of them names keeps its state, and all goes on afterwards."""
+    model = layer_model(CELLS["even"])
+    pool = model.pool(400)
+    pool.step(draw(400, 64))
+    kept, other = pool.state(399), model.stream().state
+    x, errors = draw(399, 64), []
+    calls = [
+        lambda: pool.step(x, np.arange(399)),
+        lambda: pool.set_state(3, other),
+        lambda: pool.state(5),
+        lambda: pool.reset([7, 8]),
+    ]
+
+    def use(call):
+        for _ in range(100):
+            try:
+                call()
+            except EngineError:
+                pass
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=use, args=(call,)) for call in calls * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    for name, array in pool.state(399).items():
+        np.testing.assert_array_equal(array, kept[name])
+    assert np.isfinite(pool.step(draw(400, 64))).all()
+
+
+def test_reset__rejects_indices__and_changes_nothing(engine):
+    pool = chain_model().pool(3)
+    pool.step(draw(3, 3))
+    before = pool.state(0)
+    with pytest.raises(DataError, match=r"expected streams in 0\.\.2, got 3"):
+        pool.reset([0, 3])
+    for name, array in pool.state(0).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_pool__never_keeps_the_callers_indices(engine):
+    """Another thread could change them after they were checked."""
+    pool, indices = chain_model().pool(3), np.array([2, 0])
+    seen = []
+    pools = pool._pools
+    for name, own in pools.items():
+        original = own.step
+        pools[name].step = lambda x, at, step=original: seen.append(at) or step(x, at)
+    pool.step(draw(2, 3), indices)
+    assert seen
+    assert not any(np.shares_memory(at, indices) for at in seen)
 
 
 @native

@@ -24,6 +24,7 @@ struct StreamLayer {
     const float* weight_projection;                ///< [P, H], or null
 };
 
+struct Experience;
 struct Operand;
 struct PackedLayer;
 struct PrecisionKernels;
@@ -49,14 +50,15 @@ public:
     Index c_count() const noexcept { return c_count_; }
     /// Multiply-adds of one step.
     Index work() const noexcept { return work_; }
-    /// Bytes that one step reads.
-    Index bytes() const noexcept { return bytes_; }
+    /// Processor cycles that one step takes one thread, about.
+    double step_cycles() const noexcept { return step_cycles_; }
 
 private:
     const StreamKernels& kernels_;
     StreamPrecision precision_;
     std::vector<PackedLayer> layers_;
-    Index inputs_ = 0, outputs_ = 0, h_count_ = 0, c_count_ = 0, work_ = 0, bytes_ = 0;
+    Index inputs_ = 0, outputs_ = 0, h_count_ = 0, c_count_ = 0, work_ = 0;
+    double step_cycles_ = 0;
 };
 
 /// How a call ended. Anything but `done` leaves state and outputs as they were.
@@ -92,10 +94,10 @@ private:
 
     void run_step(const float* x, float* y) noexcept;
     void run_block(const float* x, Index steps, float* y) noexcept;
-    void multiply_inputs(const Layer& layer, const float* x, Index steps) noexcept;
-    void advance(const Layer& layer, const Operand& x, const float* z) noexcept;
+    void multiply_inputs(Layer& layer, const float* x, Index steps) noexcept;
+    void advance(Layer& layer, const Operand& x, const float* z) noexcept;
     template <typename Work>
-    void for_blocks(Index blocks, Work work) noexcept;
+    void for_blocks(const Layer& layer, Experience& experience, Work work) noexcept;
     const PrecisionKernels& precision() const noexcept;
 
     std::shared_ptr<const StreamWeights> weights_;
@@ -111,9 +113,13 @@ class StreamPool {
 public:
     /// Throws std::invalid_argument if capacity is below 1.
     StreamPool(std::shared_ptr<const StreamWeights> weights, Index capacity);
+    ~StreamPool();
+    StreamPool(const StreamPool&) = delete;
+    StreamPool& operator=(const StreamPool&) = delete;
 
     /// Steps the `count` streams of `indices`, distinct and each in 0..capacity, or streams 0..count if null.
     /// x: [count, I] -> y: [count, O], not overlapping. Throws std::invalid_argument on wrong indices.
+    /// Allocates only when it first uses so many threads.
     Outcome step(const float* x, const std::int64_t* indices, Index count, float* y, int threads);
 
     /// One stream's state, as in Stream. Throws std::invalid_argument on a wrong index.
@@ -135,6 +141,7 @@ private:
     std::shared_ptr<const StreamWeights> weights_;
     Index capacity_;
     std::vector<Array<float>> h_, c_;   // by layer: [capacity][padded]
+    std::vector<Share> shares_;          // buffers by thread
     std::vector<std::uint64_t> stamps_;  // the call that each stream was last part of
     std::uint64_t calls_ = 0;
     mutable std::atomic<bool> busy_{false};

@@ -14,6 +14,17 @@ using Index = std::ptrdiff_t;
 
 inline constexpr Index gates = 4;
 
+/// Rows of a product's tile of `vectors` vectors: one alone needs more rows to hide the latency of a multiply-add.
+constexpr Index product_rows(Index tile_rows, Index vectors) noexcept { return vectors > 1 ? tile_rows : 2 * tile_rows; }
+
+/// Memory that the next step reads, in pieces. Tiles bring some of it into the second-level cache while they compute,
+/// because a step that waited for all of it at once would wait long.
+struct Fetch {
+    static constexpr Index line = 64, piece = 4 * line;  ///< bytes; a piece begins with a line
+    const char *const *next, *const *last;
+    Index pieces;  ///< at each of a tile's halts
+};
+
 /// One step of `rows` rows through one hidden block.
 template <typename P>
 struct ForwardTile {
@@ -33,6 +44,8 @@ struct ForwardTile {
     Saved<P>* const* activations;  ///< [rows] -> [G] of [units] at distance gate_stride, or null
     Index gate_stride;
     Index y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step: where memory is fetched ahead
+    bool streams;                                   ///< whether the trace goes past the caches: nobody reads it soon
+    Fetch* fetch;                                   ///< or null
 };
 
 /// What one row's backward step through the cell needs; null gradients are zero.
@@ -49,7 +62,6 @@ struct CellRow {
     Stored<P>* dz;                     ///< block j at dz + j * dz_block: [G][L], written
     Stored<P>* hidden;                 ///< [units], written with the units' outputs before a projection, or null
     Index units, gate_stride, grad_gate_stride, dz_block;
-    Index grad_y_ahead, cells_ahead, activations_ahead;  ///< from here to the next step
 };
 
 /// out[r][first..first + count] (+)= sum over blocks j and k < G*L of in[j][r][k] * weights[j][k][...].
@@ -63,6 +75,7 @@ struct ProductTile {
     Real<P>* const* out;
     Index first, count;
     bool add;  ///< to what is there, instead of replacing it
+    Fetch* fetch;  ///< or null
 };
 
 /// sum[k][G][L] += sum over rows of in[r][k] * right[r][G][L], for k < columns. Rows come in groups of D.
@@ -73,6 +86,7 @@ struct OuterTile {
     const Stored<P>* right;      ///< group g at right + g * right_group: [G][L][D]
     Index right_group;
     Real<P>* sum;  ///< [columns][G][L]
+    Fetch* fetch;  ///< or null
 };
 
 }  // namespace lstmkit

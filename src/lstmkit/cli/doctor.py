@@ -97,14 +97,13 @@ def as_text(report: Report) -> str:
 
 def _engines(versions: dict[str, str | None], native: NativeStatus) -> tuple[Engine, ...]:
     found = versions["torch"]
-    usable = native.available and found is not None
-    core = "LSTM layers on the CPU in float32, forward and backward" if native.available else native.reason
-    if native.available and not found:
-        core += "; in this version it trains and runs torch layers only, and torch is not installed"
+    core = "float32, float64 and bfloat16 on the CPU, forward and backward; streams in int8 too"
+    if not found:
+        core += "; without torch it runs models and streams, and trains nothing"
     torch = f"torch {found}" if found else f"torch is not installed; run: {install_command('train')}"
     return (
         Engine("reference", True, "the equations in NumPy"),
-        Engine("native", usable, core),
+        Engine("native", native.available, core if native.available else native.reason),
         Engine("torch", found is not None, torch),
     )
 

@@ -2,30 +2,44 @@
 
 from lstmkit.nn.build import build
 from lstmkit.nn.carry import Carry
+from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
 from lstmkit.nn.conversion import Conversion, convert
 from lstmkit.nn.keras_call import KerasCall
 from lstmkit.nn.layer import Trace
 from lstmkit.nn.lstm import LSTM
 from lstmkit.nn.minimal import MinGRU, MinLSTM
 from lstmkit.nn.onnx_call import OnnxCall
+from lstmkit.nn.relatives import JANET, LSTM1997, ONLSTM, MogrifierLSTM, MultiplicativeLSTM
 from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.saving import save_model
 from lstmkit.nn.stages import StagedModel
+from lstmkit.nn.timed import EALSTM, PhasedLSTM, TimeAwareLSTM
 from lstmkit.nn.xlstm import MLSTM, SLSTM
 
 __all__ = [
+    "EALSTM",
     "GRU",
+    "JANET",
     "LSTM",
+    "LSTM1997",
     "MLSTM",
+    "ONLSTM",
     "RNN",
     "SLSTM",
     "Carry",
     "Conversion",
+    "GRUCell",
     "KerasCall",
+    "LSTMCell",
     "MinGRU",
     "MinLSTM",
+    "MogrifierLSTM",
+    "MultiplicativeLSTM",
     "OnnxCall",
+    "PhasedLSTM",
+    "RNNCell",
     "StagedModel",
+    "TimeAwareLSTM",
     "Trace",
     "build",
     "convert",

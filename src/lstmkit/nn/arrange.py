@@ -9,6 +9,8 @@ from torch import Tensor
 from lstmkit.reference import check_lengths, check_sequence, describe_states
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
+State = tuple[Tensor, ...]
+
 
 class Case(NamedTuple):
     """One batch, time-major."""
@@ -17,6 +19,7 @@ class Case(NamedTuple):
     hx: Any  # None, or the states in a tuple, (L*D, B, ...) each
     lengths: Tensor | None  # (B,)
     resets: Tensor | None  # (T, B)
+    extra: Tensor | None = None  # (T, B, E)
 
 
 class Layout(NamedTuple):
@@ -73,6 +76,27 @@ def arrange(
     return case, layout
 
 
+def arrange_extra(spec: CellSpec, layout: Layout, x: Tensor, extra: Tensor) -> Tensor:
+    """What a cell reads beside the time-major ``x``, as ``(T, B, E)`` of its type.
+
+    Raises:
+        ShapeError: it is no tensor of the shape that goes with the input.
+    """
+    name, (T, B) = str(spec.entry.extra), x.shape[:2]
+    _expect_numbers(name, extra)
+    _expect_content(name, extra, x)
+    if name == "static":
+        shape, given = (B, spec.extra_size), extra if layout.batched else extra.unsqueeze(0)
+    else:
+        shape, given = (T, B), extra
+        if extra.dim() == (2 if layout.batched else 1):
+            given = layout.time_major(extra)
+    if tuple(given.shape) != shape:
+        raise ShapeError(f"{name} must have shape {shape}, not {tuple(given.shape)}, once time is first")
+    given = given.to(x.device, x.dtype)
+    return given.expand(T, B, -1) if name == "static" else given.unsqueeze(2)
+
+
 def arrange_state(spec: CellSpec, hx: Tensor | Sequence[Tensor] | None, batched: bool) -> Any:
     """The initial states with a batch axis, in a tuple; a single state comes, and goes, without one.
 
@@ -106,7 +130,7 @@ def check_numbers(x: Tensor, hx: Sequence[Tensor] | None, weight: Tensor, names:
         ShapeError: they do not.
     """
     mixed = autocast_dtype(x) is not None
-    for name, value in (("input", x), *([] if hx is None else zip(names, hx, strict=True))):
+    for name, value in (("input", x), *([] if hx is None else zip(names, hx, strict=False))):
         if value.device != weight.device:
             raise ShapeError(f"the {name} is on {value.device}, the weights are on {weight.device}; move one of them")
         if value.dtype != weight.dtype and not mixed:

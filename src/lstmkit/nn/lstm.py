@@ -8,13 +8,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
-from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
+from lstmkit.nn.arrange import Case, Layout, State, arrange, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer, Trace
 from lstmkit.nn.options import VariantOptions, check_initialisation, check_memory, check_options, make_spec
 from lstmkit.nn.regularisers import NO_RATES, Rates, drop_weights
 from lstmkit.nn.run import (
     Stack,
-    State,
     Wanted,
     exporting,
     pack_like,
@@ -69,8 +68,8 @@ class LSTM(RecurrentLayer):
             backward pass: the memory of training no longer grows with the cells and gates of every step. A few
             hundred suit any length; ``T`` or more keeps nothing but inputs and outputs. Same numbers, more work.
         saved_dtype: ``torch.bfloat16`` keeps the gates for the backward pass in half the memory: 3H instead of
-            5H floats per step and row beside the output. For float32 on the engine ``native``, outside compiled
-            graphs; gradients then differ by about 1 %, outputs do not.
+            5H floats per step and row beside the output. For float32 on the engine ``native``; gradients then
+            differ by about 1 %, outputs do not.
         engine: Insist on ``"native"``, ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
         variant: The options of :class:`lstmkit.spec.Variant`: gates, activations, peepholes, layer normalisation,
             clips, zoneout. docs/explanation/variants.md has their equations.
@@ -131,6 +130,7 @@ class LSTM(RecurrentLayer):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.rates = rates
+        self._states = tuple(spec.state_shapes())
         layers = range(spec.num_layers) if spec.variant.changed else ()
         self._documents = tuple(describe(spec.layer(layer)) for layer in layers)
         self.forget_bias = forget_bias
@@ -207,14 +207,14 @@ class LSTM(RecurrentLayer):
                 "run under torch.no_grad(), or set checkpoint_steps = None"
             )
         case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
-        state = self._state(case.x, case.hx, case.x.shape[1])
+        case = case._replace(hx=self._initial_state(case.x, case.hx, case.x.shape[1]))
         engine = self._choose(case.x, self._sizes(case.x), lengths=lengths is not None, **extras).engine
         stack = self._stack()
         if engine == "torch" and stack.is_one_call() and not torch.compiler.is_compiling():
-            output, last = run_torch(stack, case, state)
+            output, last = run_torch(stack, case)
             return layout.like_caller(output), _caller_state(last, layout)
         wanted = Wanted(engine, return_cells, return_gates, self._checkpoint_steps(), self.saved_dtype)
-        output, last, results = run_layers(stack, case, state, wanted)
+        output, last, results = run_layers(stack, case, wanted)
         result = layout.like_caller(output), _caller_state(last, layout)
         return (*result, self._trace(results, layout)) if return_cells or return_gates else result
 
@@ -224,25 +224,22 @@ class LSTM(RecurrentLayer):
         batch = int(packed.batch_sizes[0])
         given = arrange_state(self.spec, hx, batched=True)
         check_state(self.spec, given, batch)
-        state = self._state(packed.data, given, batch)
+        hx = self._initial_state(packed.data, given, batch)
         engine = self._choose(packed.data, None, lengths=True).engine
         stack = self._stack()
         if engine == "torch" and stack.is_one_call():
-            return run_torch_packed(stack, packed, state)
+            return run_torch_packed(stack, packed, hx)
         x, lengths = unpack(packed)
         wanted = Wanted(engine, checkpoint_steps=self._checkpoint_steps(), saved_dtype=self.saved_dtype)
-        padded, last, _ = run_layers(stack, Case(x, None, lengths, None), state, wanted)
+        padded, last, _ = run_layers(stack, Case(x, hx, lengths, None), wanted)
         return pack_like(padded, lengths, packed), last
 
-    def _state(self, x: Tensor, hx: State | None, batch: int) -> State:
-        check_numbers(x, hx, self.weight_ih_l0, tuple(self.spec.state_shapes()))
-        if hx is not None:
+    def _initial_state(self, x: Tensor, hx: State | None, batch: int) -> State | None:
+        check_numbers(x, hx, self.weight_ih_l0, self._states)
+        if hx is not None or not self.learn_initial_state:
             return hx
-        if self.learn_initial_state:
-            learned = (getattr(self, f"{name}_0") for name in self.spec.state_shapes())
-            return tuple(value[:, None].expand(-1, batch, -1).contiguous() for value in learned)
-        rows = self.spec.state_rows
-        return tuple([x.new_zeros(rows, batch, *shape) for shape in self.spec.state_shapes().values()])
+        learned = [getattr(self, f"{name}_0") for name in self._states]
+        return tuple([value[:, None].expand(-1, batch, -1).contiguous() for value in learned])
 
     def _checkpoint_steps(self) -> int:
         """Steps of a chunk, or 0 where no gradient is wanted."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
-from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
+from lstmkit.nn.arrange import Case, Layout, arrange, arrange_extra, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer, Trace
 from lstmkit.nn.options import check_options
 from lstmkit.nn.run import exporting, pack_like, transforming, unpack
@@ -112,8 +112,9 @@ class Recurrent(RecurrentLayer):
             OptionError: options that exclude each other.
             EngineError: the engine that was insisted on cannot do this.
         """
-        wanted = {"return_cells": return_cells, "return_gates": return_gates}
-        return self._run(input, hx, lengths=lengths, resets=resets, **wanted)
+        return self._run(
+            input, hx, lengths=lengths, resets=resets, return_cells=return_cells, return_gates=return_gates
+        )
 
     def _run(
         self,
@@ -124,14 +125,19 @@ class Recurrent(RecurrentLayer):
         resets: Tensor | None,
         return_cells: bool,
         return_gates: bool,
+        extra: Tensor | None = None,
     ) -> Any:
         if return_cells and "c" not in self.spec.entry.states:
             raise OptionError(f"{type(self).__name__} has no cell state to return; its output shows all of its memory")
         extras = {"resets": resets is not None, "return_cells": return_cells, "return_gates": return_gates}
         if isinstance(input, PackedSequence):
-            refuse_beside_packed(lengths=lengths is not None, **extras)
+            refuse_beside_packed(
+                lengths=lengths is not None, **extras, **{str(self.spec.entry.extra): extra is not None}
+            )
             return self._forward_packed(input, hx)
         case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
+        if extra is not None:
+            case = case._replace(extra=arrange_extra(self.spec, layout, case.x, extra))
         state = self._state(case.x, case.hx, case.x.shape[1])
         engine = self._choose(case.x, lengths=lengths is not None, **extras).engine
         if engine == "torch" and not torch.compiler.is_compiling():

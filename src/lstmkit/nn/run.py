@@ -1,15 +1,15 @@
 """One time-major batch through a stack, by the engine that was chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from lstmkit.nn.arrange import Case, autocast_dtype
+from lstmkit.nn.arrange import Case, State, autocast_dtype
 from lstmkit.nn.regularisers import Rates, draw_masks, drop_input
 from lstmkit.nn.variant import run_variant, run_variant_op
 from lstmkit.ops import (
@@ -23,10 +23,8 @@ from lstmkit.ops import (
     run_equations,
     run_native_layer,
 )
-from lstmkit.reference import LayerResult, join_states, pass_by, split_states
+from lstmkit.reference import LayerResult, join_states, pass_by, split_states, zero_state
 from lstmkit.spec import CellSpec
-
-State = tuple[Tensor, ...]
 
 
 class Stack(NamedTuple):
@@ -72,23 +70,23 @@ def exporting() -> bool:
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
-def run_torch(stack: Stack, case: Case, state: State) -> tuple[Tensor, State]:
+def run_torch(stack: Stack, case: Case) -> tuple[Tensor, State]:
     """The whole stack in one call of ATen, with ATen's own autograd."""
     weights = [weight for layer in stack.weights for weight in layer]
-    h, c = state
+    h, c = case.hx or zero_state(torch, stack.spec, case.x.shape[1], case.x)
     if case.lengths is None:
-        output, *last = run_aten(case.x, h, c, weights, stack.aten_options())
+        output, h, c = run_aten(case.x, h, c, weights, stack.aten_options())
     else:
-        output, *last = run_aten_lengths(case.x, h, c, weights, case.lengths, stack.aten_options())
-    return output, tuple(last)
+        output, h, c = run_aten_lengths(case.x, h, c, weights, case.lengths, stack.aten_options())
+    return output, (h, c)
 
 
-def run_torch_packed(stack: Stack, packed: PackedSequence, state: State) -> tuple[PackedSequence, State]:
+def run_torch_packed(stack: Stack, packed: PackedSequence, hx: State | None) -> tuple[PackedSequence, State]:
     """The same for a PackedSequence."""
     weights = [weight for layer in stack.weights for weight in layer]
-    h, c = state
-    output, *last = run_aten_packed(packed, h, c, weights, stack.aten_options())
-    return output, tuple(last)
+    h, c = hx or zero_state(torch, stack.spec, int(packed.batch_sizes[0]), packed.data)
+    output, h, c = run_aten_packed(packed, h, c, weights, stack.aten_options())
+    return output, (h, c)
 
 
 class Wanted(NamedTuple):
@@ -100,63 +98,88 @@ class Wanted(NamedTuple):
     checkpoint_steps: int = 0  # 0: every step's cells and gates are kept
     saved_dtype: torch.dtype | None = None
 
+    def gates_dtype(self, x: Tensor) -> torch.dtype | None:
+        """What the gates are kept in, if not in the type of ``x``; those that are given back are not rounded."""
+        rounded = self.engine == "native" and x.dtype == torch.float32 and not (self.cells or self.gates)
+        return self.saved_dtype if rounded else None
 
-def run_layers(stack: Stack, case: Case, state: State, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:
+
+def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:
     """Layer after layer through the op, whose written-out gradient is the faster one; torch.func sees the equations."""
     dtype = autocast_dtype(case.x)
     if dtype is None:
-        return _run_layers(stack, case, state, wanted)
-    stack, case, state = _cast(stack, case, state, dtype)
+        return _run_layers(stack, case, wanted)
+    stack, case = _cast(stack, case, dtype)
     with torch.autocast(case.x.device.type, enabled=False):
-        return _run_layers(stack, case, state, wanted)
+        return _run_layers(stack, case, wanted)
 
 
-def _cast(stack: Stack, case: Case, state: State, dtype: torch.dtype) -> tuple[Stack, Case, State]:
+def _cast(stack: Stack, case: Case, dtype: torch.dtype) -> tuple[Stack, Case]:
     """Autocast by hand: as ATen's LSTM does it, everything takes part in the lower precision."""
     weights = [[weight.to(dtype) for weight in layer] for layer in stack.weights]
     skips = {name: value.to(dtype) for name, value in stack.skips.items()}
-    state = tuple(value.to(dtype) for value in state)
-    return stack._replace(weights=weights, skips=skips), case._replace(x=case.x.to(dtype)), state
+    hx = None if case.hx is None else tuple([value.to(dtype) for value in case.hx])
+    return stack._replace(weights=weights, skips=skips), case._replace(x=case.x.to(dtype), hx=hx)
 
 
-def _run_layers(stack: Stack, case: Case, state: State, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:
+def _run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:
     spec, x = stack.spec, case.x
     if case.lengths is not None:
         case = case._replace(lengths=case.lengths.to(x.device))
+    run = _way_to_run(x, wanted) if stack.is_plain() else None
     results: list[LayerResult] = []
-    for layer, first in enumerate(split_states(spec, state)):
+    for layer, first in enumerate(_state_of_each(stack, case, needed=run is not _run_core)):
         read = torch.nn.functional.dropout(x, stack.dropout, stack.training) if layer and stack.dropout else x
         read = drop_input(read, stack.rates.input_dropout)
-        case = case if read is case.x else case._replace(x=read)
-        results.append(_run_layer(stack, layer, case, first, wanted))
+        if run is None:
+            results.append(_run_variant(stack, layer, case._replace(x=read), first, wanted))
+        else:
+            h, c = first
+            results.append(run(Layer(read, h, c, stack.weights[layer], case.lengths, case.resets), wanted))
         x = pass_by(torch, spec, stack.skips, layer, x, results[-1].output)
     return x, join_states(torch, spec, [result.state for result in results]), results
 
 
-def _run_layer(stack: Stack, layer: int, case: Case, state: State, wanted: Wanted) -> LayerResult:
-    spec, weights = stack.spec, stack.weights[layer]
-    if not stack.is_plain():
-        masks = draw_masks(spec, stack.rates, layer, case.x) if stack.training else None
-        ways = Ways("reference", wanted.cells, wanted.gates)
-        if masks is None and (torch.compiler.is_compiling() or exporting()):
-            return run_variant_op(stack.documents[layer], weights, case, state, ways)
-        return run_variant(spec, layer, weights, case, state, masks, ways)
-    h, c = state
-    run = _run_reference if transforming() else _run_op
-    return run(Layer(case.x, h, c, weights, case.lengths, case.resets), wanted)
+def _state_of_each(stack: Stack, case: Case, *, needed: bool) -> Sequence[tuple[Any, ...]]:
+    if case.hx is None and not needed:
+        return [(None, None)] * len(stack.weights)
+    return split_states(stack.spec, case.hx or zero_state(torch, stack.spec, case.x.shape[1], case.x))
+
+
+def _run_variant(stack: Stack, layer: int, case: Case, state: State, wanted: Wanted) -> LayerResult:
+    spec, weights, ways = stack.spec, stack.weights[layer], Ways("reference", wanted.cells, wanted.gates)
+    masks = draw_masks(spec, stack.rates, layer, case.x) if stack.training else None
+    if masks is None and (torch.compiler.is_compiling() or exporting()):
+        return run_variant_op(stack.documents[layer], weights, case, state, ways)
+    return run_variant(spec, layer, weights, case, state, masks, ways)
+
+
+def _way_to_run(x: Tensor, wanted: Wanted) -> Callable[[Layer, Wanted], LayerResult]:
+    if transforming():
+        return _run_reference
+    return _run_core if wanted.engine == "native" and not wanted.checkpoint_steps and _is_plain(x) else _run_op
+
+
+def _run_core(layer: Layer, wanted: Wanted) -> LayerResult:
+    """The engine ``native`` without an op, and without a state where there is none."""
+    trace = wanted.cells or wanted.gates
+    return _result(run_native_layer(*layer, trace=trace, gates_dtype=wanted.gates_dtype(layer.x)), wanted)
 
 
 def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:
-    engine, cells, gates, chunk_steps, saved_dtype = wanted
-    if engine == "native" and not chunk_steps and _is_plain(layer.x):
-        trace = cells or gates
-        gates_dtype = saved_dtype if layer.x.dtype == torch.float32 and not trace else None
-        results = run_native_layer(*layer, trace=trace, gates_dtype=gates_dtype)
-    else:
-        trace = engine != "torch" and (cells or gates or torch.is_grad_enabled())
-        results = lstm_layer(*layer, engine, trace, chunk_steps)
-    output, h, c, all_cells, all_gates = results
-    return LayerResult(output, (h, c), all_cells.to(output.dtype) if cells else None, all_gates if gates else None)
+    trace = wanted.engine != "torch" and (wanted.cells or wanted.gates or torch.is_grad_enabled())
+    how = wanted.engine, trace, wanted.checkpoint_steps, wanted.gates_dtype(layer.x)
+    return _result(lstm_layer(*layer, *how), wanted)
+
+
+def _result(values: Sequence[Tensor], wanted: Wanted) -> LayerResult:
+    output, h, c, *trace = values
+    cells, gates = trace[0].to(output.dtype) if wanted.cells else None, trace[1] if wanted.gates else None
+    return LayerResult(output, (h, c), cells, gates)
+
+
+def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
+    return run_equations(layer, cells=wanted.cells, gates=wanted.gates)
 
 
 def _is_plain(x: Tensor) -> bool:
@@ -164,10 +187,6 @@ def _is_plain(x: Tensor) -> bool:
     if torch.compiler.is_compiling() or exporting() or torch._C._len_torch_dispatch_stack():
         return False
     return type(x) is Tensor or type(x) is torch.nn.Parameter
-
-
-def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
-    return run_equations(layer, cells=wanted.cells, gates=wanted.gates)
 
 
 def unpack(packed: PackedSequence) -> tuple[Tensor, Tensor]:

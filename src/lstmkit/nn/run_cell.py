@@ -61,7 +61,8 @@ def run_cell_layers(
     stack = stack._replace(weights=[[weight.to(dtype) for weight in layer] for layer in stack.weights])
     with torch.autocast(case.x.device.type, enabled=False):
         cast = tuple([value.to(dtype) for value in state])
-        return _run_layers(stack, case._replace(x=case.x.to(dtype)), cast, ways)
+        extra = None if case.extra is None else case.extra.to(dtype)
+        return _run_layers(stack, case._replace(x=case.x.to(dtype), extra=extra), cast, ways)
 
 
 def _run_layers(stack: CellStack, case: Case, state: States, ways: Ways) -> tuple[Tensor, States, list[LayerResult]]:
@@ -72,6 +73,8 @@ def _run_layers(stack: CellStack, case: Case, state: States, ways: Ways) -> tupl
     for layer, weights in enumerate(stack.weights):
         if results and stack.dropout:
             x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
+        if case.extra is not None:
+            x = torch.cat([x, case.extra], 2)
         first = [value[layer * D : (layer + 1) * D] for value in state]
         if opaque:
             found = cell_layer(stack.document, x, first, weights, lengths, case.resets, *ways)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.engines import Layer, differentiate_engine, run_engine
-from lstmkit.ops.native import Outputs
+from lstmkit.ops.native import Outputs, Wants
 
 
 class _Direction(NamedTuple):
@@ -63,22 +63,20 @@ def differentiate_chunks(
     layer: Layer,
     kept: Sequence[Tensor],
     steps: int,
-    *,
-    wants_x: bool = True,
-    wants_weights: bool = True,
+    wants: Wants,
 ) -> list[Tensor | None]:
     """Gradients with respect to x, h, c and each weight; those that are not wanted may be None."""
     D = layer.h.shape[0]
-    wants = {"wants_x": wants_x, "wants_weights": wants_weights}
     given = zip(*(_split(grad, D, axis) for grad, axis in zip(upstream[:3], (2, 0, 0), strict=True)), strict=True)
     states = zip(*(_split(value, D, 1) for value in kept), strict=True)
     found = [
-        _differentiate(engine, direction, each, entered, wants)
+        # The state's gradient goes from chunk to chunk.
+        _differentiate(engine, direction, each, entered, wants._replace(state=True))
         for direction, each, entered in zip(_directions(layer, steps), given, states, strict=True)
     ]
     dx, dh, dc, *dweights = zip(*found, strict=True)
     every = [grad for direction in zip(*dweights, strict=True) for grad in direction]
-    return [reduce(Tensor.add_, dx) if wants_x else None, _join(dh, 0), _join(dc, 0), *every]
+    return [reduce(Tensor.add_, dx) if wants.x else None, _join(dh, 0), _join(dc, 0), *every]
 
 
 def count_chunks(time: int, steps: int) -> int:
@@ -104,17 +102,17 @@ def _differentiate(
     direction: _Direction,
     upstream: Sequence[Tensor | None],
     kept: Sequence[Tensor],
-    wants: dict[str, bool],
+    wants: Wants,
 ) -> list[Tensor | None]:
     layer, reverse, _ = direction
     dy, dh, dc = upstream
-    dx = layer.x.new_empty(layer.x.shape) if wants["wants_x"] else None
+    dx = layer.x.new_empty(layer.x.shape) if wants.x else None
     sums: list[Tensor | None] = [None] * len(layer.weights)
     for (first, last), c, h in reversed([*zip(direction.chunks(), *kept, strict=True)]):
         chunk = direction.cut(first, last, h, c)
         y, _, _, *trace = run_engine(engine, chunk, trace=True, reverse=reverse)
         given = [None if dy is None else dy[first:last], dh, dc, None, None]
-        found: list[Any] = differentiate_engine(engine, given, chunk, [y, *trace], reverse=reverse, **wants)
+        found: list[Any] = differentiate_engine(engine, given, chunk, [y, *trace], wants=wants, reverse=reverse)
         part, dh, dc, *grads = found
         dh, dc = direction.wall(last, dh), direction.wall(last, dc)
         if dx is not None:

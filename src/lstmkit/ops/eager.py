@@ -7,31 +7,32 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.checks import check_layer
-from lstmkit.ops.engines import Layer, differentiate_equations, is_batched
+from lstmkit.ops.engines import Layer, differentiate_equations, is_batched, zero_state
 from lstmkit.ops.layer import lstm_layer_backward
-from lstmkit.ops.native import Outputs, differentiate_native, run_native
+from lstmkit.ops.native import Wants, differentiate_native, run_native
 
 
 def run_native_layer(
     x: Tensor,
-    h: Tensor,
-    c: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
     weights: Sequence[Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
     *,
     trace: bool,
     gates_dtype: torch.dtype | None = None,
-) -> Outputs:
-    """What ``lstm_layer`` does with the engine ``native``; cells and gates are empty without ``trace``.
+) -> tuple[Tensor, ...]:
+    """What ``lstm_layer`` does with the engine ``native``; without ``trace`` there are no cells and gates.
 
-    Without ``trace`` the gates may be kept for backward in another type, ``gates_dtype``.
+    States of None are zeros. Without ``trace`` the gates may be kept for backward in another type, ``gates_dtype``.
     """
     check_layer(x, h, c, weights, lengths, resets)
-    if not (torch.is_grad_enabled() and any(value.requires_grad for value in (x, h, c, *weights))):
-        return run_native(x, h, c, weights, lengths, resets, trace=trace)
-    results = _NativeLayer.apply(lengths, resets, trace, gates_dtype, x, h, c, *weights)
-    return results if trace else (*results, x.new_empty(0), x.new_empty(0))  # pyright: ignore
+    inputs = (x, h, c, *weights)
+    if torch.is_grad_enabled() and any(value is not None and value.requires_grad for value in inputs):
+        return _NativeLayer.apply(lengths, resets, trace, gates_dtype, *inputs)  # pyright: ignore
+    outputs = run_native(x, h, c, weights, lengths, resets, trace=trace)
+    return outputs if trace else outputs[:3]
 
 
 class _NativeLayer(torch.autograd.Function):
@@ -42,7 +43,7 @@ class _NativeLayer(torch.autograd.Function):
         resets: Tensor | None,
         trace: bool,
         gates_dtype: torch.dtype | None,
-        *inputs: Tensor,
+        *inputs: Any,
     ) -> Any:
         x, h, c, *weights = inputs
         outputs = run_native(x, h, c, weights, lengths, resets, trace=True, gates_dtype=gates_dtype)
@@ -56,16 +57,18 @@ class _NativeLayer(torch.autograd.Function):
         y, cells, gates, lengths, resets, x, h, c, *weights = ctx.saved_tensors
         upstream = (*upstream, None, None)[:5]
         saved = [y, cells, gates]
-        wants = {"wants_x": ctx.needs_input_grad[4], "wants_weights": any(ctx.needs_input_grad[7:])}
+        needs_x, needs_h, needs_c, *needs_weights = ctx.needs_input_grad[4:]
+        wants = Wants(needs_x, needs_h or needs_c, any(needs_weights))
+        if not is_batched(upstream) and not torch.is_grad_enabled():
+            grads = differentiate_native(upstream, x, h, c, weights, lengths, resets, saved, wants=wants)
+            return None, None, None, None, *grads
+        h, c = zero_state(x, weights) if h is None else (h, c)
         layer = Layer(x, h, c, weights, lengths, resets)
         if is_batched(upstream):
-            grads = differentiate_equations(upstream, layer)
-        elif torch.is_grad_enabled():
-            # Somebody wants the gradient of the gradient, which the op knows.
-            present = [k for k, grad in enumerate(upstream) if grad is not None]
-            given = [grad for grad in upstream if grad is not None]
-            every = lstm_layer_backward(given, present, *layer, saved, "native", *wants.values(), 0)
-            grads = [grad if want else None for grad, want in zip(every, ctx.needs_input_grad[4:], strict=True)]
-        else:
-            grads = differentiate_native(upstream, *layer, saved, **wants)
+            return None, None, None, None, *differentiate_equations(upstream, layer)
+        # Somebody wants the gradient of the gradient, which the op knows.
+        present = [k for k, grad in enumerate(upstream) if grad is not None]
+        given = [grad for grad in upstream if grad is not None]
+        every = lstm_layer_backward(given, present, *layer, saved, "native", wants, 0)
+        grads = [grad if want else None for grad, want in zip(every, ctx.needs_input_grad[4:], strict=True)]
         return None, None, None, None, *grads

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths
-from lstmkit.ops.native import Outputs, differentiate_native, run_native
+from lstmkit.ops.native import Outputs, Wants, count_directions, differentiate_native, run_native
 from lstmkit.reference import (
     CELLS,
     LayerResult,
@@ -34,7 +34,15 @@ class Layer(NamedTuple):
     resets: Tensor | None  # (T, B)
 
 
-def run_engine(engine: str, layer: Layer, *, trace: bool, reverse: bool = False) -> Outputs:
+def zero_state(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The state h and c of one layer that was given none."""
+    D, B = count_directions(weights), x.shape[1]
+    return x.new_zeros(D, B, weights[1].shape[1]), x.new_zeros(D, B, weights[0].shape[0] // 4)
+
+
+def run_engine(
+    engine: str, layer: Layer, *, trace: bool, reverse: bool = False, gates_dtype: torch.dtype | None = None
+) -> Outputs:
     """Output, last states, and with ``trace`` the cells and gates of every step, which ``torch`` does not have.
 
     Args:
@@ -42,9 +50,10 @@ def run_engine(engine: str, layer: Layer, *, trace: bool, reverse: bool = False)
         layer: The case.
         trace: Whether cells and gates are wanted; without it they are empty.
         reverse: Whether the one direction there is reads from the end; not for ``torch``.
+        gates_dtype: What ``native`` keeps the gates in, if not in the type of ``x``.
     """
     if engine == "native":
-        return run_native(*layer, trace=trace, reverse=reverse)
+        return run_native(*layer, trace=trace, reverse=reverse, gates_dtype=gates_dtype)
     if engine == "torch":
         return *_run_aten(layer), layer.x.new_empty(0), layer.x.new_empty(0)
     result = run_equations(layer, cells=trace, gates=trace, reverse=reverse)
@@ -72,8 +81,7 @@ def differentiate_engine(
     layer: Layer,
     saved: Sequence[Tensor],
     *,
-    wants_x: bool = True,
-    wants_weights: bool = True,
+    wants: Wants,
     reverse: bool = False,
 ) -> list[Tensor | None]:
     """Gradients with respect to x, h, c and each weight; where one is not wanted it may be None.
@@ -83,13 +91,11 @@ def differentiate_engine(
         upstream: Gradients of the five outputs; None is zero.
         layer: The case.
         saved: Output, cells and gates of the forward run; ``torch`` runs again instead.
-        wants_x: Whether the input's gradient is wanted.
-        wants_weights: Whether the weights' gradients are wanted.
+        wants: Which gradients are wanted.
         reverse: As in the forward run.
     """
     if engine == "native":
-        wants = {"wants_x": wants_x, "wants_weights": wants_weights}
-        return differentiate_native(upstream, *layer, saved, **wants, reverse=reverse)
+        return differentiate_native(upstream, *layer, saved, wants=wants, reverse=reverse)
     if engine == "torch":
         return [*_differentiate_aten(upstream, layer)]
     return [*_differentiate_reference(upstream, layer, saved, reverse)]

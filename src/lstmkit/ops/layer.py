@@ -20,14 +20,14 @@ from lstmkit.ops.engines import (
     run_engine,
     run_equations,
 )
-from lstmkit.ops.native import real_dtype
+from lstmkit.ops.native import Wants, real_dtype
 from lstmkit.reference import check_lengths
 from lstmkit.spec import EngineError
 
 NUM_OUTPUTS = 5
 
-# Of lengths, resets, engine, trace and chunk_steps.
-_NO_GRADIENT = (None,) * 5
+# Of lengths, resets, engine, trace, chunk_steps and gates_dtype.
+_NO_GRADIENT = (None,) * 6
 
 
 @torch.library.custom_op("lstmkit::lstm_layer", mutates_args=())
@@ -41,6 +41,7 @@ def lstm_layer(
     engine: str,
     trace: bool,
     chunk_steps: int,
+    gates_dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Run all directions of one layer: ``x (T, B, I)``, ``h (D, B, R)``, ``c (D, B, H)``.
 
@@ -48,7 +49,8 @@ def lstm_layer(
     back too, otherwise two empty tensors. The gradient needs the trace from the engines ``reference``
     and ``native``; ``torch`` runs the layer again instead.
 
-    With ``chunk_steps`` the trace is cheaper: the states c and h that entered each chunk of so many steps.
+    With ``chunk_steps`` the trace is cheaper: the states c and h that entered each chunk of so many steps. With
+    ``gates_dtype`` the engine ``native`` gives the gates in that type: bfloat16 beside float32.
     """
     check_layer(x, h, c, weights, lengths, resets)
     if lengths is not None:
@@ -56,7 +58,7 @@ def lstm_layer(
     layer = Layer(x, h, c, weights, lengths, resets)
     if chunk_steps and trace:
         return run_chunks(engine, layer, chunk_steps)
-    return run_engine(engine, layer, trace=trace)
+    return run_engine(engine, layer, trace=trace, gates_dtype=gates_dtype)
 
 
 @lstm_layer.register_fake
@@ -70,6 +72,7 @@ def _(
     engine: str,
     trace: bool,
     chunk_steps: int,
+    gates_dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     T, B, _ = x.shape
     D, _, R = h.shape
@@ -81,13 +84,13 @@ def _(
         N = count_chunks(T, chunk_steps)
         return *results, x.new_empty(N, D, B, H), x.new_empty(N, D, B, R)
     cells_dtype = real_dtype(x.dtype) if engine == "native" else x.dtype
-    return *results, x.new_empty(T, B, D * H, dtype=cells_dtype), _fake_gates(x, D * H, engine)
+    return *results, x.new_empty(T, B, D * H, dtype=cells_dtype), _fake_gates(x, D * H, engine, gates_dtype)
 
 
-def _fake_gates(x: Tensor, width: int, engine: str) -> Tensor:
+def _fake_gates(x: Tensor, width: int, engine: str, dtype: torch.dtype | None) -> Tensor:
     T, B, _ = x.shape
     if engine == "native":
-        return x.new_empty(T, B, 4, width).permute(2, 0, 1, 3)
+        return x.new_empty(T, B, 4, width, dtype=dtype or x.dtype).permute(2, 0, 1, 3)
     return x.new_empty(4, T, B, width)
 
 
@@ -103,8 +106,7 @@ def lstm_layer_backward(
     resets: Tensor | None,
     saved: Sequence[Tensor],
     engine: str,
-    wants_x: bool,
-    wants_weights: bool,
+    wants: Sequence[bool],
     chunk_steps: int,
 ) -> list[Tensor]:
     """Gradients with respect to x, h, c and each weight; empty where they are not wanted.
@@ -115,13 +117,13 @@ def lstm_layer_backward(
     given = dict(zip(present, upstream, strict=True))
     every = [given.get(k) for k in range(NUM_OUTPUTS)]
     layer = Layer(x, h, c, weights, lengths, resets)
-    wants = {"wants_x": wants_x, "wants_weights": wants_weights}
+    wanted = Wants(*wants)
     if chunk_steps:
-        grads = differentiate_chunks(engine, every, layer, saved, chunk_steps, **wants)
+        grads = differentiate_chunks(engine, every, layer, saved, chunk_steps, wanted)
     else:
-        grads = differentiate_engine(engine, every, layer, saved, **wants)
-    wanted = [wants_x, True, True, *[wants_weights] * len(weights)]
-    return [x.new_empty(0) if g is None or not w else g for g, w in zip(grads, wanted, strict=True)]
+        grads = differentiate_engine(engine, every, layer, saved, wants=wanted)
+    each = wanted.each(len(weights))
+    return [x.new_empty(0) if g is None or not w else g for g, w in zip(grads, each, strict=True)]
 
 
 @lstm_layer_backward.register_fake
@@ -136,17 +138,15 @@ def _(
     resets: Tensor | None,
     saved: Sequence[Tensor],
     engine: str,
-    wants_x: bool,
-    wants_weights: bool,
+    wants: Sequence[bool],
     chunk_steps: int,
 ) -> list[Tensor]:
-    wanted = [wants_x, True, True, *[wants_weights] * len(weights)]
-    values = zip((x, h, c, *weights), wanted, strict=True)
+    values = zip((x, h, c, *weights), Wants(*wants).each(len(weights)), strict=True)
     return [value.new_empty(value.shape if want else 0) for value, want in values]
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, h, c, weights, lengths, resets, ctx.engine, trace, ctx.chunk_steps = inputs
+    x, h, c, weights, lengths, resets, ctx.engine, trace, ctx.chunk_steps, _ = inputs
     y, _, _, cells, gates = output
     if ctx.engine != "torch" and not trace:
         raise EngineError(f"the gradient of lstm_layer needs trace=True from the engine {ctx.engine!r}")
@@ -166,10 +166,13 @@ def _backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
         return dx, dh, dc, dweights, *_NO_GRADIENT
     present = [k for k, grad in enumerate(upstream) if grad is not None and grad.numel() > 0]
     given = [upstream[k] for k in present]
-    wants = ctx.needs_input_grad[0], any(ctx.needs_input_grad[3])
-    options = ctx.engine, *wants, ctx.chunk_steps
-    dx, dh, dc, *dweights = lstm_layer_backward(given, present, x, h, c, weights, lengths, resets, saved, *options)
-    return dx if wants[0] else None, dh, dc, dweights if wants[1] else [None] * len(weights), *_NO_GRADIENT
+    needs_x, needs_h, needs_c, needs_weights, *_ = ctx.needs_input_grad
+    wants = Wants(needs_x, needs_h or needs_c, any(needs_weights))
+    options = ctx.engine, wants, ctx.chunk_steps
+    grads = lstm_layer_backward(given, present, x, h, c, weights, lengths, resets, saved, *options)
+    each = zip(grads, wants.each(len(weights)), strict=True)
+    dx, dh, dc, *dweights = (grad if want else None for grad, want in each)
+    return dx, dh, dc, dweights, *_NO_GRADIENT
 
 
 def _keep_for_double_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:

@@ -5,16 +5,12 @@ goes in without a copy. With bfloat16 it adds up, and keeps cell states, in floa
 """
 
 from collections.abc import Sequence
-from math import prod
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lstmkit.core import native_module, native_status
-
-# Above this many numbers, memory comes from the core's pool: a fresh page costs more than the arithmetic on it.
-_POOLED = 1 << 16
 
 # The core's names for types of numbers.
 _PRECISIONS = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
@@ -24,9 +20,21 @@ instruction_set = ""
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
-
-# Asked once: torch.compile traces the choice of an engine and could not look for a module.
+# Both asked once: torch.compile traces the choice of an engine and could not look for a module.
+core: Any = native_module()
 _available = native_status().available
+
+
+class Wants(NamedTuple):
+    """Which gradients of a layer are wanted."""
+
+    x: bool = True
+    state: bool = True
+    weights: bool = True
+
+    def each(self, count: int) -> list[bool]:
+        """For x, h, c and each of ``count`` weights."""
+        return [self.x, self.state, self.state, *[self.weights] * count]
 
 
 def native_available() -> bool:
@@ -39,10 +47,15 @@ def real_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
+def count_directions(weights: Sequence[Tensor]) -> int:
+    """Both directions without biases have as many weights as one with them, but no vector among them."""
+    return 2 if len(weights) > 5 or (len(weights) == 4 and weights[2].dim() == 2) else 1
+
+
 def run_native(
     x: Tensor,
-    h: Tensor,
-    c: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
     weights: Sequence[Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
@@ -53,21 +66,22 @@ def run_native(
 ) -> Outputs:
     """All directions of one layer, or with ``reverse`` the second one alone; the outputs of ``lstm_layer``.
 
-    The cells come as the backward pass needs them: in ``real_dtype``. The gates are of the type of ``x``, or of
-    ``gates_dtype``: bfloat16 beside float32.
+    States of None are zeros. The cells come as the backward pass needs them: in ``real_dtype``. The gates are of the
+    type of ``x``, or of ``gates_dtype``: bfloat16 beside float32.
 
     Shape:
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
-    (T, B, _), (D, _, R), H, real = x.shape, h.shape, c.shape[2], real_dtype(x.dtype)
-    gates_dtype = gates_dtype or x.dtype
-    layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates_dtype)
-    y = _empty(T, B, D * R, dtype=x.dtype)
-    h_last, c_last = x.new_empty(D, B, R), x.new_empty(D, B, H, dtype=real)
-    cells = _empty(T, B, D * H, dtype=real) if trace else x.new_empty(0)
-    gates = _empty(T, B, 4, D * H, dtype=gates_dtype).permute(2, 0, 1, 3) if trace else x.new_empty(0)
+    layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates_dtype or x.dtype)
+    (T, B, _, H, R), D, real = layer.sizes, layer.directions, real_dtype(x.dtype)
+    y = _empty((T, B, D * R), x.dtype)
+    h_last, c_last = _empty((D, B, R), x.dtype), _empty((D, B, H), real)
+    cells = _empty((T, B, D * H) if trace else (0,), real)
+    gates = _empty((T, B, 4, D * H) if trace else (0,), gates_dtype or x.dtype)
+    if trace:
+        gates = gates.permute(2, 0, 1, 3)
     layer.run(
-        "lstm_forward",
+        core.lstm_forward,
         [
             (
                 layer.direction(d),
@@ -79,21 +93,20 @@ def run_native(
             for d in range(D)
         ],
     )
-    return y, h_last, c_last.to(x.dtype), cells, gates
+    return y, h_last, _cast(c_last, x.dtype), cells, gates
 
 
 def differentiate_native(
     upstream: Sequence[Tensor | None],
     x: Tensor,
-    h: Tensor,
-    c: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
     weights: Sequence[Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
     saved: Sequence[Tensor],
     *,
-    wants_x: bool = True,
-    wants_weights: bool = True,
+    wants: Wants,
     reverse: bool = False,
 ) -> list[Tensor | None]:
     """Gradients with respect to x, h, c and each weight, None where they are not wanted.
@@ -102,31 +115,26 @@ def differentiate_native(
         upstream: Gradients of the five outputs; None is zero.
         saved: Output, cells and gates of the forward run.
     """
-    (D, _, R), H, real = h.shape, c.shape[2], real_dtype(x.dtype)
     y, cells, gates = map(_dense, saved)
     layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates.dtype)
+    (T, B, I, H, R), D, real = layer.sizes, layer.directions, real_dtype(x.dtype)  # noqa: E741
     kinds = (x.dtype, real, real, real, gates.dtype)
     dy, dh_last, dc_last, dcells, dgates = (
-        None if grad is None else _dense(grad.to(kind)) for grad, kind in zip(upstream, kinds, strict=True)
+        None if grad is None else _dense(_cast(grad, kind)) for grad, kind in zip(upstream, kinds, strict=True)
     )
-    dh, dc = x.new_empty(h.shape, dtype=real), x.new_empty(c.shape, dtype=real)
-    dx = [_empty(*x.shape, dtype=x.dtype) if wants_x else None for _ in range(D)]
-    dweights = [_Weights.like(layer.weights(d), H) if wants_weights else None for d in range(D)]
+    dh, dc = (_empty((D, B, size), real) if wants.state else None for size in (R, H))
+    dx = [_empty((T, B, I), x.dtype) if wants.x else None for _ in range(D)]
+    dweights = [_Weights.like(layer.weights(d), real) if wants.weights else None for d in range(D)]
     layer.run(
-        "lstm_backward",
+        core.lstm_backward,
         [
             (
                 layer.direction(d),
                 _sequence(y, d * R),
                 _trace(cells, gates, d * H),
+                (_sequence(dy, d * R), _state(dh_last, d), _state(dc_last, d), _trace(dcells, dgates, d * H)),
                 (
-                    None if dy is None else _sequence(dy, d * R),
-                    None if dh_last is None else _state(dh_last, d),
-                    None if dc_last is None else _state(dc_last, d),
-                    _trace(dcells, dgates, d * H),
-                ),
-                (
-                    None if (part := dx[d]) is None else _sequence(part, 0),
+                    _sequence(dx[d], 0),
                     _state(dh, d),
                     _state(dc, d),
                     (0, 0, 0, 0) if (grads := dweights[d]) is None else grads.addresses(),
@@ -135,9 +143,10 @@ def differentiate_native(
             for d in range(D)
         ],
     )
-    joined = cast(Tensor, dx[0]).add_(cast(Tensor, dx[1])) if D == 2 and wants_x else dx[0]
+    both = [part for part in dx if part is not None]
+    joined = both[0].add_(both[1]) if len(both) == 2 else dx[0]
     given = [grad for d in range(D) for grad in _in_order(dweights[d], len(weights) // D)]
-    return [joined, *(None if grad is None else grad.to(x.dtype) for grad in (dh, dc, *given))]
+    return [joined, *(None if grad is None else _cast(grad, x.dtype) for grad in (dh, dc, *given))]
 
 
 class _Weights(NamedTuple):
@@ -156,12 +165,11 @@ class _Weights(NamedTuple):
         return cls(w[0], w[1], *biases, w[-1] if len(w) in (3, 5) else None)
 
     @classmethod
-    def like(cls, w: "_Weights", hidden_size: int) -> "_Weights":
+    def like(cls, w: "_Weights", dtype: torch.dtype) -> "_Weights":
         """Empty gradients of ``w``."""
-        real = real_dtype(w.input.dtype)
-        weights = [None if v is None else torch.empty_like(v, dtype=real) for v in (w.input, w.recurrent, w.projection)]
-        bias = torch.empty(4 * hidden_size, dtype=real)
-        return cls(cast(Tensor, weights[0]), cast(Tensor, weights[1]), bias, None, weights[2])
+        projection = None if w.projection is None else _empty(w.projection.shape, dtype)
+        bias = _empty(w.input.shape[:1], dtype)
+        return cls(_empty(w.input.shape, dtype), _empty(w.recurrent.shape, dtype), bias, None, projection)
 
     def addresses(self) -> tuple[int, int, int, int]:
         """Where the core writes gradients."""
@@ -174,7 +182,7 @@ def _in_order(grads: _Weights | None, count: int) -> list[Tensor | None]:
     """Gradients in torch's order of ``count`` parameters; its two biases have one gradient, but never one tensor."""
     if grads is None:
         return [None] * count
-    biases = [grads.bias, cast(Tensor, grads.bias).clone()] if count > 3 else []
+    biases = [grads.bias, grads.bias.clone()] if count > 3 and grads.bias is not None else []
     return [grads.input, grads.recurrent, *biases, *([grads.projection] if count in (3, 5) else [])]
 
 
@@ -184,8 +192,8 @@ class _Layer:
     def __init__(
         self,
         x: Tensor,
-        h: Tensor,
-        c: Tensor,
+        h: Tensor | None,
+        c: Tensor | None,
         weights: Sequence[Tensor],
         lengths: Tensor | None,
         resets: Tensor | None,
@@ -193,30 +201,31 @@ class _Layer:
         gates_dtype: torch.dtype,
     ) -> None:
         self._reverse = reverse
-        self._core: Any = native_module()
         self._precision = _PRECISIONS[x.dtype]
         if gates_dtype != x.dtype:
             self._precision += f"/{_PRECISIONS[gates_dtype]}"
-        self._x, self._h, self._c = _dense(x), _dense(h), _dense(c.to(real_dtype(x.dtype)))
+        self._x = _dense(x)
+        self._h = None if h is None else _dense(h)
+        self._c = None if c is None else _dense(_cast(c, real_dtype(x.dtype)))
         self._weights = [_dense(w.contiguous()) for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if resets is None else resets.contiguous()
+        self.directions = count_directions(weights)
+        self.sizes = (*x.shape, weights[0].shape[0] // 4, weights[1].shape[1])  # T, B, I, H and R
 
-    def run(self, function: str, directions: list[Any]) -> None:
+    def run(self, function: Any, directions: list[Any]) -> None:
         """Call the core for all directions at once."""
-        getattr(self._core, function)(directions, torch.get_num_threads(), instruction_set, self._precision)
+        function(directions, torch.get_num_threads(), instruction_set, self._precision)
 
     def weights(self, d: int) -> _Weights:
         """The parameters of one direction."""
-        n = len(self._weights) // self._c.shape[0]
+        n = len(self._weights) // self.directions
         return _Weights.named(self._weights[d * n : (d + 1) * n])
 
     def direction(self, d: int) -> tuple[Any, ...]:
         """One direction's sizes, addresses and strides."""
-        T, _, I = self._x.shape  # noqa: E741
-        _, B, H = self._c.shape
         return (
-            (T, B, I, H, self._h.shape[2]),
+            self.sizes,
             _sequence(self._x, 0),
             _state(self._h, d),
             _state(self._c, d),
@@ -230,39 +239,43 @@ class _Layer:
 _NO_TRACE = (None, None, 0)
 
 
+# Beside a layer's arithmetic in 100 us the calls of torch are no trifle, least of all those that have nothing to do.
 def _dense(value: Tensor) -> Tensor:
     """The core reads along the last axis in steps of one, from whole numbers; it knows no lazy minus sign."""
-    value = value.resolve_neg()
-    if (value.stride(-1) == 1 or value.shape[-1] == 1) and value.data_ptr() % value.element_size() == 0:
+    is_dense = value.stride()[-1] == 1 or value.shape[-1] == 1
+    if is_dense and not value.is_neg() and value.data_ptr() % value.element_size() == 0:
         return value
-    return _empty(*value.shape, dtype=value.dtype).copy_(value)
+    return _empty(value.shape, value.dtype).copy_(value)
 
 
-def _sequence(value: Tensor, first: int) -> tuple[int, int, int]:
+def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value if value.dtype == dtype else value.to(dtype)
+
+
+def _sequence(value: Tensor | None, first: int) -> tuple[int, int, int] | None:
     """Address and strides of ``(T, B, N)`` from its column ``first`` on."""
-    return value.data_ptr() + first * value.element_size(), value.stride(0), value.stride(1)
+    if value is None:
+        return None
+    step, row, _ = value.stride()
+    return value.data_ptr() + first * value.element_size(), step, row
 
 
-def _state(value: Tensor, d: int) -> tuple[int, int]:
+def _state(value: Tensor | None, d: int) -> tuple[int, int] | None:
     """Address and stride of direction ``d`` of ``(D, B, H)``."""
-    return value.data_ptr() + d * value.stride(0) * value.element_size(), value.stride(1)
+    if value is None:
+        return None
+    direction, row, _ = value.stride()
+    return value.data_ptr() + d * direction * value.element_size(), row
 
 
 def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any, Any, int]:
     """Cells ``(T, B, D*H)`` and gates ``(4, T, B, D*H)`` from their column ``first`` on."""
-    at_cells = None if cells is None else _sequence(cells, first)
     if gates is None:
-        return at_cells, None, 0
-    return (
-        at_cells,
-        (gates.data_ptr() + first * gates.element_size(), gates.stride(1), gates.stride(2)),
-        gates.stride(0),
-    )
+        return _sequence(cells, first), None, 0
+    gate, step, row, _ = gates.stride()
+    return _sequence(cells, first), (gates.data_ptr() + first * gates.element_size(), step, row), gate
 
 
-def _empty(*shape: int, dtype: torch.dtype) -> Tensor:
-    count = prod(shape)
-    if count < _POOLED:
-        return torch.empty(shape, dtype=dtype)
-    core: Any = native_module()
-    return torch.from_dlpack(core.empty(count, _PRECISIONS[dtype])).view(shape)
+def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Memory of the core's pool: a fresh page costs more than the arithmetic on it."""
+    return torch.from_dlpack(core.empty(shape, _PRECISIONS[dtype]))

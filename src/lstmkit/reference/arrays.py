@@ -38,6 +38,11 @@ def relu(xp: Namespace, z: Array) -> Array:
     return xp.where(z < 0, 0.0, z)
 
 
+def stop_gradient(x: Array) -> Array:
+    """The same numbers, through which no gradient goes."""
+    return x.detach() if hasattr(x, "detach") else x
+
+
 def affine(x: Array, weight: Array, bias: Array | None) -> Array:
     """``x (..., I)`` to ``(..., N)`` in one product with ``weight (N, I)``."""
     rows = x.reshape(prod(x.shape[:-1]), x.shape[-1]) @ weight.T

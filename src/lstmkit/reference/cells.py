@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace
+from lstmkit.reference.entity_aware import collect_entity_aware, entity_aware_input, entity_aware_step
 from lstmkit.reference.gru import collect_gru, gru_input, gru_step
+from lstmkit.reference.janet import collect_janet, janet_input, janet_step
 from lstmkit.reference.lstm import collect_lstm, lstm_input, lstm_step
+from lstmkit.reference.lstm1997 import collect_lstm1997, lstm1997_input, lstm1997_step
 from lstmkit.reference.lstm_variant import collect_variant, variant_input, variant_step
 from lstmkit.reference.minimal import (
     collect_minimal,
@@ -16,9 +19,14 @@ from lstmkit.reference.minimal import (
     minlstm_whole,
 )
 from lstmkit.reference.mlstm import collect_mlstm, mlstm_input, mlstm_step, mlstm_whole
+from lstmkit.reference.mogrifier import collect_mogrifier, mogrifier_input, mogrifier_step
+from lstmkit.reference.multiplicative import collect_multiplicative, multiplicative_input, multiplicative_step
+from lstmkit.reference.on_lstm import collect_on_lstm, on_lstm_input, on_lstm_step
+from lstmkit.reference.phased import collect_phased, phased_input, phased_step
 from lstmkit.reference.rnn import collect_rnn, rnn_input, rnn_step
 from lstmkit.reference.slstm import collect_slstm, slstm_input, slstm_step
 from lstmkit.reference.steps import Steps
+from lstmkit.reference.time_aware import collect_time_aware, time_aware_input, time_aware_step
 from lstmkit.spec import CellSpec
 
 
@@ -46,6 +54,14 @@ CELLS: dict[str, Cell] = {
     "mlstm": Cell(collect_mlstm, mlstm_input, mlstm_step, mlstm_whole),
     "minlstm": Cell(collect_minimal, minimal_input, minlstm_step, minlstm_whole),
     "mingru": Cell(collect_minimal, minimal_input, mingru_step, mingru_whole),
+    "janet": Cell(collect_janet, janet_input, janet_step),
+    "multiplicative": Cell(collect_multiplicative, multiplicative_input, multiplicative_step),
+    "mogrifier": Cell(collect_mogrifier, mogrifier_input, mogrifier_step),
+    "on_lstm": Cell(collect_on_lstm, on_lstm_input, on_lstm_step),
+    "phased": Cell(collect_phased, phased_input, phased_step),
+    "time_aware": Cell(collect_time_aware, time_aware_input, time_aware_step),
+    "entity_aware": Cell(collect_entity_aware, entity_aware_input, entity_aware_step),
+    "lstm1997": Cell(collect_lstm1997, lstm1997_input, lstm1997_step),
 }
 
 # The LSTM with any options and masks; that without has the same numbers and fewer words.

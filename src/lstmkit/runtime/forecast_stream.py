@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lstmkit.features import parse_frequency
 from lstmkit.runtime.forecast_inputs import read_covariates, read_static, read_target, read_timestamps
+from lstmkit.runtime.turn import Turn
 from lstmkit.spec import ShapeError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class ForecastStream:
     """The history that one series has shown so far; each step answers with the forecast after it.
 
     The model sees the last ``history`` rows, so a streamed forecast equals the batch forecast on
-    the same rows.
+    the same rows. It serves one thread at a time.
 
     Args:
         model: Where the weights come from; many streams may share one model.
@@ -35,11 +36,17 @@ class ForecastStream:
         self._model = model
         self._static = read_static(static, model.config.static)
         self._frequency = parse_frequency(model.config.frequency)
-        self.reset()
+        self._turn = Turn()
+        self._rows = self._empty()
 
     def reset(self) -> None:
-        """Forget the history."""
-        self._rows = self._empty()
+        """Forget the history.
+
+        Raises:
+            EngineError: another thread is using this stream.
+        """
+        with self._turn:
+            self._rows = self._empty()
 
     def _empty(self) -> dict[str, Array]:
         known, observed = len(self._model.config.known), len(self._model.config.observed)
@@ -78,14 +85,16 @@ class ForecastStream:
             ShapeError: a covariate is missing or has another size.
             DataError: a timestamp that does not follow the last one, or something that is not a number.
             OptionError: a level outside what the model has learned.
+            EngineError: another thread is using this stream.
 
         After an error the history is what it was.
         """
         if np.ndim(y) != 0:
             raise ShapeError(f"expected one value, got the shape {np.shape(y)}; push takes several rows")
-        rows = self._extended(self._rows, [y], None if ds is None else [ds], _row(known), _row(observed))
-        forecast = self._forecast(rows, known_ahead, level)
-        self._rows = rows
+        with self._turn:
+            rows = self._extended(self._rows, [y], None if ds is None else [ds], _row(known), _row(observed))
+            forecast = self._forecast(rows, known_ahead, level)
+            self._rows = rows
         return forecast
 
     def push(
@@ -97,7 +106,8 @@ class ForecastStream:
         observed: ArrayLike | None = None,
     ) -> None:
         """Feed a block of rows ``(T,)`` without forecasting after each; errors as for :meth:`step`."""
-        self._rows = self._extended(self._rows, y, ds, known, observed)
+        with self._turn:
+            self._rows = self._extended(self._rows, y, ds, known, observed)
 
     def forecast(self, *, known_ahead: ArrayLike | None = None, level: Sequence[float] = ()) -> dict[str, Array]:
         """The forecast after the last row that was fed; arguments and errors as for :meth:`step`."""
@@ -112,7 +122,8 @@ class ForecastStream:
     def state(self, state: Mapping[str, ArrayLike]) -> None:
         if set(state) != set(_FIELDS):
             raise ShapeError(f"this is not the state of a forecast stream: it has {sorted(state)}, not {list(_FIELDS)}")
-        self._rows = self._extended(self._empty(), *(state[name] for name in _FIELDS))
+        with self._turn:
+            self._rows = self._extended(self._empty(), *(state[name] for name in _FIELDS))
 
     def clone(self) -> "ForecastStream":
         """A second stream with the same history; the two go on independently."""

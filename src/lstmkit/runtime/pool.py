@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,11 @@ from lstmkit.core import native_status
 from lstmkit.runtime.native_recurrence import NativePool
 from lstmkit.runtime.numbers import as_float32, check_finite
 from lstmkit.runtime.numpy_recurrence import NumpyPool
-from lstmkit.runtime.recurrence import Array, Indices, RecurrencePool, check_precision, find_core
+from lstmkit.runtime.recurrence import Array, Indices, RecurrencePool, State, check_precision, find_core
 from lstmkit.runtime.stages import run_stages
-from lstmkit.runtime.stream import BUSY, StateValues, check_state, name_states
-from lstmkit.spec import CellSpec, DataError, EngineError, OptionError, ShapeError
+from lstmkit.runtime.stream import StateValues, check_state, name_states
+from lstmkit.runtime.turn import Turn
+from lstmkit.spec import CellSpec, DataError, OptionError, ShapeError
 
 if TYPE_CHECKING:
     from lstmkit.runtime.sequence import SequenceModel
@@ -55,7 +55,7 @@ class StreamPool:
     ) -> None:
         self._capacity = _count("capacity", capacity)
         workers = native_status().threads if threads is None else _count("threads", threads)
-        self._model, self._turn = model, Lock()
+        self._model, self._turn = model, Turn()
         check_precision(precision)
 
         def make(name: str, spec: CellSpec) -> RecurrencePool:
@@ -101,38 +101,40 @@ class StreamPool:
         return self._run_stages(single, at)
 
     def _run_stages(self, x: Array, at: Indices | None) -> Array:
-        if not self._turn.acquire(blocking=False):
-            raise EngineError(BUSY)
         model = self._model
         overrides: dict[str, Callable[..., Any]] = {
             name: partial(_advance, pool, at, len(model.cells[name].state_shapes()))
             for name, pool in self._pools.items()
         }
-        try:
+        with self._turn:
             return run_stages(np, model.stages, model.weights, {"x": x[:, None]}, overrides)[model.answer][:, 0]
-        finally:
-            self._turn.release()
 
     def reset(self, indices: ArrayLike | None = None) -> None:
         """Set these streams, or all, back to the first state.
 
         Raises:
             ShapeError: these are not indices.
-            DataError: a stream is not there.
+            DataError: a stream is not there; all states stay as they were.
+            EngineError: another thread is using this pool.
         """
-        for index in range(self._capacity) if indices is None else self._read_indices(indices).tolist():
+        chosen = range(self._capacity) if indices is None else self._read_indices(indices).tolist()
+        for index in chosen:
             self._check_index(index)
-            for name, state in self._model.first_states().items():
-                self._pools[name].write_state(index, *state)
+        first = self._model.first_states()
+        with self._turn:
+            for index in chosen:
+                self._write(index, first)
 
     def state(self, index: int) -> StateValues:
         """A copy of one stream's state, as :attr:`Stream.state` has it.
 
         Raises:
             DataError: there is no such stream.
+            EngineError: another thread is using this pool.
         """
         self._check_index(index)
-        return name_states(self._model, {name: pool.read_state(index) for name, pool in self._pools.items()})
+        with self._turn:
+            return name_states(self._model, {name: pool.read_state(index) for name, pool in self._pools.items()})
 
     def set_state(self, index: int, state: Mapping[str, ArrayLike]) -> None:
         """Set one stream's state, perhaps that of a :class:`Stream`.
@@ -140,10 +142,16 @@ class StreamPool:
         Raises:
             ShapeError: it belongs to another model.
             DataError: it holds something that is not a finite number, or there is no such stream.
+            EngineError: another thread is using this pool.
         """
         self._check_index(index)
-        for name, values in check_state(self._model, state).items():
-            self._pools[name].write_state(index, *values)
+        states = check_state(self._model, state)
+        with self._turn:
+            self._write(index, states)
+
+    def _write(self, index: int, states: Mapping[str, State]) -> None:
+        for name, state in states.items():
+            self._pools[name].write_state(index, *state)
 
     def _check_index(self, index: int) -> None:
         if not 0 <= index < self._capacity:
@@ -154,7 +162,8 @@ class StreamPool:
         array = np.asarray(indices)
         if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
             raise ShapeError(f"expected indices (N,) of whole numbers, got {array.dtype} of shape {array.shape}")
-        return np.ascontiguousarray(array, np.int64)
+        # A copy, which no other thread can change between the check and the step.
+        return np.array(array, np.int64)
 
 
 def _count(name: str, value: int) -> int:

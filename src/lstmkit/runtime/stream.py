@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +12,13 @@ from lstmkit.runtime.numbers import finite_float32
 from lstmkit.runtime.numpy_recurrence import NumpyRecurrence
 from lstmkit.runtime.recurrence import Array, Recurrence, State, check_precision, find_core, put
 from lstmkit.runtime.stages import run_stages
-from lstmkit.spec import CellSpec, EngineError, OptionError, ShapeError
+from lstmkit.runtime.turn import Turn
+from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 if TYPE_CHECKING:
     from lstmkit.runtime.sequence import SequenceModel
 
 StateValues = dict[str, Array]
-
-BUSY = "another thread is using this stream; give each thread its own with clone(), or use a lock"
 
 
 class Stream:
@@ -33,8 +31,8 @@ class Stream:
         model: Where the weights come from; many streams may share one model.
         precision: What products are computed in: ``float32``, ``bfloat16``, or ``int8`` with a scale per row of the
             weights and per step of the input. States and activations are float32 always.
-        threads: 1, or 2 to allow a second thread for steps whose weights exceed 250 kB. It keeps a processor busy
-            for 50 µs after each step.
+        threads: 1, or 2 to allow a second thread for layers of some 120 kB of weights and more. It is used where it
+            makes steps shorter, and keeps a processor busy for up to 50 µs after each.
 
     Raises:
         OptionError: the model is bidirectional, or an option has another value.
@@ -45,7 +43,7 @@ class Stream:
         if threads not in (1, 2):
             raise OptionError(f"a stream can use 1 or 2 threads, not {threads!r}")
         self._model, self._precision, self._threads = model, precision, threads
-        self._turn = Lock()
+        self._turn = Turn()
         check_precision(precision)
         cells = model.streamed_cells()
         self._recurrences = {name: self._make_recurrence(name, spec) for name, spec in cells.items()}
@@ -97,31 +95,43 @@ class Stream:
         return put(self._run_stages(finite_float32(x)), out)
 
     def _run_stages(self, steps: Array) -> Array:
-        if not self._turn.acquire(blocking=False):
-            raise EngineError(BUSY)
         model = self._model
-        try:
+        with self._turn:
             return run_stages(np, model.stages, model.weights, {"x": steps[None]}, self._overrides)[model.answer][0]
-        finally:
-            self._turn.release()
 
     def reset(self) -> None:
-        """Back to the first state: zero, or what was learned."""
-        for name, state in self._model.first_states().items():
-            self._recurrences[name].write_state(*state)
+        """Back to the first state: zero, or what was learned.
+
+        Raises:
+            EngineError: another thread is using this stream.
+        """
+        self._write(self._model.first_states())
 
     @property
     def state(self) -> StateValues:
-        """A copy of the states by name, ``lstm.h (L, 1, R)`` and ``lstm.c (L, 1, H)``; ``np.savez`` can keep it."""
-        return name_states(self._model, {name: own.read_state() for name, own in self._recurrences.items()})
+        """A copy of the states by name, ``lstm.h (L, 1, R)`` and ``lstm.c (L, 1, H)``; ``np.savez`` can keep it.
+
+        Raises:
+            EngineError: another thread is using this stream.
+        """
+        with self._turn:
+            return name_states(self._model, {name: own.read_state() for name, own in self._recurrences.items()})
 
     @state.setter
     def state(self, state: Mapping[str, ArrayLike]) -> None:
-        for name, values in check_state(self._model, state).items():
-            self._recurrences[name].write_state(*values)
+        self._write(check_state(self._model, state))
+
+    def _write(self, states: Mapping[str, State]) -> None:
+        with self._turn:
+            for name, state in states.items():
+                self._recurrences[name].write_state(*state)
 
     def clone(self) -> "Stream":
-        """A second stream at the same point; the two go on independently."""
+        """A second stream at the same point; the two go on independently.
+
+        Raises:
+            EngineError: another thread is using this stream.
+        """
         other = Stream(self._model, precision=self._precision, threads=self._threads)
         other.state = self.state
         return other

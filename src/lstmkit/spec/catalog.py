@@ -2,8 +2,8 @@
 
 Shapes are text: axes stand apart, each the product of digits and of letters that a CellSpec knows (``"GH I"`` is
 ``G*H`` rows and ``I`` columns): ``G`` gates that have weights, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra
-inputs, ``N`` heads, ``S`` units of a head; of an LSTM also ``F`` gates among i, f and o that have weights, and ``K``
-peepholes.
+inputs, ``N`` heads, ``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``Q`` their
+rank; of an LSTM also ``F`` gates among i, f and o that have weights, and ``K`` peepholes.
 """
 
 from collections.abc import Mapping
@@ -48,6 +48,7 @@ class CatalogEntry:
 
 _WEIGHTS = (Parameter("weight_ih", "GH I"), Parameter("weight_hh", "GH R"))
 _BIASES = (Parameter("bias_ih", "GH", "bias"), Parameter("bias_hh", "GH", "bias"))
+_ONE_BIAS = (*_WEIGHTS, Parameter("bias_ih", "GH", "bias"))
 _INPUT_ONLY = (Parameter("weight_ih", "GH I"), Parameter("bias_ih", "GH", "bias"))
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -126,6 +127,104 @@ CATALOG: dict[str, CatalogEntry] = {
         title="minGRU, whose gate sees the input alone",
         source="Feng et al., Were RNNs all we needed?, arXiv:2410.01201, 2024, section 3.1",
         driver="chunks",
+    ),
+    "janet": CatalogEntry(
+        gates=("f", "g"),
+        states={"h": "H"},
+        parameters=_ONE_BIAS,
+        title="JANET, just a forget gate",
+        source="van der Westhuizen & Lasenby, The unreasonable effectiveness of the forget gate, arXiv:1804.04849",
+        options=("beta",),
+    ),
+    "multiplicative": CatalogEntry(
+        gates=("i", "f", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=(
+            Parameter("weight_ih", "GH I"),
+            Parameter("weight_mh", "GH H"),
+            Parameter("bias_ih", "GH", "bias"),
+            Parameter("weight_im", "H I"),
+            Parameter("weight_hm", "H H"),
+        ),
+        title="Multiplicative LSTM",
+        source="Krause et al., Multiplicative LSTM for sequence modelling, arXiv:1609.07959, 2016, eq. 16-20",
+    ),
+    "mogrifier": CatalogEntry(
+        gates=("i", "f", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=(
+            *_ONE_BIAS,
+            Parameter("weight_q", "O I H", "full_rank"),
+            Parameter("weight_r", "V H I", "full_rank"),
+            Parameter("weight_q_left", "O I Q", "rank"),
+            Parameter("weight_q_right", "O Q H", "rank"),
+            Parameter("weight_r_left", "V H Q", "rank"),
+            Parameter("weight_r_right", "V Q I", "rank"),
+        ),
+        title="Mogrifier LSTM",
+        source="Melis, Kocisky & Blunsom, Mogrifier LSTM, ICLR 2020, arXiv:1909.01792, eq. 1-2",
+        options=("rounds", "rank"),
+    ),
+    "on_lstm": CatalogEntry(
+        gates=("i", "f", "g", "o", "master_i", "master_f"),
+        states={"h": "H", "c": "H"},
+        parameters=(
+            Parameter("weight_ih", "4H I"),
+            Parameter("weight_hh", "4H H"),
+            Parameter("bias_ih", "4H", "bias"),
+            Parameter("weight_master_ih", "2M I"),
+            Parameter("weight_master_hh", "2M H"),
+            Parameter("bias_master_ih", "2M", "bias"),
+        ),
+        title="ON-LSTM, with ordered neurons",
+        source="Shen, Tan, Sordoni & Courville, Ordered neurons, ICLR 2019, arXiv:1810.09536, eq. 9-14",
+        options=("chunk_size",),
+    ),
+    "phased": CatalogEntry(
+        gates=("i", "f", "g", "o", "k"),
+        states={"h": "H", "c": "H"},
+        parameters=(
+            Parameter("weight_ih", "4H I"),
+            Parameter("weight_hh", "4H H"),
+            Parameter("bias_ih", "4H", "bias"),
+            Parameter("log_period", "H"),
+            Parameter("shift", "H"),
+            Parameter("ratio_logit", "H"),
+        ),
+        title="Phased LSTM, for events",
+        source="Neil, Pfeiffer & Liu, Phased LSTM, NeurIPS 2016, arXiv:1610.09513, eq. 6-11",
+        options=("leak",),
+        extra="times",
+    ),
+    "time_aware": CatalogEntry(
+        gates=("i", "f", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=(*_ONE_BIAS, Parameter("weight_d", "H H"), Parameter("bias_d", "H", "bias")),
+        title="T-LSTM, for uneven intervals",
+        source="Baytas et al., Patient subtyping via time-aware LSTM networks, KDD 2017, section 3.2",
+        extra="intervals",
+    ),
+    "entity_aware": CatalogEntry(
+        gates=("i", "f", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=(
+            Parameter("weight_ih", "3H I"),
+            Parameter("weight_hh", "3H H"),
+            Parameter("bias_ih", "3H", "bias"),
+            Parameter("weight_sh", "H E"),
+            Parameter("bias_sh", "H", "bias"),
+        ),
+        title="EA-LSTM, with static features",
+        source="Kratzert et al., Hydrology and Earth System Sciences 23(12), 2019, eq. 7-12",
+        options=("static_size",),
+        extra="static",
+    ),
+    "lstm1997": CatalogEntry(
+        gates=("i", "g", "o"),
+        states={"h": "H", "c": "H"},
+        parameters=_ONE_BIAS,
+        title="LSTM of 1997, with its truncated gradient",
+        source="Hochreiter & Schmidhuber, Neural Computation 9(8), 1997, section 4 and appendix A.1",
     ),
 }
 

@@ -2,14 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 from lstmkit.spec.catalog import CatalogEntry, catalog_entry
 from lstmkit.spec.errors import OptionError
 from lstmkit.spec.variant import Variant
 
-_COUNTS = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0, "num_heads": 1}
+_COUNTS = {
+    "input_size": 1,
+    "hidden_size": 1,
+    "num_layers": 1,
+    "proj_size": 0,
+    "num_heads": 1,
+    "rounds": 1,
+    "rank": 0,
+    "chunk_size": 1,
+    "static_size": 1,
+}
 
 _CHOICES = {"nonlinearity": ("tanh", "relu"), "skip": ("none", "residual", "highway")}
 _SWITCHES = ("bias", "bidirectional", "reset_after")
@@ -33,6 +43,12 @@ class CellSpec:
         proj_size: Size ``P`` of the projected output; 0 means no projection.
         cell: A name in the catalog.
         nonlinearity: ``"tanh"`` or ``"relu"``, of an RNN.
+        beta: What a JANET's input gate is shifted by.
+        rounds: How often a Mogrifier's input and past gate each other.
+        rank: Of the matrices with which they do; 0 is full.
+        chunk_size: Units for which one master unit of an ON-LSTM speaks.
+        leak: How far a closed unit of a Phased LSTM stays open.
+        static_size: Features of an EA-LSTM that stay the same.
         num_heads: Heads, between which an sLSTM has no recurrent weights and an mLSTM shares no memory.
         reset_after: Whether a GRU resets what the recurrent product gave, as torch does, or what goes into it.
         layer_sizes: Units of each layer where they differ; ``hidden_size`` is then the last one's.
@@ -62,6 +78,12 @@ class CellSpec:
     nonlinearity: str = "tanh"
     reset_after: bool = True
     num_heads: int = 1
+    beta: float = 1.0
+    rounds: int = 5
+    rank: int = 0
+    chunk_size: int = 1
+    leak: float = 0.001
+    static_size: int = 1
     layer_sizes: tuple[int, ...] = ()
     skip: str = "none"
     variant: Variant = field(default=_PLAIN)
@@ -78,8 +100,13 @@ class CellSpec:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name} must be {' or '.join(map(repr, choices))}, not {getattr(self, name)!r}")
-        if self.hidden_size % self.num_heads:
-            raise OptionError(f"num_heads must divide hidden_size, not {self.num_heads} into {self.hidden_size}")
+        for name in ("num_heads", "chunk_size"):
+            if self.hidden_size % getattr(self, name):
+                raise OptionError(f"{name} must divide hidden_size, not {getattr(self, name)} into {self.hidden_size}")
+        for name in ("beta", "leak"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+                raise OptionError(f"{name} must be a finite number, not {value!r}")
         if self.layer_sizes:
             self._check_layer_sizes()
         if self.proj_size >= min(self.hidden_sizes):
@@ -167,7 +194,12 @@ class CellSpec:
     @property
     def extra_size(self) -> int:
         """Features of what the cell reads beside its input, ``E``; most cells read nothing else."""
-        return 0 if self.entry.extra is None else 1
+        return {None: 0, "static": self.static_size}.get(self.entry.extra, 1)
+
+    @property
+    def full_rank(self) -> bool:
+        """Whether a Mogrifier's matrices are no products."""
+        return not self.rank
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names of one layer's and direction's parameters, without their ending."""
@@ -240,8 +272,13 @@ class CellSpec:
             "E": self.extra_size,
             "N": self.num_heads,
             "S": self.hidden_sizes[layer] // self.num_heads,
+            "M": self.hidden_sizes[layer] // self.chunk_size,
+            "O": (self.rounds + 1) // 2,
+            "V": self.rounds // 2,
+            "Q": self.rank,
         }
-        return tuple(prod([sizes.get(letter) or int(letter) for letter in axis]) for axis in letters.split())
+        sizes |= {digit: int(digit) for digit in "234"}
+        return tuple(prod([sizes[letter] for letter in axis]) for axis in letters.split())
 
     def layer_suffixes(self, layer: int) -> tuple[str, ...]:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""

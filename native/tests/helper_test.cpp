@@ -1,0 +1,158 @@
+// A stream's second thread: every half once, the first half here, nothing lost however the calls follow each other.
+#include "stream/helper.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+namespace {
+
+using lstmkit::Experience;
+using lstmkit::Helper;
+using std::chrono::microseconds;
+
+/// Which thread did each half of a call, and how often.
+struct Record {
+    std::thread::id thread[2];
+    int count[2] = {0, 0};
+
+    void operator()(int half) noexcept {
+        thread[half] = std::this_thread::get_id();
+        ++count[half];
+    }
+};
+
+struct Tally {
+    int right = 0, helped = 0;
+};
+
+/// Calls with pauses between them, each beginning with the half that ended the one before.
+Tally call_often(Helper& helper, int calls, microseconds pause, microseconds work = microseconds(0)) {
+    Tally tally;
+    Experience experience;
+    const auto here = std::this_thread::get_id();
+    for (int call = 0; call < calls; ++call) {
+        Record record;
+        auto half = [&](int which) noexcept {
+            record(which);
+            const auto end = std::chrono::steady_clock::now() + work;
+            while (std::chrono::steady_clock::now() < end) {}
+        };
+        const int first = experience.near;
+        helper.split(half, experience);
+        const bool is_helped = record.thread[1 - first] != here;
+        const bool is_once = record.count[0] == 1 && record.count[1] == 1 && record.thread[first] == here;
+        tally.right += is_once && experience.near == (is_helped ? first : 1 - first);
+        tally.helped += is_helped;
+        if (pause.count() > 0) std::this_thread::sleep_for(pause);
+    }
+    return tally;
+}
+
+void every_half_is_done_once() {
+    Helper helper;
+    const struct {
+        int calls, pause, work;
+    } kinds[] = {{20'000, 0, 0}, {300, 80, 0}, {3000, 0, 10}, {30, 2000, 100}, {20'000, 0, 0}};
+    for (const auto& kind : kinds) {
+        const Tally tally = call_often(helper, kind.calls, microseconds(kind.pause), microseconds(kind.work));
+        check(tally.right == kind.calls, "halves done once, got " + std::to_string(tally.right) + " of " + std::to_string(kind.calls));
+    }
+}
+
+/// However long it was asked in vain, it is found again; a busy machine may take its time.
+void it_is_found_again() {
+    Helper helper;
+    int tries = 0;
+    for (int helped = 0; helped == 0 && tries < 1000; ++tries) {
+        call_often(helper, 20, microseconds(500));
+        helped = call_often(helper, 2000, microseconds(0), microseconds(20)).helped;
+    }
+    check(tries < 1000, "a helper helps in the end");
+}
+
+void it_ends_whatever_it_does() {
+    for (int round = 0; round < 200; ++round) {
+        Helper helper;
+        if (round % 4 > 0) call_often(helper, round % 4, microseconds(round % 3 * 30));
+    }
+}
+
+#if defined(__linux__)
+void a_child_works_alone() {
+    Helper helper;
+    call_often(helper, 100, microseconds(0));
+    const pid_t child = fork();
+    if (child == 0) {
+        const Tally tally = call_often(helper, 100, microseconds(0));
+        _exit(tally.right == 100 && tally.helped == 0 ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    check(status == 0, "a child works alone");
+    check(call_often(helper, 100, microseconds(0)).right == 100, "the parent goes on");
+}
+
+/// Processor time of many calls, of all threads together.
+template <typename Call>
+double processor_seconds(Call call) {
+    const std::clock_t start = std::clock();
+    for (int k = 0; k < 20'000; ++k) call();
+    return double(std::clock() - start) / CLOCKS_PER_SEC;
+}
+
+/// On one processor it can only be in the way: then it must be asked rarely. The least of some trials.
+void in_vain_it_costs_little() {
+    cpu_set_t before, one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    sched_getaffinity(0, sizeof before, &before);
+    sched_setaffinity(0, sizeof one, &one);
+    {
+        Helper helper;
+        Experience experience;
+        auto work = [](int) noexcept {
+            volatile int value = 0;
+            for (int k = 0; k < 1000; ++k) value = value + k;
+        };
+        double least = HUGE_VAL;
+        for (int trial = 0; trial < 5; ++trial) {
+            const double alone = processor_seconds([&] { work(0), work(1); });
+            least = std::min(least, processor_seconds([&] { helper.split(work, experience); }) / alone);
+        }
+        std::printf("a helper in vain: %.2f times the time of one thread alone\n", least);
+        check(least < 1.5, "a helper in vain costs little");
+    }
+    sched_setaffinity(0, sizeof before, &before);
+}
+#endif
+
+}  // namespace
+
+int main([[maybe_unused]] int count, char**) {
+#if defined(__linux__)
+    if (count > 1) {
+        in_vain_it_costs_little();
+        return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    a_child_works_alone();
+#endif
+    every_half_is_done_once();
+    it_is_found_again();
+    it_ends_whatever_it_does();
+    std::printf("%d failures\n", failures);
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
