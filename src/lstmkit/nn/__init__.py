@@ -2,6 +2,7 @@
 
 from lstmkit.nn.attention import AdditiveAttention, DotAttention, MultiHeadAttention
 from lstmkit.nn.build import build
+from lstmkit.nn.carry import Carry
 from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
 from lstmkit.nn.conv import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from lstmkit.nn.conversion import Conversion, convert
@@ -29,6 +30,7 @@ __all__ = [
     "RNN",
     "SLSTM",
     "AdditiveAttention",
+    "Carry",
     "ConvLSTM1D",
     "ConvLSTM2D",
     "ConvLSTM3D",

@@ -9,7 +9,7 @@ from torch import Tensor
 from lstmkit.reference import check_lengths, check_sequence, describe_states
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
-State = tuple[Tensor, Tensor]
+State = tuple[Tensor, ...]
 
 
 class Case(NamedTuple):

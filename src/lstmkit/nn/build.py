@@ -50,5 +50,8 @@ def build(
 def _arguments(spec: CellSpec) -> dict[str, Any]:
     """A layer's arguments are the options of its spec that its cell has; the cell itself is the layer's class."""
     least: dict[str, Any] = {"input_size": spec.input_size, "hidden_size": spec.hidden_size}
-    plain = CellSpec(**least, cell=spec.cell).to_dict()
-    return least | {name: value for name, value in spec.to_dict().items() if value != plain[name]}
+    plain, document = CellSpec(**least, cell=spec.cell).to_dict(), spec.to_dict()
+    sizes, variant = document.pop("layer_sizes", None), document.pop("variant", {})
+    if sizes:
+        least["hidden_size"] = sizes
+    return least | {name: value for name, value in document.items() if value != plain.get(name)} | variant
