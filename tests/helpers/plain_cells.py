@@ -45,7 +45,76 @@ def _gru(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors
     return h, [h], {"r": r, "z": z, "n": n}
 
 
-PLAIN: dict[str, Step] = {"rnn": _rnn, "gru": _gru}
+def _affine(p: Parameters, x: Tensor, kind: str = "ih") -> Tensor:
+    z = p[f"weight_{kind}"] @ x
+    return z + p[f"bias_{kind}"] if f"bias_{kind}" in p else z
+
+
+def _slstm(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    """Eq. 8-14 as they stand, without a stabiliser; the states that go in and out are brought to its scale."""
+    h, c, n, m = state
+    H, N = len(h), spec.num_heads
+    full = torch.block_diag(*torch.ones(N, H // N, H // N, dtype=h.dtype)).repeat(4, 1)
+    R = torch.cat([p["weight_hh"]] * N, 1) * full
+    zi, zf, zz, zo = (_affine(p, x) + R @ h).chunk(4)
+    i, f, z, o = zi.exp(), zf.sigmoid(), zz.tanh(), zo.sigmoid()
+    true_c, true_n = f * (c * m.exp()) + i * z, f * (n * m.exp()) + i
+    scale = torch.where(n > 0, torch.maximum(f.log() + m, zi), zi)
+    kept = torch.where(n > 0, torch.exp(f.log() + m - scale), torch.ones_like(scale))
+    h = o * true_c / true_n
+    new = [h, true_c / scale.exp(), true_n / scale.exp(), scale]
+    return h, new, {"i": torch.exp(zi - scale), "f": kept, "z": z, "o": o}
+
+
+def _mlstm(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    """Eq. 19-27 as they stand, head by head, without a stabiliser; states are brought to its scale."""
+    N, S = spec.num_heads, spec.hidden_size // spec.num_heads
+    no_bias = torch.zeros(4 * N * S, dtype=x.dtype)
+    wq, wk, wv, wo = (w @ x for w in p["weight_qkvo"].chunk(4))
+    bq, bk, bv, bo = p.get("bias_qkvo", no_bias).chunk(4)
+    q, k, v, o = wq + bq, wk / S**0.5 + bk, wv + bv, torch.sigmoid(wo + bo)
+    log_i, zf = _affine(p, x, "if").chunk(2)
+    heads, hs, gates = [], [], {"i": [], "f": []}
+    for a in range(N):
+        C, n, m = (value[a] for value in state)
+        part = slice(a * S, (a + 1) * S)
+        i, f = log_i[a].exp(), zf[a].sigmoid()
+        true_C = f * C * m.exp() + i * torch.outer(v[part], k[part])
+        true_n = f * n * m.exp() + i * k[part]
+        weight = torch.dot(true_n, q[part]).abs()
+        hs.append(o[part] * (true_C @ q[part]) / torch.maximum(weight, torch.ones_like(weight)))
+        begun = bool((n != 0).any())
+        scale = torch.maximum(f.log() + m, log_i[a]) if begun else log_i[a]
+        heads.append((true_C / scale.exp(), true_n / scale.exp(), scale))
+        gates["i"] += [torch.exp(log_i[a] - scale)] * S
+        gates["f"] += [torch.exp(f.log() + m - scale) if begun else torch.ones_like(scale)] * S
+    new = [torch.stack(parts) for parts in zip(*heads, strict=True)]
+    return torch.cat(hs), new, {"o": o, **{letter: torch.stack(parts) for letter, parts in gates.items()}}
+
+
+def _minlstm(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    i, f, g = _affine(p, x).chunk(3)
+    i, f = i.sigmoid(), f.sigmoid()
+    i, f = i / (f + i), f / (f + i)
+    h = f * state[0] + i * g
+    return h, [h], {"i": i, "f": f, "g": g}
+
+
+def _mingru(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    z, g = _affine(p, x).chunk(2)
+    z = z.sigmoid()
+    h = (1 - z) * state[0] + z * g
+    return h, [h], {"z": z, "g": g}
+
+
+PLAIN: dict[str, Step] = {
+    "rnn": _rnn,
+    "gru": _gru,
+    "slstm": _slstm,
+    "mlstm": _mlstm,
+    "minlstm": _minlstm,
+    "mingru": _mingru,
+}
 
 
 def run_plain(

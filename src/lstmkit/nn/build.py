@@ -1,17 +1,23 @@
 """From a description to a layer."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.minimal import MinGRU, MinLSTM
 from lstmkit.nn.rnn import GRU, RNN
+from lstmkit.nn.xlstm import MLSTM, SLSTM
 from lstmkit.reference import check_parameters
 from lstmkit.spec import CellSpec, OptionError
 
-LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+LAYERS: dict[str, type[RecurrentLayer]] = {
+    "lstm": LSTM,
+    **{kind.cell: kind for kind in (GRU, RNN, MinGRU, MinLSTM, MLSTM, SLSTM)},
+}
 
 
 def build(
@@ -50,5 +56,9 @@ def build(
 def _arguments(spec: CellSpec) -> dict[str, Any]:
     """A layer's arguments are the options of its spec that its cell has; the cell itself is the layer's class."""
     least: dict[str, Any] = {"input_size": spec.input_size, "hidden_size": spec.hidden_size}
-    plain = CellSpec(**least, cell=spec.cell).to_dict()
-    return least | {name: value for name, value in spec.to_dict().items() if value != plain[name]}
+    plain = CellSpec(**least, cell=spec.cell)
+    names = [own.name for own in fields(CellSpec) if getattr(spec, own.name) != getattr(plain, own.name)]
+    changed = {name: getattr(spec, name) for name in names if name not in ("layer_sizes", "variant")}
+    if spec.layer_sizes:
+        changed["hidden_size"] = list(spec.layer_sizes)
+    return least | changed | spec.variant.changes()

@@ -20,6 +20,9 @@ from lstmkit.spec import CATALOG, CellSpec, OptionError, ShapeError
 # What torch's layers of the same name compute.
 _TORCH_OPTIONS = {"reset_after": True}
 
+_FORMS = ("chunkwise", "parallel", "recurrent")
+_ALL_STEPS = 2**31 - 1
+
 
 class Recurrent(RecurrentLayer):
     """What every layer beside :class:`LSTM` is; a subclass names its cell, and its docstring has the equations.
@@ -134,7 +137,8 @@ class Recurrent(RecurrentLayer):
         if engine == "torch" and not torch.compiler.is_compiling():
             output, last = run_cell_torch(self._stack(), case, state)
             return layout.like_caller(output), self._caller_state(last, layout)
-        output, last, results = run_cell_layers(self._stack(), case, state, Ways(engine, return_cells, return_gates))
+        ways = Ways(engine, return_cells, return_gates, self._chunk())
+        output, last, results = run_cell_layers(self._stack(), case, state, ways)
         result = layout.like_caller(output), self._caller_state(last, layout)
         return (*result, self._trace(results, layout)) if return_cells or return_gates else result
 
@@ -150,7 +154,8 @@ class Recurrent(RecurrentLayer):
             output, last = run_cell_torch_packed(self._stack(), packed, state)
             return output, self._caller_state(last, layout)
         x, lengths = unpack(packed)
-        padded, last, _ = run_cell_layers(self._stack(), Case(x, None, lengths, None), state, Ways(engine))
+        case, ways = Case(x, None, lengths, None), Ways(engine, chunk=self._chunk())
+        padded, last, _ = run_cell_layers(self._stack(), case, state, ways)
         return pack_like(padded, lengths, packed), self._caller_state(last, layout)
 
     def _state(self, x: Tensor, hx: tuple[Tensor, ...] | None, batch: int) -> tuple[Tensor, ...]:
@@ -167,6 +172,10 @@ class Recurrent(RecurrentLayer):
     def _caller_state(self, state: Sequence[Tensor], layout: Layout) -> Any:
         state = state if layout.batched else [value.squeeze(1) for value in state]
         return tuple(state) if len(state) > 1 else state[0]
+
+    def _chunk(self) -> int:
+        """How many steps are taken at once; 0: one after the other."""
+        return 0
 
     def _stack(self) -> CellStack:
         return CellStack(self.spec, self._document, self._weights(), self.dropout, self.training)
@@ -243,6 +252,32 @@ class Recurrent(RecurrentLayer):
             if (value := getattr(self.spec, name)) != getattr(plain, name)
         ]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed, *own])
+
+
+class ChunkedRecurrent(Recurrent):
+    """A layer whose cell can take many steps at once.
+
+    Args:
+        arguments: As for :class:`Recurrent`.
+        form: ``"chunkwise"``, ``"parallel"`` or ``"recurrent"``.
+        chunk_steps: Steps of a chunk.
+        options: As for :class:`Recurrent`.
+
+    Raises:
+        OptionError: an option has an impossible value.
+    """
+
+    def __init__(self, *arguments: Any, form: str = "chunkwise", chunk_steps: int = 64, **options: Any) -> None:
+        if form not in _FORMS:
+            raise OptionError(f"form must be one of {', '.join(_FORMS)}, not {form!r}")
+        if isinstance(chunk_steps, bool) or not isinstance(chunk_steps, int) or chunk_steps < 1:
+            raise OptionError(f"chunk_steps must be a whole number of at least 1, not {chunk_steps!r}")
+        super().__init__(*arguments, **options)
+        self.form = form
+        self.chunk_steps = chunk_steps
+
+    def _chunk(self) -> int:
+        return {"recurrent": 0, "chunkwise": self.chunk_steps, "parallel": _ALL_STEPS}[self.form]
 
 
 def _torch_option(spec: CellSpec, name: str) -> Any:

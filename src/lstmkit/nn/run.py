@@ -1,5 +1,7 @@
 """One time-major batch through a stack, by the engine that was chosen."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -8,6 +10,8 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstmkit.nn.arrange import Case, autocast_dtype
+from lstmkit.nn.regularisers import Rates, draw_masks, drop_input
+from lstmkit.nn.variant import run_variant
 from lstmkit.ops import (
     AtenOptions,
     Layer,
@@ -18,19 +22,29 @@ from lstmkit.ops import (
     run_equations,
     run_native_layer,
 )
-from lstmkit.reference import LayerResult
+from lstmkit.reference import LayerResult, join_states, pass_by, split_states
 from lstmkit.spec import CellSpec
 
-State = tuple[Tensor, Tensor]
+State = tuple[Tensor, ...]
 
 
 class Stack(NamedTuple):
-    """A module's part in a run: what it is, its weights by layer in torch's order, its dropout."""
+    """A module's part in a run: what it is, its weights by layer in torch's order, its dropouts."""
 
     spec: CellSpec
     weights: list[list[Tensor]]
     dropout: float
     training: bool
+    rates: Rates = Rates()  # all 0 in evaluation
+    skips: Mapping[str, Tensor] = MappingProxyType({})  # parameters of what goes past layers, by name
+
+    def is_one_call(self) -> bool:
+        """Whether ATen can run the stack at once: alike layers, and nothing between them but dropout."""
+        return not (self.spec.layer_sizes or self.spec.skip != "none" or self.rates.input_dropout)
+
+    def is_plain(self) -> bool:
+        """Whether the recurrence is that of the plain LSTM, without masks."""
+        return not (self.spec.variant.changes() or self.rates.inside())
 
     def aten_options(self) -> AtenOptions:
         """The same for ATen."""
@@ -56,18 +70,23 @@ def exporting() -> bool:
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
-def run_torch(stack: Stack, case: Case, state: State) -> tuple[Tensor, Tensor, Tensor]:
+def run_torch(stack: Stack, case: Case, state: State) -> tuple[Tensor, State]:
     """The whole stack in one call of ATen, with ATen's own autograd."""
     weights = [weight for layer in stack.weights for weight in layer]
+    h, c = state
     if case.lengths is None:
-        return run_aten(case.x, *state, weights, stack.aten_options())
-    return run_aten_lengths(case.x, *state, weights, case.lengths, stack.aten_options())
+        output, *last = run_aten(case.x, h, c, weights, stack.aten_options())
+    else:
+        output, *last = run_aten_lengths(case.x, h, c, weights, case.lengths, stack.aten_options())
+    return output, tuple(last)
 
 
-def run_torch_packed(stack: Stack, packed: PackedSequence, state: State) -> tuple[PackedSequence, Tensor, Tensor]:
+def run_torch_packed(stack: Stack, packed: PackedSequence, state: State) -> tuple[PackedSequence, State]:
     """The same for a PackedSequence."""
     weights = [weight for layer in stack.weights for weight in layer]
-    return run_aten_packed(packed, *state, weights, stack.aten_options())
+    h, c = state
+    output, *last = run_aten_packed(packed, h, c, weights, stack.aten_options())
+    return output, tuple(last)
 
 
 class Wanted(NamedTuple):
@@ -80,9 +99,7 @@ class Wanted(NamedTuple):
     saved_dtype: torch.dtype | None = None
 
 
-def run_layers(
-    stack: Stack, case: Case, state: State, wanted: Wanted
-) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
+def run_layers(stack: Stack, case: Case, state: State, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:
     """Layer after layer through the op, whose written-out gradient is the faster one; torch.func sees the equations."""
     dtype = autocast_dtype(case.x)
     if dtype is None:
@@ -95,29 +112,32 @@ def run_layers(
 def _cast(stack: Stack, case: Case, state: State, dtype: torch.dtype) -> tuple[Stack, Case, State]:
     """Autocast by hand: as ATen's LSTM does it, everything takes part in the lower precision."""
     weights = [[weight.to(dtype) for weight in layer] for layer in stack.weights]
-    h, c = state
-    return stack._replace(weights=weights), case._replace(x=case.x.to(dtype)), (h.to(dtype), c.to(dtype))
+    skips = {name: value.to(dtype) for name, value in stack.skips.items()}
+    state = tuple(value.to(dtype) for value in state)
+    return stack._replace(weights=weights, skips=skips), case._replace(x=case.x.to(dtype)), state
 
 
-def _run_layers(
-    stack: Stack, case: Case, state: State, wanted: Wanted
-) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
-    x, (h, c) = case.x, state
-    lengths = None if case.lengths is None else case.lengths.to(x.device)
-    D = stack.spec.num_directions
-    run = _run_reference if transforming() else _run_op
+def _run_layers(stack: Stack, case: Case, state: State, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:
+    spec, x = stack.spec, case.x
+    if case.lengths is not None:
+        case = case._replace(lengths=case.lengths.to(x.device))
     results: list[LayerResult] = []
-    states = [(h, c)] if len(stack.weights) == 1 else zip(h.split(D), c.split(D), strict=True)
-    for weights, (h_first, c_first) in zip(stack.weights, states, strict=True):
-        if results and stack.dropout:
-            x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
-        results.append(run(Layer(x, h_first, c_first, weights, lengths, case.resets), wanted))
-        x = results[-1].output
-    if len(results) == 1:
-        h, c = results[0].state
-    else:
-        h, c = map(torch.cat, zip(*(r.state for r in results), strict=True))
-    return x, h, c, results
+    for layer, first in enumerate(split_states(spec, state)):
+        read = x if layer == 0 else torch.nn.functional.dropout(x, stack.dropout, stack.training)
+        read = drop_input(read, stack.rates.input_dropout)
+        results.append(_run_layer(stack, layer, case._replace(x=read), first, wanted))
+        x = pass_by(torch, spec, stack.skips, layer, x, results[-1].output)
+    return x, join_states(torch, spec, [result.state for result in results]), results
+
+
+def _run_layer(stack: Stack, layer: int, case: Case, state: State, wanted: Wanted) -> LayerResult:
+    spec, weights = stack.spec, stack.weights[layer]
+    if not stack.is_plain():
+        masks = draw_masks(spec, stack.rates, layer, case.x) if stack.training else None
+        return run_variant(spec, layer, weights, case, state, masks, cells=wanted.cells, gates=wanted.gates)
+    h, c = state
+    run = _run_reference if transforming() else _run_op
+    return run(Layer(case.x, h, c, weights, case.lengths, case.resets), wanted)
 
 
 def _run_op(layer: Layer, wanted: Wanted) -> LayerResult:

@@ -96,6 +96,6 @@ def _layer(options: Mapping[str, Any]) -> nn.Module:
     )
 
 
-def _recurrent(layer: nn.Module, x: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    output, (h, c) = layer(x, (state[0], state[1]) if state else None)
-    return output, h, c
+def _recurrent(layer: nn.Module, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    output, last = layer(x, state or None)
+    return output, *last

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lstmkit.ops.aten_relatives import aten_options, run_aten_stack
 from lstmkit.ops.engines import autograd_inside_op
-from lstmkit.reference import CELLS, LayerResult, check_lengths, mark_steps, run_layer
+from lstmkit.reference import LayerResult, check_lengths, find_cell, mark_steps, run_layer
 from lstmkit.spec import CellSpec
 
 
@@ -35,6 +35,7 @@ class Ways(NamedTuple):
     engine: str
     cells: bool = False
     gates: bool = False
+    chunk: int = 0  # steps at once; 0: one after the other
 
 
 def run_cell_layer(layer: CellLayer, ways: Ways) -> LayerResult:
@@ -43,14 +44,14 @@ def run_cell_layer(layer: CellLayer, ways: Ways) -> LayerResult:
     if ways.engine == "torch":
         output, h = run_aten_stack(spec, x, state[0], weights, lengths, aten_options(spec, 1))
         return LayerResult(output, (h,), None, None)
-    names, cell = spec.parameter_names(), CELLS[spec.cell]
+    names, cell = spec.parameter_names(), find_cell(spec)
     n = len(names)
     w = [
         cell.collect(spec, dict(zip(names, weights[d * n : (d + 1) * n], strict=True)))
         for d in range(spec.num_directions)
     ]
     steps = mark_steps(torch, x, lengths, resets)
-    return run_layer(torch, cell, w, x, tuple(state), steps, cells=ways.cells, gates=ways.gates)
+    return run_layer(torch, cell, w, x, tuple(state), steps, cells=ways.cells, gates=ways.gates, chunk=ways.chunk)
 
 
 def describe(spec: CellSpec) -> str:
@@ -74,12 +75,13 @@ def cell_layer(
     engine: str,
     cells: bool,
     gates: bool,
+    chunk: int,
 ) -> list[Tensor]:
     """Run all directions of one layer: its output, its states, then cells and gates where they are wanted."""
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
     layer = CellLayer(_spec(spec), x, state, weights, lengths, resets)
-    return [value.contiguous() for value in _flat(run_cell_layer(layer, Ways(engine, cells, gates)))]
+    return [value.contiguous() for value in _flat(run_cell_layer(layer, Ways(engine, cells, gates, chunk)))]
 
 
 def _flat(result: LayerResult) -> list[Tensor]:
@@ -98,6 +100,7 @@ def _(
     engine: str,
     cells: bool,
     gates: bool,
+    chunk: int,
 ) -> list[Tensor]:
     (T, B), known = x.shape[:2], _spec(spec)
     D, H, space = known.num_directions, known.hidden_size, x.shape[3:]
@@ -122,11 +125,12 @@ def cell_layer_backward(
     engine: str,
     cells: bool,
     gates: bool,
+    chunk: int,
 ) -> list[Tensor]:
     """Gradients with respect to x, each state and each weight, from those of the outputs that ``present`` numbers."""
     with autograd_inside_op():
         values = [value.detach().requires_grad_() for value in (x, *state, *weights)]
-        outputs = _outputs(values, present, (spec, len(state), lengths, resets, Ways(engine, cells, gates)))
+        outputs = _outputs(values, present, (spec, len(state), lengths, resets, Ways(engine, cells, gates, chunk)))
         found = torch.autograd.grad(outputs, values, [*upstream], allow_unused=True, materialize_grads=True)
     return [gradient.clone(memory_format=torch.contiguous_format) for gradient in found]
 
@@ -144,6 +148,7 @@ def _(
     engine: str,
     cells: bool,
     gates: bool,
+    chunk: int,
 ) -> list[Tensor]:
     return [value.new_empty(value.shape) for value in (x, *state, *weights)]
 
@@ -172,7 +177,7 @@ def _backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
     present = [k for k, grad in enumerate(grads) if grad is not None]
     given = [grads[k] for k in present]
     dx, *others = cell_layer_backward(given, present, ctx.spec, x, state, weights, lengths, resets, *ctx.ways)
-    return None, dx, others[:num_states], others[num_states:], *(None,) * 5
+    return None, dx, others[:num_states], others[num_states:], *(None,) * 6
 
 
 def _keep_for_double_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
@@ -193,7 +198,7 @@ def _double_backward(ctx: Any, tangents: Sequence[Tensor]) -> tuple[Any, ...]:
             [g for g, _ in wanted], values, [v for _, v in wanted], allow_unused=True, materialize_grads=True
         )
     dx, *others = second[n:]
-    return [*second[:n]], None, None, dx, others[:num_states], others[num_states:], *(None,) * 5
+    return [*second[:n]], None, None, dx, others[:num_states], others[num_states:], *(None,) * 6
 
 
 cell_layer.register_autograd(_backward, setup_context=_keep_for_backward)

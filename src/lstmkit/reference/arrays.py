@@ -23,6 +23,16 @@ def sigmoid(xp: Namespace, z: Array) -> Array:
     return 0.5 * xp.tanh(0.5 * z) + 0.5
 
 
+def log_sigmoid(xp: Namespace, z: Array) -> Array:
+    """The logarithm of the logistic function, with its gradient at zero too."""
+    return negative(xp, z) - xp.log1p(xp.exp(-xp.abs(z)))
+
+
+def negative(xp: Namespace, z: Array) -> Array:
+    """The smaller of a number and zero, with half a gradient at zero."""
+    return 0.5 * (z - xp.abs(z))
+
+
 def relu(xp: Namespace, z: Array) -> Array:
     """The larger of a number and zero; NaN stays NaN."""
     return xp.where(z < 0, 0.0, z)

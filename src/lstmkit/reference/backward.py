@@ -7,8 +7,8 @@ autograd does, and it needs only what a forward run can keep: outputs, cell stat
 from typing import NamedTuple
 
 from lstmkit.reference.arrays import Array, Namespace, zeros
-from lstmkit.reference.layer import Steps
 from lstmkit.reference.lstm import Weights, lstm_step_backward
+from lstmkit.reference.steps import Steps
 
 
 class Saved(NamedTuple):

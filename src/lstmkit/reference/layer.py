@@ -2,8 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from lstmkit.reference.arrays import Array, Namespace, device_of
+from lstmkit.reference.arrays import Array, Namespace
 from lstmkit.reference.cells import Cell
+from lstmkit.reference.chunks import run_chunks
+from lstmkit.reference.steps import Steps, widen
 
 
 class LayerResult(NamedTuple):
@@ -13,24 +15,6 @@ class LayerResult(NamedTuple):
     state: tuple[Array, ...]  # (D, B, ...) each
     cells: Array | None  # (T, B, D*H), the second state of every step, zero beyond a length
     gates: Array | None  # (G, T, B, D*H) in catalog order, after activation, zero beyond a length
-
-
-class Steps(NamedTuple):
-    """Which steps are real, and before which the state is zeroed; None means all and none."""
-
-    active: Array | None  # (T, B, 1) bool
-    resets: Array | None  # (T, B, 1) bool, False in the padding
-
-
-def mark_steps(xp: Namespace, x: Array, lengths: Array | None, resets: Array | None) -> Steps:
-    """Turn lengths ``(B,)`` and resets ``(T, B)`` into masks over the steps of ``x``."""
-    active = None
-    if lengths is not None:
-        active = (xp.arange(x.shape[0], **device_of(x))[:, None] < lengths[None, :])[:, :, None]
-    if resets is not None:
-        resets = resets[:, :, None]
-        resets = resets if active is None else resets & active
-    return Steps(active, resets)
 
 
 def run_layer(
@@ -44,19 +28,22 @@ def run_layer(
     cells: bool,
     gates: bool,
     reverse: bool = False,
+    chunk: int = 0,
 ) -> LayerResult:
     """Run every direction of one layer over ``x (T, B, I)`` from the states ``(D, B, ...)``.
 
-    ``reverse`` says that a single direction reads the sequence from its end.
+    ``reverse`` says that a single direction reads the sequence from its end; ``chunk`` how many steps a cell that can
+    take them at once is given, 0 being one after the other.
     """
     if steps.active is not None:
-        x = xp.where(_widen(steps.active, x), x, 0.0)
-    results = [
-        _run_direction(
-            xp, cell, w, x, tuple(s[d] for s in state), steps, backwards=reverse or d == 1, cells=cells, gates=gates
-        )
-        for d, w in enumerate(weights)
-    ]
+        x = xp.where(widen(steps.active, x), x, 0.0)
+    results: list[Any] = []
+    for d, w in enumerate(weights):
+        first, backwards = tuple(s[d] for s in state), reverse or d == 1
+        if chunk:
+            results.append(run_chunks(xp, cell, w, x, first, steps, backwards=backwards, chunk=chunk))
+        else:
+            results.append(_run_direction(xp, cell, w, x, first, steps, backwards=backwards, cells=cells, gates=gates))
     output, last, all_cells, all_gates = zip(*results, strict=True)
     return LayerResult(
         output=_beside(xp, output, 2),
@@ -85,7 +72,7 @@ def _run_direction(
         state = _reset(xp, state, steps.resets, t + 1 if backwards else t)
         outputs[t], new, gate_values = cell.step(xp, prepared[t], state, w)
         if steps.active is not None:
-            new = tuple(xp.where(_widen(steps.active[t], a), a, b) for a, b in zip(new, state, strict=True))
+            new = tuple(xp.where(widen(steps.active[t], a), a, b) for a, b in zip(new, state, strict=True))
         state = new
         if cells:
             all_cells[t] = state[1]
@@ -103,17 +90,12 @@ def _reset(xp: Namespace, state: tuple[Array, ...], resets: Array | None, t: int
     """Zero the state between steps t-1 and t; the backward direction crosses the same border from above."""
     if resets is None or t == resets.shape[0]:
         return state
-    return tuple(xp.where(_widen(resets[t], value), 0.0, value) for value in state)
+    return tuple(xp.where(widen(resets[t], value), 0.0, value) for value in state)
 
 
 def _along_time(xp: Namespace, values: list[Array], axis: int, steps: Steps) -> Array:
     stacked = xp.stack(values, axis)
-    return stacked if steps.active is None else xp.where(_widen(steps.active, stacked, axis), stacked, 0.0)
-
-
-def _widen(mask: Array, value: Array, leading: int = 0) -> Array:
-    """A mask ``(..., B, 1)`` of rows, for a value with ``leading`` axes before and any number behind them."""
-    return mask.reshape(*mask.shape, *[1] * (value.ndim - leading - mask.ndim))
+    return stacked if steps.active is None else xp.where(widen(steps.active, stacked, axis), stacked, 0.0)
 
 
 def _beside(xp: Namespace, values: tuple[Array, ...], axis: int) -> Array:

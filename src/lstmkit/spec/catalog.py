@@ -1,7 +1,9 @@
 """The only registry of cells: what each one is called, is made of, keeps and comes from.
 
-Shapes are text: axes stand apart, each the product of letters that a CellSpec knows (``"GH I"`` is ``G*H`` rows and
-``I`` columns): ``G`` gates, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra inputs.
+Shapes are text: axes stand apart, each the product of digits and of letters that a CellSpec knows (``"GH I"`` is
+``G*H`` rows and ``I`` columns): ``G`` gates that have weights, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra
+inputs, ``N`` heads, ``S`` units of a head; of an LSTM also ``F`` gates among i, f and o that have weights, and ``K``
+peepholes.
 """
 
 from collections.abc import Mapping
@@ -12,11 +14,11 @@ from lstmkit.spec.errors import OptionError
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array of a layer and direction: its name, its shape in letters, the option without which it is absent."""
+    """One array of a layer and direction: its name, its shape in letters, the options without which it is absent."""
 
     name: str
     shape: str
-    needs: str | None = None
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class CatalogEntry:
 
     Args:
         gates: Gate letters in the order in which their rows stand in a weight matrix.
-        states: What is carried from step to step: name -> shape of one row, in letters. The first one is the output.
+        states: What is carried from step to step: name -> shape of one row, in letters.
         parameters: The arrays of one layer and direction, in order.
         title: What people call it.
         source: Paper that defines it.
@@ -46,6 +48,7 @@ class CatalogEntry:
 
 _WEIGHTS = (Parameter("weight_ih", "GH I"), Parameter("weight_hh", "GH R"))
 _BIASES = (Parameter("bias_ih", "GH", "bias"), Parameter("bias_hh", "GH", "bias"))
+_INPUT_ONLY = (Parameter("weight_ih", "GH I"), Parameter("bias_ih", "GH", "bias"))
 
 CATALOG: dict[str, CatalogEntry] = {
     "lstm": CatalogEntry(
@@ -55,12 +58,20 @@ CATALOG: dict[str, CatalogEntry] = {
             *_WEIGHTS,
             *_BIASES,
             Parameter("weight_hr", "R H", "proj_size"),
+            Parameter("bias_hr", "R", "proj_bias"),
+            Parameter("weight_ch", "KH", "peepholes"),
+            Parameter("weight_gates", "FH FH", "full_gate_recurrence"),
+            Parameter("gain_ih", "GH", "normalises_products"),
+            Parameter("gain_hh", "GH", "normalises_products"),
+            Parameter("gain_gates", "GH", "normalises_gates"),
+            Parameter("gain_c", "H", "normalises_cell"),
+            Parameter("bias_c", "H", "normalises_cell bias"),
         ),
         title="LSTM with forget gate",
         source="Hochreiter & Schmidhuber, Neural Computation 9(8), 1997; "
         "Gers, Schmidhuber & Cummins, Neural Computation 12(10), 2000; "
         "projection: Sak, Senior & Beaufays, Interspeech 2014",
-        options=("proj_size",),
+        options=("proj_size", "layer_sizes", "skip", "variant"),
     ),
     "rnn": CatalogEntry(
         gates=("g",),
@@ -77,6 +88,44 @@ CATALOG: dict[str, CatalogEntry] = {
         title="Gated recurrent unit",
         source="Cho et al., EMNLP 2014, eq. 5-8; reset after the product: arXiv:1406.1078v1, cuDNN",
         options=("reset_after",),
+    ),
+    "slstm": CatalogEntry(
+        gates=("i", "f", "z", "o"),
+        states={"h": "H", "c": "H", "n": "H", "m": "H"},
+        parameters=(Parameter("weight_ih", "GH I"), Parameter("weight_hh", "GH S"), Parameter("bias_ih", "GH", "bias")),
+        title="sLSTM, with exponential gates",
+        source="Beck et al., xLSTM, NeurIPS 2024, arXiv:2405.04517, eq. 8-17",
+        options=("num_heads",),
+    ),
+    "mlstm": CatalogEntry(
+        gates=("i", "f", "o"),
+        states={"c": "N S S", "n": "N S", "m": "N"},
+        parameters=(
+            Parameter("weight_qkvo", "4H I"),
+            Parameter("weight_if", "2N I"),
+            Parameter("bias_qkvo", "4H", "bias"),
+            Parameter("bias_if", "2N", "bias"),
+        ),
+        title="mLSTM, with a matrix for its memory",
+        source="Beck et al., xLSTM, NeurIPS 2024, arXiv:2405.04517, eq. 19-27",
+        options=("num_heads",),
+        driver="chunks",
+    ),
+    "minlstm": CatalogEntry(
+        gates=("i", "f", "g"),
+        states={"h": "H"},
+        parameters=_INPUT_ONLY,
+        title="minLSTM, whose gates see the input alone",
+        source="Feng et al., Were RNNs all we needed?, arXiv:2410.01201, 2024, section 3.2",
+        driver="chunks",
+    ),
+    "mingru": CatalogEntry(
+        gates=("z", "g"),
+        states={"h": "H"},
+        parameters=_INPUT_ONLY,
+        title="minGRU, whose gate sees the input alone",
+        source="Feng et al., Were RNNs all we needed?, arXiv:2410.01201, 2024, section 3.1",
+        driver="chunks",
     ),
 }
 
