@@ -16,7 +16,7 @@ INPUTS = {
     "RNN": ("X", "W", "R", "B", "sequence_lens", "initial_h"),
 }
 
-_PEEPHOLES = ("i", "o", "f")
+_PEEPHOLES: tuple[str, ...] = ("i", "o", "f")
 
 
 def from_onnx_node(operator: str, attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> Layer:
@@ -102,7 +102,7 @@ def _peepholes(given: Array, peepholes: tuple[str, ...], hidden: int) -> Array:
         raise ShapeError(
             f"LSTM: P must have the shape (D, {3 * hidden}) with the gates i, o, f, not (D, *{given.shape})"
         )
-    blocks = dict(zip(_PEEPHOLES, np.split(given, 3), strict=True))
+    blocks: dict[str, Array] = dict(zip(_PEEPHOLES, np.split(given, 3), strict=True))
     return np.concatenate([blocks[gate] for gate in peepholes])
 
 

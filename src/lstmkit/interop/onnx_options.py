@@ -105,7 +105,8 @@ def _activations(operator: str, attributes: Mapping[str, Any], directions: int) 
     names = [_text(name) for name in attributes.get("activations") or ACTIVATIONS[operator] * directions]
     if len(names) != count * directions:
         raise OptionError(f"{operator}: expected {count * directions} activations, not {len(names)}")
-    alphas, betas = [list(attributes.get(f"activation_{letter}") or ()) for letter in ("alpha", "beta")]
+    alphas: list[float] = [*(attributes.get("activation_alpha") or [])]
+    betas: list[float] = [*(attributes.get("activation_beta") or [])]
     found = [_activation(operator, name, alphas, betas) for name in names]
     if found[:count] != found[-count:]:
         raise OptionError(f"{operator}: the activations {names} differ between the directions, so no stack holds both")
