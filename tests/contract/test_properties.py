@@ -131,18 +131,7 @@ def test_layer__matches_numpy__any_options(spec: CellSpec, data: st.DataObject) 
 
 def check_layer(case: Hostile, engine: str | None) -> None:
     spec = case.spec
-    layer = nn.LSTM(
-        spec.input_size,
-        spec.layer_sizes or spec.hidden_size,
-        spec.num_layers,
-        spec.bias,
-        bidirectional=spec.bidirectional,
-        proj_size=spec.proj_size,
-        dtype=torch.float64,
-        engine=engine,
-        skip=spec.skip,
-        **spec.variant.changes(),
-    ).eval()
+    layer = nn.build(spec, dtype=torch.float64, engine=engine).eval()
     assert layer.spec == spec
     layer.load_state_dict(case.parameters)
     output, state = layer(case.x, case.hx, lengths=case.lengths)

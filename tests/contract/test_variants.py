@@ -26,17 +26,7 @@ def both_ways(spec: CellSpec) -> CellSpec:
 
 
 def make_layer(spec: CellSpec, dtype: torch.dtype = torch.float64, **options: Any) -> nn.LSTM:
-    return nn.LSTM(
-        spec.input_size,
-        spec.layer_sizes or spec.hidden_size,
-        spec.num_layers,
-        spec.bias,
-        bidirectional=spec.bidirectional,
-        proj_size=spec.proj_size,
-        skip=spec.skip,
-        dtype=dtype,
-        **(spec.variant.changes() | options),
-    ).eval()
+    return nn.build(spec, dtype=dtype, **options).eval()
 
 
 def load(spec: CellSpec, dtype: torch.dtype = torch.float64, **options: Any) -> tuple[nn.LSTM, Any]:
@@ -202,3 +192,19 @@ def test_stream__rejects_precision__that_needs_the_core(precision: str, tmp_path
     nn.save_model(tmp_path / "m.safetensors", make_layer(make_spec(peepholes="o")))
     with pytest.raises(EngineError, match=f"{precision} needs the native core, which runs the plain LSTM alone"):
         lstmkit.load(tmp_path / "m.safetensors").stream(precision=precision)  # pyright: ignore
+
+
+@pytest.mark.parametrize("name", ["peepholes", "norm-ba", "gate-recurrence", "layer-sizes", "highway"])
+def test_export__equals_module__other_batch_and_time(name: str) -> None:
+    spec = both_ways(ALONE_SPECS[name])
+    layer, case = load(spec)
+    time, batch = torch.export.Dim("time", min=1), torch.export.Dim("batch", min=1)
+    shapes = {"input": {0: time, 1: batch}, "lengths": {0: batch}}
+    program = torch.export.export(layer, (case.clean,), {"lengths": case.lengths}, dynamic_shapes=shapes)
+    nodes = [node.target for node in program.graph.nodes]
+    ops = torch.ops.lstmkit
+    assert nodes.count(ops.cell_layer.default) + nodes.count(ops.lstm_layer.default) == spec.num_layers
+    other = hostile(spec, steps=8, batch=4, seed=2)
+    exported = program.module()(other.x, lengths=other.lengths)
+    for left, right in zip(flat(exported), flat(layer(other.x, lengths=other.lengths)), strict=True):
+        close(left, right)

@@ -88,6 +88,7 @@ def test_training__matches_plain_python__same_masks(options: dict[str, Any]) -> 
     layer.load_state_dict(case.parameters)
     torch.manual_seed(7)
     masks = draw_masks(spec, rates, 0, case.clean)
+    assert masks is not None
     torch.manual_seed(7)
     output, state = layer(case.x, case.hx, lengths=case.lengths)
     for b, length in enumerate(case.lengths.tolist()):
@@ -113,7 +114,9 @@ def test_training__matches_plain_python__same_masks(options: dict[str, Any]) -> 
 def test_masks__match_rate_and_scale(name: str) -> None:
     spec = CellSpec(2, 50, variant=make_spec(zoneout_h=0.25, zoneout_c=0.25).variant)
     torch.manual_seed(0)
-    (masks,) = draw_masks(spec, Rates(state_dropout=0.25, candidate_dropout=0.25), 0, torch.zeros(20, 100, 2))
+    (masks,) = draw_masks(  # pyright: ignore
+        spec, Rates(state_dropout=0.25, candidate_dropout=0.25), 0, torch.zeros(20, 100, 2)
+    )
     mask = getattr(masks, name)
     scale = 1.0 if name.startswith("zoneout") else 0.75
     assert set(mask.double().unique().mul(scale).round(decimals=5).tolist()) == {0.0, 1.0}

@@ -1,7 +1,6 @@
 """From a description to a layer."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -56,9 +55,8 @@ def build(
 def _arguments(spec: CellSpec) -> dict[str, Any]:
     """A layer's arguments are the options of its spec that its cell has; the cell itself is the layer's class."""
     least: dict[str, Any] = {"input_size": spec.input_size, "hidden_size": spec.hidden_size}
-    plain = CellSpec(**least, cell=spec.cell)
-    names = [own.name for own in fields(CellSpec) if getattr(spec, own.name) != getattr(plain, own.name)]
-    changed = {name: getattr(spec, name) for name in names if name not in ("layer_sizes", "variant")}
-    if spec.layer_sizes:
-        changed["hidden_size"] = list(spec.layer_sizes)
-    return least | changed | spec.variant.changes()
+    plain, document = CellSpec(**least, cell=spec.cell).to_dict(), spec.to_dict()
+    sizes, variant = document.pop("layer_sizes", None), document.pop("variant", {})
+    if sizes:
+        least["hidden_size"] = sizes
+    return least | {name: value for name, value in document.items() if value != plain.get(name)} | variant

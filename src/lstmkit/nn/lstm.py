@@ -11,7 +11,7 @@ from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, arrange, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer, Trace
 from lstmkit.nn.options import VariantOptions, check_initialisation, check_memory, check_options, make_spec
-from lstmkit.nn.regularisers import Rates, drop_weights
+from lstmkit.nn.regularisers import NO_RATES, Rates, drop_weights
 from lstmkit.nn.run import (
     Stack,
     State,
@@ -24,7 +24,7 @@ from lstmkit.nn.run import (
     transforming,
     unpack,
 )
-from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, native_available
+from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, describe, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
 from lstmkit.spec import OptionError, ShapeError
 
@@ -124,13 +124,15 @@ class LSTM(RecurrentLayer):
         rates = Rates(input_dropout, state_dropout, candidate_dropout, weight_dropout)
         rates.check()
         check_engine(engine)
-        check_memory(checkpoint_steps, saved_dtype, (*spec.variant.changes(), *rates.inside()))
+        check_memory(checkpoint_steps, saved_dtype, (*spec.variant.changed, *rates.inside()))
         check_options(spec, batch_first, dropout)
         check_initialisation(spec, init, forget_bias, t_max)
         super().__init__(spec, learn_initial_state, device, dtype)
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.rates = rates
+        layers = range(spec.num_layers) if spec.variant.changed else ()
+        self._documents = tuple(describe(spec.layer(layer)) for layer in layers)
         self.forget_bias = forget_bias
         self.init = init
         self.t_max = t_max
@@ -239,19 +241,23 @@ class LSTM(RecurrentLayer):
         if self.learn_initial_state:
             learned = (getattr(self, f"{name}_0") for name in self.spec.state_shapes())
             return tuple(value[:, None].expand(-1, batch, -1).contiguous() for value in learned)
-        return tuple(x.new_zeros(self.spec.state_rows, batch, *shape) for shape in self.spec.state_shapes().values())
+        rows = self.spec.state_rows
+        return tuple([x.new_zeros(rows, batch, *shape) for shape in self.spec.state_shapes().values()])
 
     def _checkpoint_steps(self) -> int:
         """Steps of a chunk, or 0 where no gradient is wanted."""
         return self.checkpoint_steps or 0 if torch.is_grad_enabled() else 0
 
     def _stack(self) -> Stack:
-        rates, weights = self.rates if self.training else Rates(), self._weights()
+        rates, weights = self.rates if self.training else NO_RATES, self._weights()
         if rates.weight_dropout:
             weights = [drop_weights(self.spec, layer, rates.weight_dropout) for layer in weights]
-        layers = range(self.num_layers)
-        skips = {name: getattr(self, name) for layer in layers for name in self.spec.skip_shapes(layer)}
-        return Stack(self.spec, weights, self.dropout, self.training, rates, skips)
+        return Stack(self.spec, weights, self.dropout, self.training, rates, self._skips(), self._documents)
+
+    def _skips(self) -> dict[str, Tensor]:
+        if self.spec.skip != "highway":
+            return {}
+        return {name: getattr(self, name) for layer in range(self.num_layers) for name in self.spec.skip_shapes(layer)}
 
     def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
         cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
@@ -279,7 +285,7 @@ class LSTM(RecurrentLayer):
             resets=resets,
             cells=return_cells,
             gates=return_gates,
-            options=(*self.spec.variant.changes(), *(self.rates.inside() if self.training else ())),
+            options=(*self.spec.variant.changed, *(self.rates.inside() if self.training else ())),
             checkpoints=self._checkpoint_steps() > 0,
             transforms=transforming(),
             exporting=exporting(),

@@ -30,7 +30,12 @@ class Rates(NamedTuple):
 
     def inside(self) -> tuple[str, ...]:
         """Those that act inside the recurrence."""
+        if not (self.state_dropout or self.candidate_dropout):
+            return ()
         return tuple(name for name in ("state_dropout", "candidate_dropout") if getattr(self, name))
+
+
+NO_RATES = Rates()
 
 
 def drop_input(x: Tensor, rate: float) -> Tensor:
@@ -45,10 +50,12 @@ def drop_weights(spec: CellSpec, weights: Sequence[Tensor], rate: float) -> list
     return [dropout(weight, rate) if k in recurrent else weight for k, weight in enumerate(weights)]
 
 
-def draw_masks(spec: CellSpec, rates: Rates, layer: int, x: Tensor) -> list[Masks]:
-    """The masks of each direction of one layer in training, for the input ``x (T, B, I)``."""
+def draw_masks(spec: CellSpec, rates: Rates, layer: int, x: Tensor) -> list[Masks] | None:
+    """The masks of each direction of one layer in training, for the input ``x (T, B, I)``; None where none is drawn."""
     T, B, _ = x.shape
     variant, shapes = spec.variant, spec.layer_state_shapes(layer)
+    if not (rates.inside() or variant.zoneout_h or variant.zoneout_c):
+        return None
     (R,), (H,) = shapes["h"], shapes["c"]
 
     def keeps(rate: float, size: int) -> Tensor | None:

@@ -11,10 +11,11 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from lstmkit.nn.arrange import Case, autocast_dtype
 from lstmkit.nn.regularisers import Rates, draw_masks, drop_input
-from lstmkit.nn.variant import run_variant
+from lstmkit.nn.variant import run_variant, run_variant_op
 from lstmkit.ops import (
     AtenOptions,
     Layer,
+    Ways,
     lstm_layer,
     run_aten,
     run_aten_lengths,
@@ -37,6 +38,7 @@ class Stack(NamedTuple):
     training: bool
     rates: Rates = Rates()  # all 0 in evaluation
     skips: Mapping[str, Tensor] = MappingProxyType({})  # parameters of what goes past layers, by name
+    documents: tuple[str, ...] = ()  # each layer of a variant as JSON
 
     def is_one_call(self) -> bool:
         """Whether ATen can run the stack at once: alike layers, and nothing between them but dropout."""
@@ -44,7 +46,7 @@ class Stack(NamedTuple):
 
     def is_plain(self) -> bool:
         """Whether the recurrence is that of the plain LSTM, without masks."""
-        return not (self.spec.variant.changes() or self.rates.inside())
+        return not (self.spec.variant.changed or self.rates.inside())
 
     def aten_options(self) -> AtenOptions:
         """The same for ATen."""
@@ -123,9 +125,10 @@ def _run_layers(stack: Stack, case: Case, state: State, wanted: Wanted) -> tuple
         case = case._replace(lengths=case.lengths.to(x.device))
     results: list[LayerResult] = []
     for layer, first in enumerate(split_states(spec, state)):
-        read = x if layer == 0 else torch.nn.functional.dropout(x, stack.dropout, stack.training)
+        read = torch.nn.functional.dropout(x, stack.dropout, stack.training) if layer and stack.dropout else x
         read = drop_input(read, stack.rates.input_dropout)
-        results.append(_run_layer(stack, layer, case._replace(x=read), first, wanted))
+        case = case if read is case.x else case._replace(x=read)
+        results.append(_run_layer(stack, layer, case, first, wanted))
         x = pass_by(torch, spec, stack.skips, layer, x, results[-1].output)
     return x, join_states(torch, spec, [result.state for result in results]), results
 
@@ -134,7 +137,10 @@ def _run_layer(stack: Stack, layer: int, case: Case, state: State, wanted: Wante
     spec, weights = stack.spec, stack.weights[layer]
     if not stack.is_plain():
         masks = draw_masks(spec, stack.rates, layer, case.x) if stack.training else None
-        return run_variant(spec, layer, weights, case, state, masks, cells=wanted.cells, gates=wanted.gates)
+        ways = Ways("reference", wanted.cells, wanted.gates)
+        if masks is None and (torch.compiler.is_compiling() or exporting()):
+            return run_variant_op(stack.documents[layer], weights, case, state, ways)
+        return run_variant(spec, layer, weights, case, state, masks, ways)
     h, c = state
     run = _run_reference if transforming() else _run_op
     return run(Layer(case.x, h, c, weights, case.lengths, case.resets), wanted)

@@ -54,7 +54,7 @@ LSTM_VARIANT = Cell(collect_variant, variant_input, variant_step)
 
 def find_cell(spec: CellSpec) -> Cell:
     """The equations of a specification's cell."""
-    return LSTM_VARIANT if spec.variant.changes() else CELLS[spec.cell]
+    return LSTM_VARIANT if spec.variant.changed else CELLS[spec.cell]
 
 
 def layer_weights(spec: CellSpec, parameters: Mapping[str, Array], suffix: str) -> Any:

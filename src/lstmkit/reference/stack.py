@@ -9,6 +9,8 @@ from lstmkit.spec import CellSpec
 
 def split_states(spec: CellSpec, state: Sequence[Array]) -> list[tuple[Array, ...]]:
     """The states of a stack as those of each layer, ``(D, B, ...)``."""
+    if spec.num_layers == 1:
+        return [tuple(state)]
     layers, D = range(spec.num_layers), spec.num_directions
     if not spec.layer_sizes:
         return [tuple(value[layer * D : (layer + 1) * D] for value in state) for layer in layers]

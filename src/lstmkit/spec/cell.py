@@ -1,7 +1,7 @@
 """CellSpec: everything that defines a stack of recurrent layers, without any numbers in it."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from math import prod
 from typing import Any
 
@@ -91,6 +91,14 @@ class CellSpec:
         for name in ("proj_bias", "proj_clip"):
             if getattr(self.variant, name) and not self.proj_size:
                 raise OptionError(f"{name} belongs to a projection; give proj_size too")
+        self._keep()
+
+    def _keep(self) -> None:
+        """What layers ask for in every call."""
+        parameters = self.entry.parameters
+        names = tuple([p.name for p in parameters if all(self._option(name) for name in p.needs.split())])
+        object.__setattr__(self, "_parameter_names", names)
+        object.__setattr__(self, "_state_shapes", self._find_state_shapes())
 
     def _check_layer_sizes(self) -> None:
         sizes = self.layer_sizes
@@ -129,7 +137,7 @@ class CellSpec:
     @property
     def is_plain_lstm(self) -> bool:
         """Whether torch.nn.LSTM has the same weights and numbers."""
-        return self.cell == "lstm" and not (self.variant.changes() or self.layer_sizes or self.skip != "none")
+        return self.cell == "lstm" and not (self.variant.changed or self.layer_sizes or self.skip != "none")
 
     @property
     def num_directions(self) -> int:
@@ -163,7 +171,7 @@ class CellSpec:
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names of one layer's and direction's parameters, without their ending."""
-        return tuple(p.name for p in self.entry.parameters if all(map(self._option, p.needs.split())))
+        return self.__dict__["_parameter_names"]
 
     def _option(self, name: str) -> Any:
         return getattr(self if hasattr(self, name) else self.variant, name)
@@ -195,10 +203,25 @@ class CellSpec:
 
         Where the layers' sizes differ, what they have stands side by side.
         """
+        return self.__dict__["_state_shapes"]
+
+    def _find_state_shapes(self) -> dict[str, tuple[int, ...]]:
         if not self.layer_sizes:
             return self.layer_state_shapes(0)
         layers = [self.layer_state_shapes(layer) for layer in range(self.num_layers)]
         return {name: (sum(shapes[name][0] for shapes in layers),) for name in layers[0]}
+
+    def layer(self, layer: int) -> "CellSpec":
+        """One layer as a stack of its own, with nothing past it."""
+        widths = [self.num_directions * (self.proj_size or size) for size in self.hidden_sizes]
+        return replace(
+            self,
+            input_size=self.input_size if layer == 0 else widths[layer - 1],
+            hidden_size=self.hidden_sizes[layer],
+            num_layers=1,
+            layer_sizes=(),
+            skip="none",
+        )
 
     @property
     def state_rows(self) -> int:
@@ -209,7 +232,7 @@ class CellSpec:
         widths = [self.num_directions * (self.proj_size or size) for size in self.hidden_sizes]
         sizes = {
             "F": len(self.variant.free_gates),
-            "G": len(self.variant.gates_with_weights if self.variant.changes() else self.gates),
+            "G": len(self.variant.gates_with_weights if self.variant.changed else self.gates),
             "H": self.hidden_sizes[layer],
             "I": self.input_size if layer == 0 else widths[layer - 1],
             "K": len(self.variant.peepholes),

@@ -92,13 +92,15 @@ class Variant:
         for name in ("full_gate_recurrence", "proj_bias"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, not {getattr(self, name)!r}")
-        if self.layer_norm is not None and self.layer_norm not in LAYER_NORMS:
+        if self.layer_norm not in (None, *LAYER_NORMS):
             raise OptionError(f"layer_norm must be None or one of {', '.join(LAYER_NORMS)}, not {self.layer_norm!r}")
         for name in ("gate_clip", "cell_clip", "proj_clip"):
             _check_clip(name, getattr(self, name))
         for name in ("zoneout_h", "zoneout_c"):
             _check_zoneout(name, getattr(self, name))
         self._check_peepholes()
+        changed = tuple(own.name for own in fields(self) if getattr(self, own.name) != own.default)
+        object.__setattr__(self, "_changed", changed)
         if self.full_gate_recurrence and not self.free_gates:
             raise OptionError("full_gate_recurrence needs a gate that is free; here none is")
 
@@ -160,15 +162,19 @@ class Variant:
         """Whether the cell state is normalised, for the output or for good."""
         return self.norm is not None and self.norm.cell != "none"
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Names of the options that differ from the plain LSTM's."""
+        return self.__dict__["_changed"]
+
     def changes(self) -> dict[str, Any]:
-        """The options that differ from the plain LSTM's.
+        """The options that differ from the plain LSTM's, by name.
 
         Example:
             >>> Variant(peepholes="o").changes()
             {'peepholes': 'o'}
         """
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {field.name: values[field.name] for field in fields(self) if values[field.name] != field.default}
+        return {name: getattr(self, name) for name in self.changed}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> "Variant":
