@@ -19,7 +19,7 @@ onnx = pytest.importorskip("onnx", reason="onnx, which reads and writes the file
 pytest.importorskip("h5py", reason="h5py, which reads and writes the files of this test, is not installed")
 
 X = np.random.default_rng(1).normal(size=(2, 6, 3)).astype(np.float32)
-CELLS = ["lstm"]
+CELLS = ["lstm", "gru", "rnn"]
 
 
 def hostile_model(specs: list[CellSpec], *, head: bool = True, learned: bool = False) -> SequenceModel:

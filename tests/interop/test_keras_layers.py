@@ -9,13 +9,17 @@ import torch
 from helpers import peers
 
 from lstmkit import interop, nn
-from lstmkit.spec import CellSpec, LSTMKitError, OptionError, ShapeError
+from lstmkit.spec import CellSpec, LSTMKitError, OptionError, ShapeError, Variant
 
 keras = peers.keras()
 
 B, T, I, H = 3, 5, 4, 3
-KINDS = ["LSTM", "GRU", "GRU-reset-before", "SimpleRNN", "SimpleRNN-relu"]
-OPTIONS = {"reset-before": {"reset_after": False}, "relu": {"activation": "relu"}}
+KINDS = ["LSTM", "LSTM-activations", "GRU", "GRU-reset-before", "SimpleRNN", "SimpleRNN-relu"]
+OPTIONS = {
+    "activations": {"recurrent_activation": "hard_sigmoid", "activation": "softsign"},
+    "reset-before": {"reset_after": False},
+    "relu": {"activation": "relu"},
+}
 generator = np.random.default_rng(7)
 X = generator.normal(size=(B, T, I)).astype(np.float32)
 HOLES = np.array([[1, 0, 1, 1, 0], [0, 0, 1, 0, 1], [1, 1, 1, 1, 1]], bool)
@@ -104,7 +108,12 @@ def test_training_options__become_notes(kind: str) -> None:
 def test_weights__roundtrip_through_keras(kind: str, bidirectional: bool, bias: bool) -> None:
     """Ours to live Keras layers, which give the same numbers, and back."""
     name, _, variant = kind.partition("-")
-    own = {"reset-before": {"reset_after": False}, "relu": {"nonlinearity": "relu"}}.get(variant, {})
+    softsign = Variant(gate_activation="hard_sigmoid", candidate_activation="softsign", cell_activation="softsign")
+    own = {
+        "activations": {"variant": softsign},
+        "reset-before": {"reset_after": False},
+        "relu": {"nonlinearity": "relu"},
+    }.get(variant, {})
     cell = interop.KERAS_CELLS[name]
     spec = CellSpec(I, H, num_layers=2, bias=bias, bidirectional=bidirectional, cell=cell, **own)
     parameters = {

@@ -8,8 +8,9 @@ import torch
 from helpers import peers
 
 from lstmkit import interop, nn
-from lstmkit.interop.onnx_nodes import ACTIVATIONS, INPUTS
-from lstmkit.spec import CellSpec, OptionError, ShapeError
+from lstmkit.interop.onnx_nodes import INPUTS
+from lstmkit.interop.onnx_options import ACTIVATIONS
+from lstmkit.spec import CellSpec, OptionError, ShapeError, Variant
 
 onnx = pytest.importorskip("onnx", reason="onnx, which builds the graphs of this test, is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime, the oracle of this test, is not installed")
@@ -17,11 +18,25 @@ runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime, the oracle of
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 # What an operator can say beside its sizes.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "LSTM": [{}],
+    "LSTM": [
+        {},
+        {"clip": 0.3},
+        {"input_forget": 1},
+        {"activations": ["HardSigmoid", "Softsign", "Relu"]},
+        {
+            "activations": ["HardSigmoid", "ScaledTanh", "Affine"],
+            "activation_alpha": [0.3, 0.7, 1.0],
+            "activation_beta": [0.4, 1.1, 0.0],
+        },
+    ],
     "GRU": [{}, {"linear_before_reset": 1}],
     "RNN": [{}, {"activations": ["Relu"]}],
 }
-KINDS = [pytest.param(name, options, id=f"{name}-{options}") for name, all_ in OPTIONS.items() for options in all_]
+KINDS = [
+    pytest.param(name, options, id=f"{name}-{[*options.items()]}"[:60])
+    for name, all_ in OPTIONS.items()
+    for options in all_
+]
 T, B, I, H = 5, 3, 4, 3
 OPSETS = (7, 14, 22)
 generator = np.random.default_rng(3)
@@ -77,9 +92,13 @@ def test_node__matches_onnxruntime(
     directions = 1 + (direction == "bidirectional")
     inputs = {"X": draw(T, B, I), **weights(operator, directions, bias=bias)}
     attributes: dict[str, Any] = {"hidden_size": H, "direction": direction, **options}
-    if "activations" in options:
-        attributes["activations"] = options["activations"] * directions
+    for name in ("activations", "activation_alpha", "activation_beta"):
+        if name in options:
+            attributes[name] = options[name] * directions
     close(ours(operator, attributes, inputs), run(operator, attributes, inputs, opset))
+    if operator == "LSTM":
+        inputs["P"] = draw(directions, 3 * H)
+        close(ours(operator, attributes, inputs), run(operator, attributes, inputs, opset))
     inputs["sequence_lens"] = np.array([2, T, 4], np.int32)
     inputs["initial_h"] = draw(directions, B, H)
     if operator == "LSTM":
@@ -100,7 +119,20 @@ def test_batch_first_node__matches_time_first(operator: str, direction: str) -> 
     close(ours(operator, {"hidden_size": H, "direction": direction, "layout": 1}, turned), expected)
 
 
-SPECS = {"LSTM": {}, "GRU": {}, "GRU-before": {"reset_after": False}, "RNN": {}, "RNN-relu": {"nonlinearity": "relu"}}
+SPECS: dict[str, dict[str, Any]] = {
+    "LSTM": {},
+    "LSTM-peepholes": {"variant": Variant(peepholes="ifo", gate_clip=0.5)},
+    "LSTM-coupled": {"variant": Variant(forget_gate="coupled", peepholes="io")},
+    "LSTM-activations": {
+        "variant": Variant(
+            gate_activation="hard_sigmoid", candidate_activation="softsign", cell_activation=("tanh", 0.5, 2.0)
+        )
+    },
+    "GRU": {},
+    "GRU-before": {"reset_after": False},
+    "RNN": {},
+    "RNN-relu": {"nonlinearity": "relu"},
+}
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -139,14 +171,21 @@ def test_default_activations__equal_being_left_out(operator: str) -> None:
         ("LSTM", {"output_sequence": 1}, "the attribute 'output_sequence' is not one of opset 7 or later"),
         ("LSTM", {"layout": 2}, "layout must be 0 or 1, not 2"),
         ("LSTM", {"activations": [b"Sigmoid", b"Tanh"]}, "expected 3 activations, not 2"),
-        ("GRU", {"activations": ["Sigmoid", "Relu"]}, "the activations .*relu.* cannot be converted; each direction"),
-        ("RNN", {"activations": ["Affine"]}, "must have .'tanh'. or .'relu'."),
+        ("GRU", {"activations": ["Sigmoid", "Relu"]}, "the activations .*relu.* cannot be converted; known"),
+        ("RNN", {"activations": ["Affine"]}, "the activations .'identity'. cannot be converted; known: .*tanh.*relu"),
+        ("RNN", {"clip": 1.0}, "RNN: clip=1 cannot be converted; only an LSTM can be clipped"),
+        ("GRU", {"clip": 0.5}, "GRU: clip=0.5 cannot be converted"),
+        ("LSTM", {"activations": ["Sigmoid", "Affine", "Tanh"], "activation_alpha": [2.0]}, "Affine with alpha=2"),
         (
             "RNN",
             {"direction": "bidirectional", "activations": ["Tanh", "Relu"]},
-            "the activations .'tanh', 'relu'. cannot",
+            "the activations .'Tanh', 'Relu'. differ between the directions",
         ),
-        ("LSTM", {"activations": ["Sigmoid", "Softplus", "Tanh"]}, "the activations .*softplus.* cannot be converted"),
+        (
+            "LSTM",
+            {"activations": ["Sigmoid", "Softplus", "Tanh"]},
+            "the activation 'Softplus' cannot be converted; known",
+        ),
     ],
 )
 def test_node__rejects_what_no_cell_has(operator: str, attributes: dict[str, Any], said: str) -> None:
@@ -164,12 +203,32 @@ def test_node__rejects_what_no_cell_has(operator: str, attributes: dict[str, Any
         ({"B": draw(1, 12)}, "the bias must have the shape .24,. with the gates i, o, f, g, not .12,."),
         ({"W": draw(2, 12, I)}, "the first of 1 .directions."),
         ({"R": None}, "the weights R are missing"),
+        ({"P": draw(1, 12)}, "P must have the shape .D, 9. with the gates i, o, f"),
+        ({"P": draw(9)}, "P must have 2 dimensions"),
     ],
 )
 def test_node__rejects_other_shapes(change: dict[str, Any], said: str) -> None:
     arrays = {name: array for name, array in {**weights("LSTM", 1), **change}.items() if array is not None}
     with pytest.raises(ShapeError, match=said):
         interop.from_onnx_node("LSTM", {"hidden_size": H}, arrays)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [Variant(input_gate="coupled"), Variant(forget_gate="one"), Variant(peepholes="o"), Variant(layer_norm="ba")],
+    ids=lambda variant: str(variant.changes()),
+)
+def test_variant_that_onnx_lacks__is_refused(variant: Variant) -> None:
+    spec = CellSpec(I, H, variant=variant)
+    layer = interop.Layer(spec, {name: draw(*shape) for name, shape in spec.parameter_shapes().items()})
+    with pytest.raises(OptionError, match="ONNX's LSTM has not all options of this stack"):
+        interop.to_onnx_nodes(layer)
+    with pytest.raises(OptionError, match="Keras has no layer for the cell 'lstm' with the options of this stack"):
+        interop.to_keras(layer)
+    with pytest.raises(OptionError, match="torch.nn.LSTM has not all options of this stack"):
+        interop.to_torch(layer)
+    with pytest.raises(OptionError, match="haste has a plain LSTM"):
+        interop.to_haste(layer)
 
 
 def test_projection__is_refused() -> None:

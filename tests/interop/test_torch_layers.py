@@ -148,6 +148,11 @@ def test_from_torch__rejects_other_modules() -> None:
         interop.from_torch(torch.nn.Linear(2, 3))
 
 
+def test_learned_states__are_refused() -> None:
+    with pytest.raises(OptionError, match="learned first states, which a Layer does not hold"):
+        interop.from_torch(nn.GRU(2, 3, learn_initial_state=True))
+
+
 def test_to_torch__rejects_stack_as_cell() -> None:
     with pytest.raises(OptionError, match="one layer, one direction and no projection"):
         interop.to_torch(interop.from_torch(torch.nn.LSTM(2, 3, num_layers=2)), cell=True)

@@ -5,7 +5,8 @@ from lstmkit.interop.files import Imported, read_layers, read_model, write_model
 from lstmkit.interop.haste import from_haste, to_haste
 from lstmkit.interop.keras_layers import KERAS_CELLS, from_keras, from_keras_config, to_keras
 from lstmkit.interop.layer import Layer
-from lstmkit.interop.onnx_nodes import ONNX_CELLS, from_onnx_node, to_onnx_nodes
+from lstmkit.interop.onnx_nodes import from_onnx_node, to_onnx_nodes
+from lstmkit.interop.onnx_options import ONNX_CELLS
 from lstmkit.interop.torch_layers import from_state_dict, from_torch, to_torch
 
 __all__ = [

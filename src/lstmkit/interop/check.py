@@ -13,7 +13,7 @@ from lstmkit.interop.files import Imported
 from lstmkit.interop.layer import Array
 from lstmkit.interop.torch_layers import to_torch
 from lstmkit.runtime import SequenceModel
-from lstmkit.spec import LSTMKitError, import_extra
+from lstmkit.spec import LSTMKitError, OptionError, import_extra
 
 # Both sides compute in float32; a wrong gate order shows as differences of about 1.
 TOLERANCE = 1e-4
@@ -117,7 +117,10 @@ def _run_torch(path: Any, imported: Imported, x: Array) -> tuple[Array, str, Arr
 def _torch_stage(torch: Any, model: SequenceModel, stage: Any, value: Any) -> Any:
     weights = {name: torch.from_numpy(np.array(array)) for name, array in model.weights[stage.name].items()}
     if stage.kind == "recurrent":
-        return to_torch(layer_of(model, stage))(value)[0]
+        try:
+            return to_torch(layer_of(model, stage))(value)[0]
+        except OptionError as reason:
+            raise _NotRunError(str(reason)) from None
     if stage.kind == "linear":
         return torch.nn.functional.linear(value, weights["weight"], weights.get("bias"))
     if stage.kind not in ("dropout", "relu"):

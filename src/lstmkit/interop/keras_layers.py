@@ -6,9 +6,12 @@ from typing import Any
 
 from lstmkit.interop.layer import Array, Layer, as_array, as_floats
 from lstmkit.interop.rows import Direction, from_lstmkit, to_lstmkit
-from lstmkit.spec import CellSpec, OptionError, ShapeError
+from lstmkit.spec import CellSpec, OptionError, ShapeError, Variant
 
 KERAS_CELLS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
+
+# Keras's names of the activations that an LSTM can be given -> ours.
+_ACTIVATIONS = {name: name for name in ("sigmoid", "tanh", "hard_sigmoid", "relu", "softsign")} | {"linear": "identity"}
 
 # Arguments of nn.KerasCall that Keras keeps in a layer's configuration.
 _CALL = ("return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask")
@@ -124,11 +127,14 @@ def _cell_options(kind: str, config: Config) -> dict[str, Any]:
     if kind == "SimpleRNN":
         options["nonlinearity"] = _activation(kind, config, "activation", "tanh", "relu")
         return options
-    _activation(kind, config, "recurrent_activation", "sigmoid")
-    _activation(kind, config, "activation", "tanh")
     if kind == "GRU":
-        options["reset_after"] = bool(config.get("reset_after", True))
-    return options
+        _activation(kind, config, "recurrent_activation", "sigmoid")
+        _activation(kind, config, "activation", "tanh")
+        return {**options, "reset_after": bool(config.get("reset_after", True))}
+    gates = _activation(kind, config, "recurrent_activation", "sigmoid", *_ACTIVATIONS)
+    other = _ACTIVATIONS[_activation(kind, config, "activation", "tanh", *_ACTIVATIONS)]
+    variant = Variant(gate_activation=_ACTIVATIONS[gates], candidate_activation=other, cell_activation=other)
+    return {**options, "variant": variant}
 
 
 def _activation(kind: str, config: Config, name: str, *known: str) -> str:
@@ -173,12 +179,23 @@ def _live_arrays(layer: Any) -> list[Array]:
 def _keras_class(spec: CellSpec) -> tuple[str, dict[str, Any]]:
     """Class and configuration for a cell."""
     for kind, cell in KERAS_CELLS.items():
-        config = {"SimpleRNN": {"activation": spec.nonlinearity}, "GRU": {"reset_after": spec.reset_after}}.get(
-            kind, {}
-        )
-        if cell == spec.cell and _plain(spec, kind, config) == replace(spec, num_layers=1):
+        config = _written_options(spec, kind)
+        if (
+            cell == spec.cell
+            and "none" not in config.values()
+            and _plain(spec, kind, config) == replace(spec, num_layers=1)
+        ):
             return kind, config
     raise OptionError(f"Keras has no layer for the cell {spec.cell!r} with the options of this stack: {spec}")
+
+
+def _written_options(spec: CellSpec, kind: str) -> dict[str, Any]:
+    """The inverse of :func:`_cell_options`, as far as there is one."""
+    if kind != "LSTM":
+        return {"SimpleRNN": {"activation": spec.nonlinearity}, "GRU": {"reset_after": spec.reset_after}}[kind]
+    theirs: dict[Any, str] = {ours: name for name, ours in _ACTIVATIONS.items()}
+    roles = {"recurrent_activation": "gate_activation", "activation": "cell_activation"}
+    return {name: theirs.get(getattr(spec.variant, role), "none") for name, role in roles.items()}
 
 
 def _plain(spec: CellSpec, kind: str, config: Config) -> CellSpec:

@@ -4,7 +4,8 @@ import os
 from typing import Any
 
 from lstmkit.interop.layer import Array, Layer, as_array
-from lstmkit.interop.onnx_nodes import INPUTS, ONNX_CELLS, from_onnx_node
+from lstmkit.interop.onnx_nodes import INPUTS, from_onnx_node
+from lstmkit.interop.onnx_options import ONNX_CELLS
 from lstmkit.spec import ModelFileError, OptionError, import_extra
 
 OLDEST_OPSET = 7

@@ -9,7 +9,7 @@ import numpy as np
 from lstmkit.interop.chain import Chain
 from lstmkit.interop.layer import Array, Layer
 from lstmkit.interop.onnx_graph import Graph
-from lstmkit.interop.onnx_nodes import ONNX_CELLS
+from lstmkit.interop.onnx_options import ONNX_CELLS
 from lstmkit.spec import OptionError
 
 # Letters of axes: D directions, L the first axis of states of several layers, F features. Time and batch are known

@@ -7,7 +7,7 @@ import numpy as np
 
 from lstmkit.interop.chain import check_chain, layer_of
 from lstmkit.interop.layer import Array
-from lstmkit.interop.onnx_nodes import to_onnx_nodes
+from lstmkit.interop.onnx_nodes import INPUTS, to_onnx_nodes
 from lstmkit.runtime import SequenceModel, Stage
 from lstmkit.spec import CellSpec, OptionError, atomic_write, import_extra
 
@@ -74,10 +74,12 @@ class _Graph:
         own = self.source.weights[stage.name]
         for number, (operator, attributes, arrays) in enumerate(to_onnx_nodes(layer_of(self.source, stage))):
             rows = slice(number * spec.num_directions, (number + 1) * spec.num_directions)
-            states = [own[f"{name}_0"][rows] for name in spec.state_shapes() if f"{name}_0" in own]
-            inputs = [self.value, *(self._constant(array) for array in arrays.values())]
-            if states:
-                inputs += [""] * (5 - len(inputs)) + [self._for_each_row(state) for state in states]
+            states = {name: own[f"{name}_0"][rows] for name in spec.state_shapes() if f"{name}_0" in own}
+            named = {"X": self.value} | {name: self._constant(array) for name, array in arrays.items()}
+            named |= {f"initial_{name}": self._for_each_row(state) for name, state in states.items()}
+            inputs = [named.get(name, "") for name in INPUTS[operator]]
+            while not inputs[-1]:
+                inputs.pop()
             y = self._node(operator, inputs, **attributes)
             if spec.num_directions == 1:
                 self.value = self._node("Squeeze", [y, self._constant(np.array([1], np.int64))])

@@ -8,11 +8,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from lstmkit.interop.chain import Chain, check_chain
+from lstmkit.interop.chain import Chain, check_chain, layer_of
 from lstmkit.interop.layer import Layer
-from lstmkit.interop.torch_layers import from_state_dict
+from lstmkit.interop.torch_layers import from_state_dict, to_torch
 from lstmkit.runtime import SequenceModel
-from lstmkit.spec import CellSpec, ModelFileError, OptionError, atomic_write, import_extra
+from lstmkit.spec import ModelFileError, OptionError, atomic_write, import_extra
 
 
 def read_state_layers(path: str | os.PathLike[str]) -> dict[str, Layer]:
@@ -65,7 +65,7 @@ def write_state(path: str | os.PathLike[str], model: SequenceModel) -> None:
         if own and stage.kind not in ("recurrent", "linear"):
             raise OptionError(f"torch.nn has no layer for the stage {stage.name!r} of the kind {stage.kind!r}")
         if stage.kind == "recurrent":
-            CellSpec.from_dict(stage.options["cell"])
+            to_torch(layer_of(model, stage))  # refuses what torch.nn does not compute
         state |= {name if alone else f"{stage.name}.{name}": torch.from_numpy(np.array(own[name])) for name in own}
     with atomic_write(path) as temporary:
         torch.save(state, temporary)

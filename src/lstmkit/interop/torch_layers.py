@@ -19,7 +19,7 @@ def from_torch(module: Any) -> Layer:
         module: An ``LSTM``, ``GRU``, ``RNN``, or one of their cells. Dropout acts in training alone and becomes a note.
 
     Raises:
-        OptionError: another kind of module.
+        OptionError: another kind of module, or one with learned first states.
 
     Example:
         >>> import torch
@@ -33,6 +33,8 @@ def from_torch(module: Any) -> Layer:
         spec = torch_spec(module)
     else:
         raise OptionError(f"expected an LSTM, GRU, RNN or a cell of torch.nn, not {type(module).__name__}")
+    if getattr(module, "learn_initial_state", False):
+        raise OptionError("the layer has learned first states, which a Layer does not hold; lstmkit.nn.save_model does")
     ending = "_l0" if isinstance(module, nn.RNNCellBase) else ""
     arrays = {name: as_array(getattr(module, name.removesuffix(ending))) for name in spec.parameter_shapes()}
     rate = float(getattr(module, "dropout", 0.0))

@@ -7,11 +7,16 @@ import torch
 
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.minimal import MinGRU, MinLSTM
 from lstmkit.nn.rnn import GRU, RNN
+from lstmkit.nn.xlstm import MLSTM, SLSTM
 from lstmkit.reference import check_parameters
 from lstmkit.spec import CellSpec, OptionError
 
-LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+LAYERS: dict[str, type[RecurrentLayer]] = {
+    "lstm": LSTM,
+    **{kind.cell: kind for kind in (GRU, RNN, MinGRU, MinLSTM, MLSTM, SLSTM)},
+}
 
 
 def build(

@@ -80,7 +80,7 @@ class KerasCall(nn.Module):
 
         Args:
             x: The sequences.
-            initial_state: States ``(B, H)`` before the first step, those of the forward direction first.
+            initial_state: States ``(B, H)`` before the first step, those of the forward direction first. None is zero.
             mask: Steps that are left out, wherever they stand, hold the state.
 
         Raises:
