@@ -5,7 +5,7 @@ from collections.abc import Callable
 from benchmarks.cases import OURS, Case
 from benchmarks.data import expected_values, make_data
 from benchmarks.runner import Row, Settings, WrongResultError, check, judge, workers
-from benchmarks.worker import PeerError
+from benchmarks.worker import PeerError, environment
 
 
 def measure_memory(case: Case, settings: Settings, say: Callable[[str], None]) -> Row:
@@ -18,7 +18,9 @@ def measure_memory(case: Case, settings: Settings, say: Callable[[str], None]) -
     """
     expected = expected_values(case, make_data(case))
     found: dict[str, Row] = {}
-    with workers((OURS, *(case.peers if settings.with_peers else ()))) as every:
+    names = (OURS, *(case.peers if settings.with_peers else ()))
+    # Where NumPy had a large array on huge pages, small ones of the step come on whole huge pages, or by chance do not.
+    with environment({"NUMPY_MADVISE_HUGEPAGE": "0"}), workers(names) as every:
         for name, worker in every.items():
             try:
                 megabytes = worker.memory(case) / 1e6

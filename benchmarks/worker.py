@@ -32,7 +32,7 @@ class Worker:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, PEERS[peer]), daemon=True)
         # How many processors there are is for the affinity to say, alike for everyone.
-        with _environment({"OMP_NUM_THREADS": None, **PEERS[peer].environment}):
+        with environment({"OMP_NUM_THREADS": None, **PEERS[peer].environment}):
             self._process.start()
         theirs.close()
 
@@ -78,7 +78,7 @@ class Worker:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
     """Variables that are set, or unset, while it lasts."""
     before = {name: os.environ.get(name) for name in variables}
     _set_environment(variables)

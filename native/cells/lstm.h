@@ -31,10 +31,10 @@ struct CellGradient {
     Vector zi, zf, zg, zo, c_before, h;
 };
 
-/// dh, dc: gradients of this step's output and cell state; di..d_o: of the gates themselves, mostly zero.
-LSTMKIT_INLINE CellGradient lstm_step_backward(Vector i, Vector f, Vector g, Vector o, Vector c, Vector c_before,
+/// dh, dc: gradients of this step's output and cell state; dgates: of the gates themselves, mostly null.
+LSTMKIT_INLINE CellGradient lstm_step_backward(Vector i, Vector f, Vector g, Vector o, Vector tanh_c, Vector c_before,
                                                Vector dh, Vector dc, const Vector* dgates) noexcept {
-    const Vector tanh_c = tanh(c), dh_o = dh * o;
+    const Vector dh_o = dh * o;
     dc = dh_o * (one - tanh_c * tanh_c) + dc;
     Vector di = dc * g, df = dc * c_before, dg = dc * i, d_o = dh * tanh_c;
     if (dgates) di += dgates[0], df += dgates[1], dg += dgates[2], d_o += dgates[3];

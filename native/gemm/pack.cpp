@@ -104,7 +104,7 @@ void PackedMatrix<P>::fill(const Kernels<P>& kernels, Index block, Stored<P>* pa
 template <typename P>
 void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows,
                                const Stored<P>* pack, Real<P>* const* out, Index first_group, Index last_group,
-                               Fetch* fetch) const noexcept {
+                               Fetch* fetch, bool streams) const noexcept {
     const Index block_rows = gates * lanes_;
     for (Index group = first_group; group < last_group; ++group) {
         const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
@@ -112,7 +112,8 @@ void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Stored<P>* in, I
         for (Index block = 0; block < blocks_; block += resident_blocks)
             kernels.product({rows, in + block * in_block, in_row, in_block, std::min(resident_blocks, blocks_ - block),
                              weights + block * block_rows * width, group_size(group), out, first,
-                             std::min(width, matrix_.columns - first), block > 0, fetch});
+                             std::min(width, matrix_.columns - first), block > 0,
+                             streams && block + resident_blocks >= blocks_, fetch});
     }
 }
 

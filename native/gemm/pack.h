@@ -88,7 +88,8 @@ public:
     void fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept;
     /// Columns of the groups first..last of out[r] = in[r] * matrix; rows and blocks of `in` as ProductTile has them.
     void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
-                  Real<P>* const* out, Index first_group, Index last_group, Fetch* fetch = nullptr) const noexcept;
+                  Real<P>* const* out, Index first_group, Index last_group, Fetch* fetch = nullptr,
+                  bool streams = false) const noexcept;
     void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
                   Real<P>* const* out) const noexcept {
         multiply(kernels, in, in_row, in_block, rows, pack, out, 0, groups());

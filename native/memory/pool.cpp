@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <mutex>
@@ -25,6 +26,11 @@ SizeClass class_of(std::size_t bytes) noexcept {
     return {steps * step, 8 * doublings + steps - 8};
 }
 
+constexpr std::size_t bytes_of_class(std::size_t number) noexcept { return (number % 8 + 8) * (smallest / 8 << number / 8); }
+
+// A block up to so many classes larger is taken rather than fresh pages: at most three eighths more than was asked for.
+constexpr std::size_t larger_classes = 3;
+
 /// A block that nobody uses holds the address of the next.
 struct Free {
     Free* next;
@@ -37,11 +43,14 @@ struct Pool {
 
     Free* take(SizeClass size) noexcept {
         const std::lock_guard<std::mutex> lock(mutex);
-        Free* const block = kept[size.number];
-        if (!block) return nullptr;
-        kept[size.number] = block->next;
-        kept_bytes -= size.bytes;
-        return block;
+        const std::size_t last = std::min(size.number + larger_classes, kept.size() - 1);
+        for (std::size_t number = size.number; number <= last; ++number)
+            if (Free* const block = kept[number]) {
+                kept[number] = block->next;
+                kept_bytes -= bytes_of_class(number);
+                return block;
+            }
+        return nullptr;
     }
 
     bool keep(Free* block, SizeClass size) noexcept {

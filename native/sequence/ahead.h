@@ -1,4 +1,4 @@
-// The list of what the next step reads, for a Fetch.
+// What is too much for the caches: the list of what the next step reads of it, for a Fetch; and what may go past them.
 #pragma once
 
 #include "lstmkit/layer.h"
@@ -12,6 +12,14 @@ inline constexpr Index cached_bytes = 2 << 20;
 template <typename P>
 Index trace_bytes(const Course& layer) noexcept {
     return layer.steps * layer.batch * layer.units * Index{sizeof(Real<P>) + gates * sizeof(Saved<P>)};
+}
+
+/// Whether every block of a row begins at a multiple of a vector, as what goes past the caches must.
+template <typename Number>
+bool is_aligned(const Sequence<Number>& values, Index vector_bytes) noexcept {
+    const Index size = sizeof(Number);
+    return reinterpret_cast<std::uintptr_t>(values.data) % static_cast<std::uintptr_t>(vector_bytes) == 0 &&
+           values.step * size % vector_bytes == 0 && values.row * size % vector_bytes == 0;
 }
 
 /// Pieces that hold `bytes` wherever they begin.

@@ -31,6 +31,8 @@ struct Run {
     Array<Real<P>> zero_c;
     SumMemory<P> sums;
     bool fetches = trace_bytes<P>(layer) > cached_bytes;
+    bool streams = fetches && std::is_same_v<Stored<P>, Real<P>> && layer.inputs % kernels.lanes == 0 &&
+                   is_aligned(job.gradients.x, kernels.lanes * Index{sizeof(Real<P>)});
 
     Run(const BackwardJob<P>& job, const Kernels<P>& kernels, const Plan& plan)
         : job(job), layer(job.layer), kernels(kernels), sizes(layer, kernels.lanes),
@@ -215,7 +217,8 @@ private:
 
     void spend_on_input() noexcept {
         run_.input.multiply(run_.kernels, gathered_.dz.data(), run_.sizes.gate_vectors(), gathered_.dz_block, rows_,
-                            run_.input_pack.data(), gathered_.dx.rows(from_.dx), input_groups_.first, input_groups_.last, ahead_.rest());
+                            run_.input_pack.data(), gathered_.dx.rows(from_.dx), input_groups_.first, input_groups_.last,
+                            ahead_.rest(), run_.streams);
         gathered_.dx.land(run_.kernels, from_.dx, rows_, input_columns());
     }
 

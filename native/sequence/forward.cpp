@@ -15,14 +15,6 @@ namespace {
 // So many rows of one step stay in the second-level cache beside one block of weights.
 constexpr Index block_rows = 192;
 
-/// Whether every block of a row begins at a multiple of a vector, as what goes past the caches must.
-template <typename Number>
-bool is_aligned(const Sequence<Number>& values, Index vector_bytes) noexcept {
-    const Index size = sizeof(Number);
-    return reinterpret_cast<std::uintptr_t>(values.data) % static_cast<std::uintptr_t>(vector_bytes) == 0 &&
-           values.step * size % vector_bytes == 0 && values.row * size % vector_bytes == 0;
-}
-
 template <typename P>
 bool goes_past_caches(const Course& layer, const TraceOut<P>& trace, Index lanes) noexcept {
     const Index vector_bytes = lanes * Index{sizeof(Real<P>)};

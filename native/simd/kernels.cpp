@@ -110,7 +110,7 @@ void forward(const ForwardTile<Precision>& tile) noexcept {
     if (tile.streams) finish_streams();
 }
 
-LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index block, Index count) noexcept {
+LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index block, Index count, Vector tanh_c) noexcept {
     const Index u = block * lanes, s = row.gate_stride;
     const auto* a = row.activations + u;
     Vector dh = load(row.dh + u), dc = load(row.dc + u);
@@ -122,7 +122,7 @@ LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index blo
             dgates[gate] = load_up_to(row.grad_activations + u + gate * row.grad_gate_stride, count);
     const CellGradient grad = lstm_step_backward(
         load_up_to(a, count), load_up_to(a + s, count), load_up_to(a + 2 * s, count), load_up_to(a + 3 * s, count),
-        load_up_to(row.cells + u, count), load_up_to(row.cells_before + u, count), dh, dc,
+        tanh_c, load_up_to(row.cells_before + u, count), dh, dc,
         row.grad_activations ? dgates : nullptr);
     store(row.dc + u, grad.c_before);
     if (row.hidden) store_up_to(row.hidden + u, grad.h, count);
@@ -133,10 +133,24 @@ LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index blo
     store(dz + 3 * lanes, grad.zo);
 }
 
+/// N blocks, of which the last has `count` units.
+template <Index N>
+LSTMKIT_INLINE void cell_backward_blocks(const CellRow<Precision>& row, Index first, Index count) noexcept {
+    Bundle<N> c;
+#pragma GCC unroll 4
+    for (Index n = 0; n < N; ++n) c.part[n] = load_up_to(row.cells + (first + n) * lanes, n + 1 < N ? lanes : count);
+    const Bundle<N> tanh_c = tanh(c);
+#pragma GCC unroll 4
+    for (Index n = 0; n < N; ++n) cell_backward_block(row, first + n, n + 1 < N ? lanes : count, tanh_c.part[n]);
+}
+
 void cell_backward(const CellRow<Precision>& row) noexcept {
-    const Index whole = row.units / lanes;
-    for (Index block = 0; block < whole; ++block) cell_backward_block(row, block, lanes);
-    if (row.units % lanes) cell_backward_block(row, whole, row.units % lanes);
+    const Index whole = row.units / lanes, rest = row.units % lanes;
+    Index block = 0;
+    for (; block + 4 <= whole; block += 4) cell_backward_blocks<4>(row, block, lanes);
+    for (; block + 2 <= whole; block += 2) cell_backward_blocks<2>(row, block, lanes);
+    if (block < whole) cell_backward_blocks<1>(row, block, lanes);
+    if (rest) cell_backward_blocks<1>(row, whole, rest);
 }
 
 template <Index V>
@@ -164,13 +178,18 @@ struct Product {
             for (Index r = 0; r < R; ++r) {
                 Real* out = t.out[first + r] + t.first;
 #pragma GCC unroll 4
-                for (Index v = 0; v < V; ++v) store_up_to(out + v * lanes, sums[r][v], v + 1 < V ? lanes : last);
+                for (Index v = 0; v < V; ++v)
+                    if (t.streams)
+                        stream(out + v * lanes, sums[r][v]);
+                    else
+                        store_up_to(out + v * lanes, sums[r][v], v + 1 < V ? lanes : last);
             }
         }
     };
 
     static void run(const ProductTile<Precision>& tile) noexcept {
         run_tiles<Rows, product_rows(tile_rows, V)>(tile.rows, tile);
+        if (tile.streams) finish_streams();
     }
 };
 

@@ -115,7 +115,7 @@ bool throws(Call call) {
 }
 
 /// As many threads as ever ran at once, however many calls there were.
-void threads_are_kept() {
+[[maybe_unused]] void threads_are_kept() {
     members_see_each_other(5, 1);
     const std::ptrdiff_t before = count_threads();
     for (int call = 0; call < 50; ++call) {
@@ -126,7 +126,7 @@ void threads_are_kept() {
 }
 
 /// In a process of its own, before any thread was started. Limits do not hold for root.
-int no_thread_can_be_had() {
+[[maybe_unused]] int no_thread_can_be_had() {
     constexpr uid_t nobody = 65534;
     const rlimit none{0, 0};
     if ((geteuid() == 0 && setuid(nobody) != 0) || setrlimit(RLIMIT_NPROC, &none) != 0) return EXIT_FAILURE;

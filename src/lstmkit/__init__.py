@@ -16,6 +16,7 @@ _LAZY: dict[str, str | None] = {
     "CellSpec": "lstmkit.spec",
     "LSTMKitError": "lstmkit.spec",
     "features": None,
+    "interop": None,
     "nn": None,
     "ops": None,
     "plots": None,

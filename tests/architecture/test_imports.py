@@ -13,7 +13,16 @@ def run(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["lstmkit", "lstmkit.spec", "lstmkit.reference", "lstmkit.features", "lstmkit.runtime", "lstmkit.cli"]
+    "module",
+    [
+        "lstmkit",
+        "lstmkit.spec",
+        "lstmkit.reference",
+        "lstmkit.features",
+        "lstmkit.runtime",
+        "lstmkit.interop",
+        "lstmkit.cli",
+    ],
 )
 def test_import__never_loads_training_packages(module: str) -> None:
     loaded = run(f"import sys, {module}; print(*(name for name in {HEAVY} if name in sys.modules))")

@@ -49,13 +49,12 @@ def hostile(
     lengths[0] = steps
     padding = torch.arange(steps)[:, None] >= lengths
     clean = draw(batch, spec.input_size, steps).permute(2, 0, 1) * ~padding[:, :, None]
-    rows = spec.num_layers * spec.num_directions
     return Hostile(
         spec=spec,
         parameters={name: 0.7 * draw(*shape) for name, shape in spec.parameter_shapes().items()},
         x=clean.masked_fill(padding[:, :, None], float("nan")),
         clean=clean,
-        hx=tuple(draw_state(name, batch, rows, *shape) for name, shape in spec.state_shapes().items()),
+        hx=tuple(draw_state(name, batch, spec.state_rows, *shape) for name, shape in spec.state_shapes().items()),
         lengths=lengths,
         resets=torch.rand(steps, batch, generator=generator) < 0.35,
         extra=draw_extra(spec, steps, batch, generator, dtype),
@@ -93,9 +92,7 @@ def torch_layer(case: Hostile) -> torch.nn.LSTM:
     return layer
 
 
-def run_oracle(
-    layer: torch.nn.LSTM, case: Hostile, x: Tensor, hx: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
+def run_oracle(layer: torch.nn.LSTM, case: Hostile, x: Tensor, hx: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """The oracle over uneven lengths, by way of packing."""
     packed = pack_padded_sequence(x, case.lengths, enforce_sorted=False)
     output, (h, c) = layer(packed, hx)

@@ -62,3 +62,49 @@ def test_reset_parameters__equals_construction__same_seed() -> None:
     layer.reset_parameters()
     assert (layer.h_0 == 0).all()
     assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items() if name != "h_0")
+
+
+def test_keras__matches_its_bounds__and_orthogonality() -> None:
+    torch.manual_seed(0)
+    layer = nn.LSTM(30, 50, 2, init="keras", dtype=torch.float64)
+    for name, inputs in (("l0", 30), ("l1", 50)):
+        weight = getattr(layer, f"weight_ih_{name}").detach()
+        bound = (6 / (inputs + 200)) ** 0.5
+        assert 0.95 * bound < float(weight.abs().max()) <= bound
+        recurrent = getattr(layer, f"weight_hh_{name}").detach()
+        close(recurrent.T @ recurrent, torch.eye(50, dtype=torch.float64))
+        assert float((recurrent[:50].T @ recurrent[:50] - torch.eye(50)).abs().max()) > 0.1
+        i, f, g, o = (getattr(layer, f"bias_ih_{name}") + getattr(layer, f"bias_hh_{name}")).detach().chunk(4)
+        assert (f == 1).all()
+        assert (torch.cat([i, g, o]) == 0).all()
+
+
+@pytest.mark.parametrize("init", ["torch", "orthogonal", "keras"])
+def test_variant__equals_ones_and_zeros__gains_and_shifts(init: str) -> None:
+    layer = nn.LSTM(3, 4, 2, init=init, layer_norm="ba", skip="highway", forget_gate="coupled", peepholes="io")
+    for name, value in layer.state_dict().items():
+        if name.startswith("gain_"):
+            assert (value == 1).all()
+        elif name.startswith("bias_c"):
+            assert (value == 0).all()
+        elif name.startswith("bias_skip"):
+            assert (value == -1).all()
+        elif name.startswith(("weight_ch", "weight_skip")):
+            assert 0 < float(value.abs().max()) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "sign", "row"), [({"forget_gate": "coupled"}, -1, 0), ({"input_gate": "coupled"}, 1, 0)]
+)
+def test_chrono__preserves_spread__coupled_gates(options: dict[str, str], sign: int, row: int) -> None:
+    """One gate has a bias; the other is one minus it, and so has that of the opposite sign."""
+    layer = nn.LSTM(3, 400, init="chrono", t_max=100, **options)  # pyright: ignore
+    bias = sign * (layer.bias_ih_l0 + layer.bias_hh_l0).detach().chunk(3)[row]  # pyright: ignore
+    assert 0 < float(bias.min()) < float(bias.max()) <= torch.tensor(99.0).log()
+
+
+def test_layer_sizes__equal_torch_bounds__each_layer() -> None:
+    layer = nn.LSTM(3, [4, 400])
+    first, second = layer.state_dict()["weight_ih_l0"], layer.state_dict()["weight_ih_l1"]
+    assert 0.4 < float(first.abs().max()) <= 0.5
+    assert 0.04 < float(second.abs().max()) <= 0.05

@@ -22,8 +22,25 @@ from lstmkit.spec import CellSpec
 pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
 
 SETS = [name for name in native_status().compiled if name in native_status().found]
-# Of outputs and of gradients, relative to their scale. Twice what other tests ask for: the worst of millions.
-TOLERANCES = {torch.float32: (2e-6, 2e-5), torch.float64: (2e-14, 2e-13)}
+
+
+class Tolerance(NamedTuple):
+    """How far off numbers may be, relative to their scale: the largest of a tensor, or at least so much."""
+
+    outputs: float  # output, states and cells, at least 1
+    gates: float  # likewise, of sums of 64 terms, whose rounding nothing damps; it grows with the square root of terms
+    gradients: float
+    least_gradient: float  # upstream gradients are about 1, and of few units a sum of them may nearly vanish
+
+
+# In bfloat16 the gates are kept with 8 bits, so 1 - f of an f near 1 has few: of 1,200 cases 90 % have every gradient
+# within 8e-3 of its tensor's largest number, 99 % within 1.5e-2. In the 33 that ATen did too,
+# ours were off by up to 2e-2, its by 3e-2.
+TOLERANCES = {
+    torch.float32: Tolerance(1e-6, 2e-6, 1e-5, 0.1),
+    torch.float64: Tolerance(5e-15, 5e-15, 2e-14, 0.1),
+    torch.bfloat16: Tolerance(1e-2, 2e-2, 3e-2, 1.0),
+}
 SIZES = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 64, 65]), st.integers(1, 100))
 
 
@@ -91,6 +108,7 @@ class Drawn(NamedTuple):
     lengths: bool
     resets: bool
     nan_in_padding: bool
+    has_state: bool  # before the first step; the core is given none where it is zero
     wants: native.Wants
     threads: int
     instruction_set: str
@@ -107,7 +125,7 @@ def cases(draw: st.DrawFn) -> Drawn:
         bidirectional=draw(st.booleans()),
         proj_size=draw(st.one_of(st.just(0), st.integers(0, units - 1))),
     )
-    flags = [draw(st.booleans()) for _ in range(3)]
+    flags = [draw(st.booleans()) for _ in range(4)]
     return Drawn(
         spec,
         draw(st.integers(1, 12)),
@@ -142,6 +160,8 @@ def build(case: Drawn) -> Tensors:
     lengths = torch.randint(0, T + 1, (B,), generator=generator) if case.lengths else None
     resets = torch.rand(T, B, generator=generator) < 0.3 if case.resets else None
     x, h, c = map(numbers, [(T, B, spec.input_size), (D, B, R), (D, B, H)], case.layouts[:3])
+    if not case.has_state:
+        h, c = torch.zeros_like(h), torch.zeros_like(c)
     if lengths is not None and case.nan_in_padding:
         x = x.masked_fill((torch.arange(T)[:, None] >= lengths)[:, :, None], float("nan"))
     fan = (spec.input_size + R) ** -0.5
@@ -171,33 +191,35 @@ def run_native(case: Drawn, tensors: Tensors) -> tuple[list[Tensor], list[Tensor
     before = torch.get_num_threads()
     torch.set_num_threads(case.threads)
     native.instruction_set = case.instruction_set
+    x, h, c, *others = tensors.arguments
+    given: tuple[Any, ...] = (x, h, c, *others) if case.has_state else (x, None, None, *others)
     try:
-        outputs = native.run_native(*tensors.arguments, trace=True)
+        outputs = native.run_native(*given, trace=True)
         saved = [outputs[0], outputs[3], outputs[4]]
-        return list(outputs), native.differentiate_native(tensors.upstream, *tensors.arguments, saved, wants=case.wants)
+        return list(outputs), native.differentiate_native(tensors.upstream, *given, saved, wants=case.wants)
     finally:
         torch.set_num_threads(before)
         native.instruction_set = ""
 
 
-def near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
-    scale = max(1.0, float(expected.detach().abs().max())) if expected.numel() else 1.0
+def near(actual: Tensor, expected: Tensor, tolerance: float, least_scale: float) -> None:
+    scale = max(least_scale, float(expected.detach().abs().max())) if expected.numel() else 1.0
     torch.testing.assert_close(actual.double(), expected.detach(), rtol=0.0, atol=tolerance * scale)
 
 
 def matches_float64(case: Drawn) -> None:
-    """Rounding grows with the square root of a sum's length."""
-    tensors = build(case)
-    length = max(1.0, (case.spec.input_size + case.spec.state_size) / 64) ** 0.5
-    values, gradients = (length * tolerance for tolerance in TOLERANCES[case.dtype])
+    """The reference is given the same numbers, rounded to the case's type as they are, and rounds nothing more."""
+    tensors, tolerance = build(case), TOLERANCES[case.dtype]
     (outputs, found), (expected, expected_gradients) = run_native(case, tensors), run_reference(tensors)
-    for actual, right in zip(outputs, expected, strict=True):
-        near(actual, right, values)
+    terms = case.spec.input_size + case.spec.state_size
+    each = [tolerance.outputs] * 4 + [tolerance.gates * max(1.0, terms / 64) ** 0.5]
+    for actual, right, limit in zip(outputs, expected, each, strict=True):
+        near(actual, right, limit, 1.0)
     wanted = case.wants.each(len(found) - 3)
     for actual, right, want in zip(found, expected_gradients, wanted, strict=True):
         assert (actual is not None) == want
         if actual is not None:
-            near(actual, right, gradients)
+            near(actual, right, tolerance.gradients, tolerance.least_gradient)
 
 
 def fuzz(**options: Any) -> Callable[[], None]:

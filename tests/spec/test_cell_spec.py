@@ -1,7 +1,9 @@
+import itertools
+
 import pytest
 import torch
 
-from lstmkit.spec import CATALOG, GATE_ORDERS, CellSpec, LSTMKitError, OptionError, catalog_entry, gate_permutation
+from lstmkit.spec import CATALOG, LAYOUTS, CellSpec, LSTMKitError, OptionError, catalog_entry, gate_permutation
 
 
 @pytest.mark.parametrize("num_layers", [1, 3])
@@ -55,12 +57,17 @@ def test_catalog__names_gates_states_and_source(cell: str) -> None:
     assert any(character.isdigit() for character in entry.source)
 
 
-@pytest.mark.parametrize("source", GATE_ORDERS)
-@pytest.mark.parametrize("target", GATE_ORDERS)
-def test_gate_permutation__roundtrips(source: str, target: str) -> None:
-    there = [GATE_ORDERS[source][k] for k in gate_permutation(source, target)]
-    assert tuple(there) == GATE_ORDERS[target]
-    assert [gate_permutation(source, target)[k] for k in gate_permutation(target, source)] == [0, 1, 2, 3]
+@pytest.mark.parametrize("cell", LAYOUTS)
+def test_gate_permutation__roundtrips(cell: str) -> None:
+    for source, target in itertools.product(LAYOUTS[cell], repeat=2):
+        there, back = gate_permutation(source, target, cell), gate_permutation(target, source, cell)
+        assert tuple(LAYOUTS[cell][source].gates[k] for k in there) == LAYOUTS[cell][target].gates
+        assert [there[k] for k in back] == list(range(len(there)))
+
+
+@pytest.mark.parametrize("cell", [cell for cell in LAYOUTS if cell in CATALOG])
+def test_layout__equals_catalog(cell: str) -> None:
+    assert LAYOUTS[cell]["lstmkit"].gates == CATALOG[cell].gates
 
 
 def test_gate_permutation__rejects_unknown_system() -> None:

@@ -74,7 +74,8 @@ struct ProductTile {
     Index vectors;             ///< 1..4, the vectors that hold `count` columns
     Real<P>* const* out;
     Index first, count;
-    bool add;  ///< to what is there, instead of replacing it
+    bool add;      ///< to what is there, instead of replacing it
+    bool streams;  ///< whether what is written, whole vectors at multiples of their size, goes past the caches
     Fetch* fetch;  ///< or null
 };
 

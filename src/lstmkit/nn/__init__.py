@@ -1,11 +1,16 @@
 """Floor 3: torch.nn layers."""
 
 from lstmkit.nn.attention import AdditiveAttention, DotAttention, MultiHeadAttention
+from lstmkit.nn.build import build
+from lstmkit.nn.carry import Carry
 from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
 from lstmkit.nn.conv import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from lstmkit.nn.conversion import Conversion, convert
+from lstmkit.nn.keras_call import KerasCall
 from lstmkit.nn.layer import Trace
 from lstmkit.nn.lstm import LSTM
 from lstmkit.nn.minimal import MinGRU, MinLSTM
+from lstmkit.nn.onnx_call import OnnxCall
 from lstmkit.nn.relatives import JANET, LSTM1997, ONLSTM, MogrifierLSTM, MultiplicativeLSTM
 from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.saving import save_model
@@ -25,22 +30,28 @@ __all__ = [
     "RNN",
     "SLSTM",
     "AdditiveAttention",
+    "Carry",
     "ConvLSTM1D",
     "ConvLSTM2D",
     "ConvLSTM3D",
+    "Conversion",
     "DotAttention",
     "GRUCell",
+    "KerasCall",
     "LSTMCell",
     "MinGRU",
     "MinLSTM",
     "MogrifierLSTM",
     "MultiHeadAttention",
     "MultiplicativeLSTM",
+    "OnnxCall",
     "PhasedLSTM",
     "RNNCell",
     "StagedModel",
     "TimeAwareLSTM",
     "Trace",
     "TreeLSTM",
+    "build",
+    "convert",
     "save_model",
 ]

@@ -9,14 +9,14 @@ from torch import Tensor
 from lstmkit.reference import check_lengths, check_sequence, describe_states
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
-State = tuple[Tensor, Tensor]
+State = tuple[Tensor, ...]
 
 
 class Case(NamedTuple):
     """One batch, time-major."""
 
     x: Tensor  # (T, B, I)
-    hx: Any  # None, or the states in a tuple, (L*D, B, ...) each
+    hx: Any  # None, which is zeros, or the states in a tuple, (L*D, B, ...) each
     lengths: Tensor | None  # (B,)
     resets: Tensor | None  # (T, B)
     extra: Tensor | None = None  # (T, B, E)

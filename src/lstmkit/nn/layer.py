@@ -42,8 +42,7 @@ class RecurrentLayer(nn.Module):
         self.learn_initial_state = learn_initial_state
         shapes = spec.parameter_shapes()
         if learn_initial_state:
-            rows = spec.num_layers * spec.num_directions
-            shapes |= {f"{name}_0": (rows, *shape) for name, shape in spec.state_channels().items()}
+            shapes |= {f"{name}_0": (spec.state_rows, *shape) for name, shape in spec.state_channels().items()}
         for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 
@@ -72,7 +71,7 @@ class RecurrentLayer(nn.Module):
 
     @property
     def hidden_size(self) -> int:
-        """Units per layer and direction, ``H``."""
+        """Units per layer and direction, ``H``; of the last layer where they differ."""
         return self.spec.hidden_size
 
     @property

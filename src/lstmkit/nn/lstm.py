@@ -1,7 +1,7 @@
 """The LSTM layer: torch.nn.LSTM's face over every engine."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import PackedSequence
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, State, arrange, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer, Trace
-from lstmkit.nn.options import check_initialisation, check_memory, check_options
+from lstmkit.nn.options import VariantOptions, check_initialisation, check_memory, check_options, make_spec
+from lstmkit.nn.regularisers import NO_RATES, Rates, drop_weights
 from lstmkit.nn.run import (
     Stack,
     Wanted,
@@ -22,9 +23,9 @@ from lstmkit.nn.run import (
     transforming,
     unpack,
 )
-from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, native_available
+from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, describe, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
-from lstmkit.spec import CellSpec, OptionError, ShapeError
+from lstmkit.spec import OptionError, ShapeError
 
 
 class LSTM(RecurrentLayer):
@@ -43,8 +44,8 @@ class LSTM(RecurrentLayer):
 
     Args:
         input_size: Features per time step, ``I``.
-        hidden_size: Units per layer and direction, ``H``.
-        num_layers: Stacked layers, ``L``.
+        hidden_size: Units per layer and direction, ``H``, or a list of them, one per layer.
+        num_layers: Stacked layers, ``L``; a list of sizes says it too.
         bias: Whether the gates have biases.
         batch_first: Whether input and output are ``(B, T, ...)`` instead of ``(T, B, ...)``.
         dropout: Probability in [0, 1] of zeroing a unit *between* layers.
@@ -53,11 +54,16 @@ class LSTM(RecurrentLayer):
         device: Where the parameters are made.
         dtype: Type of the parameters.
         forget_bias: What the forget gate's two biases add up to at the start; None leaves them to ``init``.
-        init: ``"torch"`` (uniform), ``"orthogonal"`` (recurrent weights, per gate) or ``"chrono"``
-            (memories spread over 1 to ``t_max`` steps).
+        init: ``"torch"`` (uniform), ``"orthogonal"`` (recurrent weights, per gate), ``"chrono"`` (memories spread over
+            1 to ``t_max`` steps) or ``"keras"`` (Glorot, orthogonal, biases zero but 1 for the forget gate).
         t_max: The longest dependence in time steps, for ``init="chrono"``.
         learn_initial_state: Add the parameters ``h_0 (L*D, R)`` and ``c_0 (L*D, H)``, used where no
             ``hx`` is given. They start at zero.
+        skip: What goes past each layer above the first: ``"none"``, ``"residual"`` or ``"highway"``.
+        input_dropout: Probability of zeroing a feature of each layer's input, for a whole sequence.
+        state_dropout: The same of a unit of h where the gates read it.
+        candidate_dropout: Probability of zeroing a unit of the candidate, per step.
+        weight_dropout: Probability of zeroing an entry of the recurrent matrices, once per call.
         checkpoint_steps: Keep only the states between chunks of so many steps, and run each chunk again in the
             backward pass: the memory of training no longer grows with the cells and gates of every step. A few
             hundred suit any length; ``T`` or more keeps nothing but inputs and outputs. Same numbers, more work.
@@ -65,6 +71,8 @@ class LSTM(RecurrentLayer):
             5H floats per step and row beside the output. For float32 on the engine ``native``; gradients then
             differ by about 1 %, outputs do not.
         engine: Insist on ``"native"``, ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
+        variant: The options of :class:`lstmkit.spec.Variant`: gates, activations, peepholes, layer normalisation,
+            clips, zoneout. docs/explanation/variants.md has their equations.
 
     Shape:
         - input: ``(T, B, I)``, ``(B, T, I)`` if ``batch_first``, ``(T, I)`` unbatched, or a PackedSequence
@@ -87,7 +95,7 @@ class LSTM(RecurrentLayer):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -101,18 +109,30 @@ class LSTM(RecurrentLayer):
         init: str = "torch",
         t_max: float | None = None,
         learn_initial_state: bool = False,
+        skip: str = "none",
+        input_dropout: float = 0.0,
+        state_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         checkpoint_steps: int | None = None,
         saved_dtype: torch.dtype | None = None,
         engine: str | None = None,
+        **variant: Unpack[VariantOptions],
     ) -> None:
-        spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
+        spec = make_spec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size, skip, variant)
+        rates = Rates(input_dropout, state_dropout, candidate_dropout, weight_dropout)
+        rates.check()
         check_engine(engine)
-        check_memory(checkpoint_steps, saved_dtype)
+        check_memory(checkpoint_steps, saved_dtype, (*spec.variant.changed, *rates.inside()))
         check_options(spec, batch_first, dropout)
         check_initialisation(spec, init, forget_bias, t_max)
         super().__init__(spec, learn_initial_state, device, dtype)
         self.batch_first = batch_first
         self.dropout = float(dropout)
+        self.rates = rates
+        self._states = tuple(spec.state_shapes())
+        layers = range(spec.num_layers) if spec.variant.changed else ()
+        self._documents = tuple(describe(spec.layer(layer)) for layer in layers)
         self.forget_bias = forget_bias
         self.init = init
         self.t_max = t_max
@@ -123,24 +143,29 @@ class LSTM(RecurrentLayer):
 
     def reset_parameters(self) -> None:
         """Draw the weights anew, as ``init`` and ``forget_bias`` say."""
+        layers = list(enumerate(self.spec.hidden_sizes))
+        sizes = {suffix: size for layer, size in layers for suffix in self.spec.layer_suffixes(layer)}
         for name, parameter in self.named_parameters():
-            if name in ("h_0", "c_0"):
-                torch.nn.init.zeros_(parameter)
-            else:
-                initialisers.uniform_(parameter, self.hidden_size)
-        for layer in range(self.num_layers):
-            for suffix in self.spec.layer_suffixes(layer):
-                self._reset_direction(suffix)
+            size = next((size for suffix, size in sizes.items() if name.endswith(suffix)), self.hidden_size)
+            initialisers.plain_(name, parameter, size)
+        for suffix in sizes:
+            self._reset_direction(suffix)
 
     def _reset_direction(self, suffix: str) -> None:
+        gates = self.spec.variant.gates_with_weights
+        weights = getattr(self, f"weight_ih{suffix}"), getattr(self, f"weight_hh{suffix}")
         if self.init == "orthogonal":
-            initialisers.orthogonal_(getattr(self, f"weight_hh{suffix}"))
+            initialisers.orthogonal_(weights[1], len(gates))
+        if self.init == "keras":
+            initialisers.keras_(*weights)
         if self.bias:
             biases = getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")
             if self.init == "chrono":
-                initialisers.chrono_(*biases, float(self.t_max or 0))
+                initialisers.chrono_(*biases, float(self.t_max or 0), gates)
+            if self.init == "keras":
+                initialisers.keras_biases_(*biases, gates)
             if self.forget_bias is not None:
-                initialisers.forget_bias_(*biases, self.forget_bias)
+                initialisers.forget_bias_(*biases, self.forget_bias, gates)
 
     def forward(
         self,
@@ -184,13 +209,13 @@ class LSTM(RecurrentLayer):
         case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
         case = case._replace(hx=self._initial_state(case.x, case.hx, case.x.shape[1]))
         engine = self._choose(case.x, self._sizes(case.x), lengths=lengths is not None, **extras).engine
-        if engine == "torch" and not torch.compiler.is_compiling():
-            output, h, c = run_torch(self._stack(), case)
-            return layout.like_caller(output), _caller_state(h, c, layout)
         stack = self._stack()
+        if engine == "torch" and stack.is_one_call() and not torch.compiler.is_compiling():
+            output, last = run_torch(stack, case)
+            return layout.like_caller(output), _caller_state(last, layout)
         wanted = Wanted(engine, return_cells, return_gates, self._checkpoint_steps(), self.saved_dtype)
-        output, h, c, results = run_layers(stack, case, wanted)
-        result = layout.like_caller(output), _caller_state(h, c, layout)
+        output, last, results = run_layers(stack, case, wanted)
+        result = layout.like_caller(output), _caller_state(last, layout)
         return (*result, self._trace(results, layout)) if return_cells or return_gates else result
 
     def _forward_packed(self, packed: PackedSequence, hx: Sequence[Tensor] | None) -> tuple[PackedSequence, State]:
@@ -199,32 +224,37 @@ class LSTM(RecurrentLayer):
         batch = int(packed.batch_sizes[0])
         given = arrange_state(self.spec, hx, batched=True)
         check_state(self.spec, given, batch)
-        hx = self._initial_state(packed.data, given, batch)
+        state = self._initial_state(packed.data, given, batch)
         engine = self._choose(packed.data, None, lengths=True).engine
-        if engine == "torch":
-            output, h, c = run_torch_packed(self._stack(), packed, hx)
-            return output, (h, c)
+        stack = self._stack()
+        if engine == "torch" and stack.is_one_call():
+            return run_torch_packed(stack, packed, state)
         x, lengths = unpack(packed)
-        padded, h, c, _ = run_layers(
-            self._stack(),
-            Case(x, hx, lengths, None),
-            Wanted(engine, checkpoint_steps=self._checkpoint_steps(), saved_dtype=self.saved_dtype),
-        )
-        return pack_like(padded, lengths, packed), (h, c)
+        wanted = Wanted(engine, checkpoint_steps=self._checkpoint_steps(), saved_dtype=self.saved_dtype)
+        padded, last, _ = run_layers(stack, Case(x, state, lengths, None), wanted)
+        return pack_like(padded, lengths, packed), last
 
     def _initial_state(self, x: Tensor, hx: State | None, batch: int) -> State | None:
-        check_numbers(x, hx, self.weight_ih_l0)
+        check_numbers(x, hx, self.weight_ih_l0, self._states)
         if hx is not None or not self.learn_initial_state:
             return hx
-        h, c = (value[:, None].expand(-1, batch, -1) for value in (self.h_0, self.c_0))
-        return h.contiguous(), c.contiguous()
+        learned = [getattr(self, f"{name}_0") for name in self._states]
+        return tuple([value[:, None].expand(-1, batch, -1).contiguous() for value in learned])
 
     def _checkpoint_steps(self) -> int:
         """Steps of a chunk, or 0 where no gradient is wanted."""
         return self.checkpoint_steps or 0 if torch.is_grad_enabled() else 0
 
     def _stack(self) -> Stack:
-        return Stack(self.spec, self._weights(), self.dropout, self.training)
+        rates, weights = self.rates if self.training else NO_RATES, self._weights()
+        if rates.weight_dropout:
+            weights = [drop_weights(self.spec, layer, rates.weight_dropout) for layer in weights]
+        return Stack(self.spec, weights, self.dropout, self.training, rates, self._skips(), self._documents)
+
+    def _skips(self) -> dict[str, Tensor]:
+        if self.spec.skip != "highway":
+            return {}
+        return {name: getattr(self, name) for layer in range(self.num_layers) for name in self.spec.skip_shapes(layer)}
 
     def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
         cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
@@ -252,6 +282,7 @@ class LSTM(RecurrentLayer):
             resets=resets,
             cells=return_cells,
             gates=return_gates,
+            options=(*self.spec.variant.changed, *(self.rates.inside() if self.training else ())),
             checkpoints=self._checkpoint_steps() > 0,
             transforms=transforming(),
             exporting=exporting(),
@@ -277,13 +308,18 @@ class LSTM(RecurrentLayer):
             "init": "torch",
             "t_max": None,
             "learn_initial_state": False,
+            "skip": "none",
+            **dict.fromkeys(Rates._fields, 0.0),
             "checkpoint_steps": None,
             "saved_dtype": None,
             "engine": None,
         }
-        given = {name: getattr(self, name) for name in defaults}
-        changed = [f"{name}={value!r}" for name, value in given.items() if value != defaults[name]]
-        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+        values = self.rates._asdict() | {"skip": self.spec.skip}
+        given = {name: values[name] if name in values else getattr(self, name) for name in defaults}
+        changed = {name: value for name, value in given.items() if value != defaults[name]}
+        changed |= self.spec.variant.changes()
+        sizes = list(self.spec.layer_sizes) or self.hidden_size
+        return ", ".join([f"{self.input_size}, {sizes}", *(f"{name}={value!r}" for name, value in changed.items())])
 
     def explain_engine(
         self,
@@ -318,8 +354,8 @@ class LSTM(RecurrentLayer):
         return self._choose(x, sizes, lengths=lengths, **wanted)
 
 
-def _caller_state(h: Tensor, c: Tensor, layout: Layout) -> State:
-    return (h, c) if layout.batched else (h.squeeze(1), c.squeeze(1))
+def _caller_state(state: State, layout: Layout) -> State:
+    return state if layout.batched else tuple(value.squeeze(1) for value in state)
 
 
 def _refuse_extras(**given: bool) -> None:

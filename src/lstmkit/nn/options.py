@@ -1,12 +1,68 @@
 """Options of a recurrent layer that no CellSpec holds, checked when the layer is made."""
 
 import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import TypedDict
 
 import torch
 
 from lstmkit.nn.initialisers import INITIALISERS, check_t_max
-from lstmkit.spec import CellSpec, OptionError
+from lstmkit.spec import Activation, CellSpec, OptionError, Variant
+
+
+class VariantOptions(TypedDict, total=False):
+    """The fields of :class:`lstmkit.spec.Variant`, as keywords of a layer."""
+
+    input_gate: str
+    forget_gate: str
+    output_gate: str
+    gate_activation: Activation
+    candidate_activation: Activation
+    cell_activation: Activation
+    peepholes: str
+    full_gate_recurrence: bool
+    layer_norm: str | None
+    gate_clip: float | None
+    cell_clip: float | None
+    proj_bias: bool
+    proj_clip: float | None
+    zoneout_h: float
+    zoneout_c: float
+
+
+def make_spec(
+    input_size: int,
+    hidden_size: int | Sequence[int],
+    num_layers: int,
+    bias: bool,
+    bidirectional: bool,
+    proj_size: int,
+    skip: str,
+    variant: VariantOptions,
+) -> CellSpec:
+    """The specification that a layer's arguments describe.
+
+    Raises:
+        OptionError: an argument cannot be, or two exclude each other.
+    """
+    sizes: tuple[int, ...] = ()
+    if isinstance(hidden_size, list | tuple):
+        sizes = tuple(hidden_size)
+        if not sizes or num_layers not in (1, len(sizes)):
+            raise OptionError(f"hidden_size names {len(sizes)} layers, num_layers {num_layers}; leave num_layers out")
+        hidden_size, num_layers = sizes[-1], len(sizes)
+    return CellSpec(
+        input_size,
+        hidden_size,  # pyright: ignore[reportArgumentType]
+        num_layers,
+        bias,
+        bidirectional,
+        proj_size,
+        layer_sizes=sizes,
+        skip=skip,
+        variant=Variant.from_dict(variant),
+    )
 
 
 def check_options(spec: CellSpec, batch_first: bool, dropout: float) -> None:
@@ -39,10 +95,18 @@ def check_initialisation(spec: CellSpec, init: str, forget_bias: float | None, t
         raise OptionError(f"t_max belongs to init='chrono', not to init={init!r}")
     if not spec.bias and (init == "chrono" or forget_bias is not None):
         raise OptionError("init='chrono' and forget_bias need bias=True")
+    gate = spec.variant.forget_gate
+    if forget_bias is not None and gate != "free":
+        raise OptionError(f"forget_bias needs a forget gate with weights of its own, but forget_gate is {gate!r}")
+    if init == "chrono" and gate == "one":
+        raise OptionError("init='chrono' spreads how fast cells forget, but forget_gate is 'one': they never do")
 
 
-def check_memory(steps: int | None, saved_dtype: torch.dtype | None) -> None:
-    """Raise an OptionError unless one is None, and the steps are at least 1 or the type bfloat16."""
+def check_memory(steps: int | None, saved_dtype: torch.dtype | None, variant: Sequence[str]) -> None:
+    """Raise an OptionError unless one is None, the steps are at least 1 or the type bfloat16, and the cell is plain."""
+    if (steps is not None or saved_dtype is not None) and variant:
+        name = "checkpoint_steps" if steps is not None else "saved_dtype"
+        raise OptionError(f"{name} is there for the plain LSTM; it does not go with {', '.join(variant)}")
     if saved_dtype not in (None, torch.bfloat16):
         raise OptionError(f"saved_dtype must be None or torch.bfloat16, not {saved_dtype!r}")
     if steps is not None and saved_dtype is not None:

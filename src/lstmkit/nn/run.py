@@ -1,6 +1,7 @@
 """One time-major batch through a stack, by the engine that was chosen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -9,9 +10,12 @@ from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstmkit.nn.arrange import Case, State, autocast_dtype
+from lstmkit.nn.regularisers import Rates, draw_masks, drop_input
+from lstmkit.nn.variant import run_variant, run_variant_op
 from lstmkit.ops import (
     AtenOptions,
     Layer,
+    Ways,
     lstm_layer,
     run_aten,
     run_aten_lengths,
@@ -19,17 +23,28 @@ from lstmkit.ops import (
     run_equations,
     run_native_layer,
 )
-from lstmkit.reference import LayerResult
+from lstmkit.reference import LayerResult, join_states, pass_by, split_states, zero_state
 from lstmkit.spec import CellSpec
 
 
 class Stack(NamedTuple):
-    """A module's part in a run: what it is, its weights by layer in torch's order, its dropout."""
+    """A module's part in a run: what it is, its weights by layer in torch's order, its dropouts."""
 
     spec: CellSpec
     weights: list[list[Tensor]]
     dropout: float
     training: bool
+    rates: Rates = Rates()  # all 0 in evaluation
+    skips: Mapping[str, Tensor] = MappingProxyType({})  # parameters of what goes past layers, by name
+    documents: tuple[str, ...] = ()  # each layer of a variant as JSON
+
+    def is_one_call(self) -> bool:
+        """Whether ATen can run the stack at once: alike layers, and nothing between them but dropout."""
+        return not (self.spec.layer_sizes or self.spec.skip != "none" or self.rates.input_dropout)
+
+    def is_plain(self) -> bool:
+        """Whether the recurrence is that of the plain LSTM, without masks."""
+        return not (self.spec.variant.changed or self.rates.inside())
 
     def aten_options(self) -> AtenOptions:
         """The same for ATen."""
@@ -55,26 +70,23 @@ def exporting() -> bool:
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
-def run_torch(stack: Stack, case: Case) -> tuple[Tensor, Tensor, Tensor]:
+def run_torch(stack: Stack, case: Case) -> tuple[Tensor, State]:
     """The whole stack in one call of ATen, with ATen's own autograd."""
     weights = [weight for layer in stack.weights for weight in layer]
-    h, c = case.hx or _zero_state(stack, case.x, case.x.shape[1])
+    h, c = case.hx or zero_state(torch, stack.spec, case.x.shape[1], case.x)
     if case.lengths is None:
-        return run_aten(case.x, h, c, weights, stack.aten_options())
-    return run_aten_lengths(case.x, h, c, weights, case.lengths, stack.aten_options())
+        output, h, c = run_aten(case.x, h, c, weights, stack.aten_options())
+    else:
+        output, h, c = run_aten_lengths(case.x, h, c, weights, case.lengths, stack.aten_options())
+    return output, (h, c)
 
 
-def run_torch_packed(stack: Stack, packed: PackedSequence, hx: State | None) -> tuple[PackedSequence, Tensor, Tensor]:
+def run_torch_packed(stack: Stack, packed: PackedSequence, hx: State | None) -> tuple[PackedSequence, State]:
     """The same for a PackedSequence."""
     weights = [weight for layer in stack.weights for weight in layer]
-    h, c = hx or _zero_state(stack, packed.data, int(packed.batch_sizes[0]))
-    return run_aten_packed(packed, h, c, weights, stack.aten_options())
-
-
-def _zero_state(stack: Stack, x: Tensor, batch: int) -> State:
-    spec = stack.spec
-    rows = spec.num_layers * spec.num_directions
-    return x.new_zeros(rows, batch, spec.state_size), x.new_zeros(rows, batch, spec.hidden_size)
+    h, c = hx or zero_state(torch, stack.spec, int(packed.batch_sizes[0]), packed.data)
+    output, h, c = run_aten_packed(packed, h, c, weights, stack.aten_options())
+    return output, (h, c)
 
 
 class Wanted(NamedTuple):
@@ -92,7 +104,7 @@ class Wanted(NamedTuple):
         return self.saved_dtype if rounded else None
 
 
-def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
+def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:
     """Layer after layer through the op, whose written-out gradient is the faster one; torch.func sees the equations."""
     dtype = autocast_dtype(case.x)
     if dtype is None:
@@ -105,34 +117,41 @@ def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, Tensor
 def _cast(stack: Stack, case: Case, dtype: torch.dtype) -> tuple[Stack, Case]:
     """Autocast by hand: as ATen's LSTM does it, everything takes part in the lower precision."""
     weights = [[weight.to(dtype) for weight in layer] for layer in stack.weights]
-    hx = None if case.hx is None else (case.hx[0].to(dtype), case.hx[1].to(dtype))
-    return stack._replace(weights=weights), case._replace(x=case.x.to(dtype), hx=hx)
+    skips = {name: value.to(dtype) for name, value in stack.skips.items()}
+    hx = None if case.hx is None else tuple([value.to(dtype) for value in case.hx])
+    return stack._replace(weights=weights, skips=skips), case._replace(x=case.x.to(dtype), hx=hx)
 
 
-def _run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor, list[LayerResult]]:
-    x, hx = case.x, case.hx
-    lengths = None if case.lengths is None else case.lengths.to(x.device)
-    run = _way_to_run(x, wanted)
-    if hx is None and run is not _run_core:
-        hx = _zero_state(stack, x, x.shape[1])
+def _run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:
+    spec, x = stack.spec, case.x
+    if case.lengths is not None:
+        case = case._replace(lengths=case.lengths.to(x.device))
+    run = _way_to_run(x, wanted) if stack.is_plain() else None
     results: list[LayerResult] = []
-    for weights, (h, c) in zip(stack.weights, _state_of_each(stack, hx), strict=True):
-        if results and stack.dropout:
-            x = torch.nn.functional.dropout(x, stack.dropout, stack.training)
-        results.append(run(Layer(x, h, c, weights, lengths, case.resets), wanted))
-        x = results[-1].output
-    if len(results) == 1:
-        h, c = results[0].state
-    else:
-        h, c = map(torch.cat, zip(*(r.state for r in results), strict=True))
-    return x, h, c, results
+    for layer, first in enumerate(_state_of_each(stack, case, needed=run is not _run_core)):
+        read = torch.nn.functional.dropout(x, stack.dropout, stack.training) if layer and stack.dropout else x
+        read = drop_input(read, stack.rates.input_dropout)
+        if run is None:
+            results.append(_run_variant(stack, layer, case._replace(x=read), first, wanted))
+        else:
+            h, c = first
+            results.append(run(Layer(read, h, c, stack.weights[layer], case.lengths, case.resets), wanted))
+        x = pass_by(torch, spec, stack.skips, layer, x, results[-1].output)
+    return x, join_states(torch, spec, [result.state for result in results]), results
 
 
-def _state_of_each(stack: Stack, hx: State | None) -> Sequence[tuple[Any, Any]]:
-    if hx is None or len(stack.weights) == 1:
-        return [hx or (None, None)] * len(stack.weights)
-    h, c = (value.split(stack.spec.num_directions) for value in hx)
-    return [*zip(h, c, strict=True)]
+def _state_of_each(stack: Stack, case: Case, *, needed: bool) -> Sequence[tuple[Any, ...]]:
+    if case.hx is None and not needed:
+        return [(None, None)] * len(stack.weights)
+    return split_states(stack.spec, case.hx or zero_state(torch, stack.spec, case.x.shape[1], case.x))
+
+
+def _run_variant(stack: Stack, layer: int, case: Case, state: State, wanted: Wanted) -> LayerResult:
+    spec, weights, ways = stack.spec, stack.weights[layer], Ways("reference", wanted.cells, wanted.gates)
+    masks = draw_masks(spec, stack.rates, layer, case.x) if stack.training else None
+    if masks is None and (torch.compiler.is_compiling() or exporting()):
+        return run_variant_op(stack.documents[layer], weights, case, state, ways)
+    return run_variant(spec, layer, weights, case, state, masks, ways)
 
 
 def _way_to_run(x: Tensor, wanted: Wanted) -> Callable[[Layer, Wanted], LayerResult]:

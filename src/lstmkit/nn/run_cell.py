@@ -82,7 +82,7 @@ def _run_layers(stack: CellStack, case: Case, state: States, ways: Ways) -> tupl
         else:
             results.append(run_cell_layer(CellLayer(stack.spec, x, first, weights, lengths, case.resets), ways))
         x = results[-1].output
-    return x, join_states(torch, [result.state for result in results]), results
+    return x, join_states(torch, stack.spec, [result.state for result in results]), results
 
 
 def _name(found: list[Tensor], num_states: int, ways: Ways) -> LayerResult:

@@ -12,6 +12,8 @@ from lstmkit.nn.stages import StagedModel
 from lstmkit.runtime import SequenceModel, Stage
 from lstmkit.spec import CellSpec, ModelFileError, OptionError
 
+_SIZES = ("input_size", "hidden_size", "num_layers", "bias", "bidirectional", "proj_size")
+
 
 def save_model(path: str | os.PathLike[str], module: nn.Module) -> None:
     """Write a module to one file for :func:`lstmkit.load`, which predicts and streams without torch.
@@ -55,9 +57,7 @@ def save_model(path: str | os.PathLike[str], module: nn.Module) -> None:
 
 def _as_stage(layer: LSTM | nn.LSTM) -> tuple[list[Stage], dict[str, NDArray[Any]]]:
     """One stage and its weights; ``getattr`` finds those that are parametrised too."""
-    spec = CellSpec(
-        layer.input_size, layer.hidden_size, layer.num_layers, layer.bias, layer.bidirectional, layer.proj_size
-    )
+    spec = layer.spec if isinstance(layer, LSTM) else CellSpec(*(getattr(layer, name) for name in _SIZES))
     options: dict[str, Any] = {"cell": spec.to_dict(), "learn_initial_state": hasattr(layer, "h_0")}
     stage = Stage("lstm", "recurrent", ("x",), options)
     arrays = {f"lstm.{name}": getattr(layer, name) for name in stage.parameter_shapes()}

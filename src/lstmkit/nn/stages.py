@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.build import build
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.spec import CellSpec
 
@@ -87,21 +87,15 @@ def _part(stage: Stage) -> nn.Module:
     return part
 
 
-def _layer(options: Mapping[str, Any]) -> LSTM:
-    spec = CellSpec.from_dict(options["cell"])
-    return LSTM(
-        spec.input_size,
-        spec.hidden_size,
-        spec.num_layers,
-        bias=spec.bias,
+def _layer(options: Mapping[str, Any]) -> nn.Module:
+    return build(
+        CellSpec.from_dict(options["cell"]),
         batch_first=True,
         dropout=options.get("dropout", 0.0),
-        bidirectional=spec.bidirectional,
-        proj_size=spec.proj_size,
         learn_initial_state=options.get("learn_initial_state", False),
     )
 
 
-def _recurrent(layer: nn.Module, x: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    output, (h, c) = layer(x, (state[0], state[1]) if state else None)
-    return output, h, c
+def _recurrent(layer: nn.Module, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    output, last = layer(x, state or None)
+    return output, *last

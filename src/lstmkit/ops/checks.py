@@ -49,7 +49,8 @@ def _sizes(h: Tensor | None, c: Tensor | None, weights: Sequence[Tensor]) -> tup
     if h is not None and c is not None:
         return h.shape[0], h.shape[2], c.shape[2]
     if len(weights) < 2 or weights[1].dim() != 2:
-        raise ShapeError("the second weight of a layer must be a matrix: the recurrent one, of shape (4H, R)")
+        shapes = ", ".join(str(tuple(weight.shape)) for weight in weights)
+        raise ShapeError(f"the second weight of a layer must be a matrix (4H, R), but the weights are {shapes}")
     return count_directions(weights), weights[1].shape[1], weights[1].shape[0] // 4
 
 

@@ -23,7 +23,7 @@ class EngineRequest:
 
     Args:
         cell: The cell's name in the catalog.
-        options: Names of the cell's options that differ from what torch has.
+        options: Names of the cell's options that differ from what torch has, and of regularisers in its recurrence.
         device: torch's device type, ``cpu`` or ``cuda``.
         dtype: Name of the numbers' type, such as ``float32``.
         lengths: Whether rows have lengths of their own.
@@ -105,6 +105,8 @@ def check_engine(engine: str | None) -> None:
 def _native_obstacle(request: EngineRequest) -> str | None:
     if request.cell not in NATIVE_CELLS:
         return f"the native core has no kernel for the cell {request.cell!r}"
+    if request.options:
+        return f"the native core runs the plain {request.cell}, without {', '.join(request.options)}"
     if request.device != "cpu":
         return f"the native core runs on CPUs, not on {request.device}"
     if request.dtype not in NATIVE_DTYPES:
@@ -129,7 +131,7 @@ def _torch_obstacle(request: EngineRequest) -> str | None:
     if request.cell not in ATEN_CELLS:
         return f"ATen does not have the cell {request.cell!r}"
     if request.options:
-        return f"ATen's {request.cell} does not have this choice of {', '.join(request.options)}"
+        return f"ATen's {request.cell} does not have {', '.join(request.options)}"
     if request.transforms:
         return "ATen has no rules for torch.func transforms"
     if request.resets:

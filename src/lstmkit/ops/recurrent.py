@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lstmkit.ops.aten_relatives import aten_options, run_aten_stack
 from lstmkit.ops.engines import autograd_inside_op
-from lstmkit.reference import CELLS, LayerResult, check_lengths, mark_steps, run_layer
+from lstmkit.reference import LayerResult, check_lengths, find_cell, mark_steps, run_layer
 from lstmkit.spec import CellSpec
 
 
@@ -44,7 +44,7 @@ def run_cell_layer(layer: CellLayer, ways: Ways) -> LayerResult:
     if ways.engine == "torch":
         output, h = run_aten_stack(spec, x, state[0], weights, lengths, aten_options(spec, 1))
         return LayerResult(output, (h,), None, None)
-    names, cell = spec.parameter_names(), CELLS[spec.cell]
+    names, cell = spec.parameter_names(), find_cell(spec)
     n = len(names)
     w = [
         cell.collect(spec, dict(zip(names, weights[d * n : (d + 1) * n], strict=True)))

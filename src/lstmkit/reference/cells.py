@@ -10,6 +10,7 @@ from lstmkit.reference.gru import collect_gru, gru_input, gru_step
 from lstmkit.reference.janet import collect_janet, janet_input, janet_step
 from lstmkit.reference.lstm import collect_lstm, lstm_input, lstm_step
 from lstmkit.reference.lstm1997 import collect_lstm1997, lstm1997_input, lstm1997_step
+from lstmkit.reference.lstm_variant import collect_variant, variant_input, variant_step
 from lstmkit.reference.minimal import (
     collect_minimal,
     mingru_step,
@@ -27,7 +28,7 @@ from lstmkit.reference.rnn import collect_rnn, rnn_input, rnn_step
 from lstmkit.reference.slstm import collect_slstm, slstm_input, slstm_step
 from lstmkit.reference.steps import Steps
 from lstmkit.reference.time_aware import collect_time_aware, time_aware_input, time_aware_step
-from lstmkit.spec import CellSpec, OptionError, catalog_entry
+from lstmkit.spec import CellSpec, OptionError
 
 
 class Cell(NamedTuple):
@@ -65,19 +66,22 @@ CELLS: dict[str, Cell] = {
     "lstm1997": Cell(collect_lstm1997, lstm1997_input, lstm1997_step),
 }
 
+# The LSTM with any options and masks; that without has the same numbers and fewer words.
+LSTM_VARIANT = Cell(collect_variant, variant_input, variant_step)
 
-def find_cell(name: str) -> Cell:
-    """The equations of a cell for sequences.
+
+def find_cell(spec: CellSpec) -> Cell:
+    """The equations of a specification's cell for sequences.
 
     Raises:
-        OptionError: the cell is for something else, or there is none of that name.
+        OptionError: the cell is for something else.
     """
-    if name not in CELLS:
-        raise OptionError(f"the cell {name!r} is not for sequences: its driver is {catalog_entry(name).driver!r}")
-    return CELLS[name]
+    if spec.cell not in CELLS:
+        raise OptionError(f"the cell {spec.cell!r} is not for sequences: its driver is {spec.entry.driver!r}")
+    return LSTM_VARIANT if spec.variant.changed else CELLS[spec.cell]
 
 
 def layer_weights(spec: CellSpec, parameters: Mapping[str, Array], suffix: str) -> Any:
     """Collect one layer and direction out of torch's names."""
     own = {name: parameters[name + suffix] for name in spec.parameter_names()}
-    return find_cell(spec.cell).collect(spec, own)
+    return find_cell(spec).collect(spec, own)

@@ -57,9 +57,8 @@ def check_state(spec: CellSpec, state: Sequence[Array] | None, batch: int, space
     shapes = spec.state_shapes(space)
     if len(state) != len(shapes):
         raise ShapeError(f"the state must be {describe_states(spec)}, not {len(state)} arrays")
-    rows = spec.num_layers * spec.num_directions
     for (name, shape), value in zip(shapes.items(), state, strict=True):
-        expect_shape(name, value, (rows, batch, *shape))
+        expect_shape(name, value, (spec.state_rows, batch, *shape))
 
 
 def check_extra(spec: CellSpec, x: Array, extra: Array | None) -> None:
@@ -79,7 +78,7 @@ def check_extra(spec: CellSpec, x: Array, extra: Array | None) -> None:
 
 def describe_states(spec: CellSpec) -> str:
     """The cell's states in words: ``the pair (h, c)``."""
-    names = tuple(spec.entry.states)
+    names = tuple(spec.state_shapes())
     kind = {1: "one array", 2: "the pair"}.get(len(names), f"the {len(names)} arrays")
     return f"{kind} ({', '.join(names)})"
 

@@ -7,6 +7,7 @@ from lstmkit.reference.arrays import Array, Namespace, zeros
 from lstmkit.reference.cells import find_cell, layer_weights
 from lstmkit.reference.checks import check_extra, check_lengths, check_parameters, check_sequence, check_state
 from lstmkit.reference.layer import LayerResult, run_layer
+from lstmkit.reference.stack import join_states, pass_by, split_states
 from lstmkit.reference.steps import mark_steps
 from lstmkit.spec import CellSpec, OptionError, ShapeError
 
@@ -31,8 +32,7 @@ def zero_state(
     xp: Namespace, spec: CellSpec, batch: int, like: Array, space: tuple[int, ...] = ()
 ) -> tuple[Array, ...]:
     """The states before the first step, with the dtype and device of ``like``."""
-    rows = spec.num_layers * spec.num_directions
-    return tuple(zeros(xp, (rows, batch, *shape), like) for shape in spec.state_shapes(space).values())
+    return tuple(zeros(xp, (spec.state_rows, batch, *shape), like) for shape in spec.state_shapes(space).values())
 
 
 def run_sequence(
@@ -70,7 +70,8 @@ def run_sequence(
         chunk: How many steps are taken at once, by a cell whose driver is ``chunks``; 0: one after the other.
 
     Shape:
-        - x: ``(T, B, I)``; states: ``(L*D, B, ...)``, with what ``spec.state_shapes()`` says behind
+        - x: ``(T, B, I)``; states: ``(L*D, B, ...)``, with what ``spec.state_shapes()`` says behind, or ``(D, B, ...)``
+          where the layers' sizes differ
         - extra: ``(T, B, E)``; lengths: ``(B,)`` whole numbers in ``1..T``; resets: ``(T, B)`` bool
 
     Raises:
@@ -91,27 +92,21 @@ def run_sequence(
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
     state = zero_state(xp, spec, x.shape[1], x, tuple(x.shape[3:])) if state is None else tuple(state)
+    first = split_states(spec, state)
     steps = mark_steps(xp, x, lengths, resets)
     results: list[LayerResult] = []
     for layer in range(spec.num_layers):
-        rows = slice(layer * spec.num_directions, (layer + 1) * spec.num_directions)
         weights = [layer_weights(spec, parameters, suffix) for suffix in spec.layer_suffixes(layer)]
-        first = tuple(value[rows] for value in state)
-        x = x if extra is None else xp.concatenate([x, extra], 2)
+        read = x if extra is None else xp.concatenate([x, extra], 2)
         trace = {"cells": return_cells, "gates": return_gates}
-        results.append(run_layer(xp, find_cell(spec.cell), weights, x, first, steps, **trace, chunk=chunk))
-        x = results[-1].output
+        results.append(run_layer(xp, find_cell(spec), weights, read, first[layer], steps, **trace, chunk=chunk))
+        x = pass_by(xp, spec, parameters, layer, x, results[-1].output)
     return SequenceResult(
         output=x,
-        state=join_states(xp, [result.state for result in results]),
+        state=join_states(xp, spec, [result.state for result in results]),
         cells=tuple(result.cells for result in results) if return_cells else None,
         gates=tuple(name_gates(spec, result.gates) for result in results) if return_gates else None,
     )
-
-
-def join_states(xp: Namespace, layers: Sequence[Sequence[Array]]) -> tuple[Array, ...]:
-    """The states ``(D, B, ...)`` of each layer as those of the stack, ``(L*D, B, ...)``."""
-    return tuple(parts[0] if len(parts) == 1 else xp.concatenate(parts) for parts in zip(*layers, strict=True))
 
 
 def name_gates(spec: CellSpec, gates: Array) -> dict[str, Array]:
@@ -141,11 +136,13 @@ def run_step(
     check_state(spec, state, x.shape[0], space)
     check_extra(spec, x, extra)
     state = zero_state(xp, spec, x.shape[0], x, space) if state is None else tuple(state)
-    cell = find_cell(spec.cell)
+    cell, first = find_cell(spec), split_states(spec, state)
     states: list[tuple[Array, ...]] = []
     for layer in range(spec.num_layers):
         w = layer_weights(spec, parameters, f"_l{layer}")
-        x = x if extra is None else xp.concatenate([x, extra], 1)
-        x, new, _ = cell.step(xp, cell.prepare(xp, x[None], w)[0], tuple(value[layer] for value in state), w)
-        states.append(new)
-    return x, tuple(xp.stack(parts) for parts in zip(*states, strict=True))
+        read = x if extra is None else xp.concatenate([x, extra], 1)
+        before = tuple(value[0] for value in first[layer])
+        output, new, _ = cell.step(xp, cell.prepare(xp, read[None], w)[0], before, w)
+        states.append(tuple(value[None] for value in new))
+        x = pass_by(xp, spec, parameters, layer, x, output)
+    return x, join_states(xp, spec, states)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmkit.runtime.model_file import Document, Weights, write_model
-from lstmkit.runtime.recurrence import find_core, pack, state_shapes
+from lstmkit.runtime.recurrence import State, find_core, pack, state_shapes
 from lstmkit.runtime.stage_shapes import Shape
 from lstmkit.runtime.stages import Stage, check_stages, run_stages
 from lstmkit.runtime.whole import run_whole
@@ -61,12 +61,10 @@ class Model:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Execute all stages; every value by name."""
-        core = find_core("float32")
-        if core is None:
-            return run_stages(np, self.stages, self.weights, inputs)
-        overrides: dict[str, Callable[..., Any]] = {
-            name: partial(self._run_natively, core, name) for name, spec in self.cells.items() if not spec.bidirectional
-        }
+        overrides: dict[str, Callable[..., Any]] = {}
+        for name, spec in self.cells.items():
+            if not spec.bidirectional and (core := find_core("float32", spec)):
+                overrides[name] = partial(self._run_natively, core, name)
         return run_stages(np, self.stages, self.weights, inputs, overrides)
 
     def packed(self, core: ModuleType, name: str, precision: str) -> Any:
@@ -75,11 +73,11 @@ class Model:
             self._packed[name, precision] = pack(core, self.cells[name], self.weights[name], precision)
         return self._packed[name, precision]
 
-    def first_states(self) -> dict[str, tuple[Array, Array]]:
-        """h ``(L, 1, R)`` and c ``(L, 1, H)`` of each recurrent stage at first: zero, or what was learned."""
+    def first_states(self) -> dict[str, State]:
+        """The states ``(L, 1, ...)`` of each recurrent stage at first: zero, or what was learned."""
         return {name: _first_state(spec, self.weights[name]) for name, spec in self.cells.items()}
 
-    def _run_natively(self, core: ModuleType, name: str, x: Array, *state: Array) -> tuple[Array, Array, Array]:
+    def _run_natively(self, core: ModuleType, name: str, x: Array, *state: Array) -> tuple[Array, ...]:
         if not state:
             state = tuple(np.repeat(array, len(x), axis=1) for array in self.first_states()[name])
         h, c = state
@@ -137,9 +135,8 @@ def flatten_weights(weights: Mapping[str, Mapping[str, Array]]) -> Weights:
     return {f"{stage}.{short}": array for stage, own in weights.items() for short, array in own.items()}
 
 
-def _first_state(spec: CellSpec, weights: Mapping[str, Array]) -> tuple[Array, Array]:
-    h, c = (
-        np.zeros(shape, np.float32) if f"{letter}_0" not in weights else weights[f"{letter}_0"][:, None]
-        for letter, shape in zip("hc", state_shapes(spec), strict=True)
+def _first_state(spec: CellSpec, weights: Mapping[str, Array]) -> State:
+    return tuple(
+        np.zeros(shape, np.float32) if f"{name}_0" not in weights else weights[f"{name}_0"][:, None]
+        for name, shape in zip(spec.state_shapes(), state_shapes(spec), strict=True)
     )
-    return h, c

@@ -35,8 +35,9 @@ class NativeRecurrence:
         self.core.read_state(h.reshape(-1), c.reshape(-1))
         return h, c
 
-    def write_state(self, h: Array, c: Array) -> None:
+    def write_state(self, *state: Array) -> None:
         """Go on from these."""
+        h, c = state
         self.core.write_state(h.reshape(-1), c.reshape(-1))
 
 
@@ -64,8 +65,9 @@ class NativePool:
         self.core.read_state(index, h.reshape(-1), c.reshape(-1))
         return h, c
 
-    def write_state(self, index: int, h: Array, c: Array) -> None:
+    def write_state(self, index: int, *state: Array) -> None:
         """Let one sequence go on from these."""
+        h, c = state
         self.core.write_state(index, h.reshape(-1), c.reshape(-1))
 
 

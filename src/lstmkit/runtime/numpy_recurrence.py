@@ -12,9 +12,7 @@ class NumpyPool:
 
     def __init__(self, spec: CellSpec, weights: Weights, capacity: int) -> None:
         self._spec, self._weights, self._capacity = spec, weights, capacity
-        h, c = state_shapes(spec)
-        self._h = np.zeros((h[0], capacity, h[2]), np.float32)
-        self._c = np.zeros((c[0], capacity, c[2]), np.float32)
+        self._states = [np.zeros((rows, capacity, *rest), np.float32) for rows, _, *rest in state_shapes(spec)]
 
     def step(self, x: Array, indices: Indices | None) -> Array:
         """One step ``(N, I)`` to ``(N, R)``."""
@@ -24,17 +22,19 @@ class NumpyPool:
 
     def run(self, x: Array, at: slice | Indices) -> Array:
         """Steps ``(T, N, I)`` to ``(T, N, R)``."""
-        result = run_sequence(np, self._spec, self._weights, x, (self._h[:, at], self._c[:, at]))
-        self._h[:, at], self._c[:, at] = result.state
+        result = run_sequence(np, self._spec, self._weights, x, [state[:, at] for state in self._states])
+        for state, new in zip(self._states, result.state, strict=True):
+            state[:, at] = new
         return result.output
 
     def read_state(self, index: int) -> State:
-        """A copy of one sequence's h and c."""
-        return self._h[:, index : index + 1].copy(), self._c[:, index : index + 1].copy()
+        """A copy of one sequence's states."""
+        return tuple(state[:, index : index + 1].copy() for state in self._states)
 
-    def write_state(self, index: int, h: Array, c: Array) -> None:
+    def write_state(self, index: int, *state: Array) -> None:
         """Let one sequence go on from these."""
-        self._h[:, index], self._c[:, index] = h[:, 0], c[:, 0]
+        for own, given in zip(self._states, state, strict=True):
+            own[:, index] = given[:, 0]
 
 
 class NumpyRecurrence:
@@ -48,12 +48,12 @@ class NumpyRecurrence:
         return self._pool.run(x[:, None], slice(None))[:, 0]
 
     def read_state(self) -> State:
-        """A copy of h and c."""
+        """A copy of the states."""
         return self._pool.read_state(0)
 
-    def write_state(self, h: Array, c: Array) -> None:
+    def write_state(self, *state: Array) -> None:
         """Go on from these."""
-        self._pool.write_state(0, h, c)
+        self._pool.write_state(0, *state)
 
 
 def _check_indices(indices: Indices, capacity: int) -> None:

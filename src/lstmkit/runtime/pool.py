@@ -11,11 +11,11 @@ from lstmkit.core import native_status
 from lstmkit.runtime.native_recurrence import NativePool
 from lstmkit.runtime.numbers import as_float32, check_finite
 from lstmkit.runtime.numpy_recurrence import NumpyPool
-from lstmkit.runtime.recurrence import Array, Indices, RecurrencePool, State, find_core
+from lstmkit.runtime.recurrence import Array, Indices, RecurrencePool, State, check_precision, find_core
 from lstmkit.runtime.stages import run_stages
 from lstmkit.runtime.stream import StateValues, check_state, name_states
 from lstmkit.runtime.turn import Turn
-from lstmkit.spec import DataError, OptionError, ShapeError
+from lstmkit.spec import CellSpec, DataError, OptionError, ShapeError
 
 if TYPE_CHECKING:
     from lstmkit.runtime.sequence import SequenceModel
@@ -34,7 +34,7 @@ class StreamPool:
 
     Raises:
         OptionError: the model is bidirectional, or an option has a value that cannot be.
-        EngineError: the precision needs the native core, which was not built.
+        EngineError: the precision needs the native core, which was not built or does not have the cell.
 
     Example:
         >>> import numpy as np
@@ -56,13 +56,15 @@ class StreamPool:
         self._capacity = _count("capacity", capacity)
         workers = native_status().threads if threads is None else _count("threads", threads)
         self._model, self._turn = model, Turn()
-        core = find_core(precision)
-        self._pools: dict[str, RecurrencePool] = {
-            name: NativePool(core, spec, model.packed(core, name, precision), capacity, workers)
-            if core
-            else NumpyPool(spec, model.weights[name], capacity)
-            for name, spec in model.streamed_cells().items()
-        }
+        check_precision(precision)
+
+        def make(name: str, spec: CellSpec) -> RecurrencePool:
+            core = find_core(precision, spec)
+            if core is None:
+                return NumpyPool(spec, model.weights[name], capacity)
+            return NativePool(core, spec, model.packed(core, name, precision), capacity, workers)
+
+        self._pools = {name: make(name, spec) for name, spec in model.streamed_cells().items()}
         self._checks_input = len(model.stages) == 1 and isinstance(self._pools.get(model.answer), NativePool)
         self.reset()
 
@@ -101,7 +103,8 @@ class StreamPool:
     def _run_stages(self, x: Array, at: Indices | None) -> Array:
         model = self._model
         overrides: dict[str, Callable[..., Any]] = {
-            name: partial(_advance, pool, at) for name, pool in self._pools.items()
+            name: partial(_advance, pool, at, len(model.cells[name].state_shapes()))
+            for name, pool in self._pools.items()
         }
         with self._turn:
             return run_stages(np, model.stages, model.weights, {"x": x[:, None]}, overrides)[model.answer][:, 0]
@@ -131,7 +134,7 @@ class StreamPool:
         """
         self._check_index(index)
         with self._turn:
-            return name_states({name: pool.read_state(index) for name, pool in self._pools.items()})
+            return name_states(self._model, {name: pool.read_state(index) for name, pool in self._pools.items()})
 
     def set_state(self, index: int, state: Mapping[str, ArrayLike]) -> None:
         """Set one stream's state, perhaps that of a :class:`Stream`.
@@ -169,5 +172,5 @@ def _count(name: str, value: int) -> int:
     return value
 
 
-def _advance(pool: RecurrencePool, at: Indices | None, x: Array) -> tuple[Array, None, None]:
-    return pool.step(np.ascontiguousarray(x[:, 0]), at)[:, None], None, None
+def _advance(pool: RecurrencePool, at: Indices | None, states: int, x: Array) -> tuple[Array | None, ...]:
+    return pool.step(np.ascontiguousarray(x[:, 0]), at)[:, None], *[None] * states

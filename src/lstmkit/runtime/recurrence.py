@@ -15,24 +15,24 @@ from lstmkit.spec import CellSpec, EngineError, OptionError, ShapeError
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
-State = tuple[Array, Array]
+State = tuple[Array, ...]
 Indices = NDArray[np.int64]
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 class Recurrence(Protocol):
-    """One sequence: blocks ``(T, I)`` to ``(T, R)``; its state is h ``(L, 1, R)`` and c ``(L, 1, H)``."""
+    """One sequence: blocks ``(T, I)`` to ``(T, R)``; its states are the cell's, ``(L, 1, ...)``."""
 
     def run(self, x: Array) -> Array:
         """Steps ``(T, I)`` to ``(T, R)``."""
         ...
 
     def read_state(self) -> State:
-        """A copy of h and c."""
+        """A copy of the states."""
         ...
 
-    def write_state(self, h: Array, c: Array) -> None:
+    def write_state(self, *state: Array) -> None:
         """Go on from these."""
         ...
 
@@ -45,24 +45,31 @@ class RecurrencePool(Protocol):
         ...
 
     def read_state(self, index: int) -> State:
-        """A copy of one sequence's h and c."""
+        """A copy of one sequence's states."""
         ...
 
-    def write_state(self, index: int, h: Array, c: Array) -> None:
+    def write_state(self, index: int, *state: Array) -> None:
         """Let one sequence go on from these."""
         ...
 
 
-def find_core(precision: str) -> ModuleType | None:
+def check_precision(precision: str) -> None:
+    """Raise an OptionError unless there is such a precision."""
+    if precision not in PRECISIONS:
+        raise OptionError(f"expected the precision {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {precision!r}")
+
+
+def find_core(precision: str, spec: CellSpec) -> ModuleType | None:
     """The native core, or None where NumPy has to do, which it can in float32.
 
     Raises:
-        OptionError: there is no such precision.
-        EngineError: the core is needed and is not there.
+        EngineError: the core is needed and is not there, or does not have this cell.
     """
-    if precision not in PRECISIONS:
-        raise OptionError(f"expected the precision {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {precision!r}")
     status = native_status()
+    if not spec.is_plain_lstm:
+        if precision != "float32":
+            raise EngineError(f"{precision} needs the native core, which runs the plain LSTM alone; float32 works")
+        return None
     if not status.available and precision != "float32":
         raise EngineError(f"{precision} needs the native core; {status.reason}; float32 works without it")
     return native_module() if status.available else None
@@ -78,9 +85,9 @@ def pack(core: ModuleType, spec: CellSpec, weights: Weights, precision: str) -> 
     return core.StreamWeights(layers, precision)
 
 
-def state_shapes(spec: CellSpec) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Shapes of h and c of one sequence."""
-    return (spec.num_layers, 1, spec.state_size), (spec.num_layers, 1, spec.hidden_size)
+def state_shapes(spec: CellSpec) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the states of one sequence."""
+    return tuple((spec.state_rows, 1, *shape) for shape in spec.state_shapes().values())
 
 
 def put(y: Array, out: Array | None) -> Array:

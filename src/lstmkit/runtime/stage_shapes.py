@@ -54,7 +54,7 @@ def cell_of(options: Options) -> CellSpec:
         ValueError: there is none, or it is too large.
     """
     spec = CellSpec.from_dict(options["cell"])
-    if max(spec.input_size, spec.hidden_size) > _LARGEST_OPTION or spec.num_layers > _MOST_LAYERS:
+    if max(spec.input_size, *spec.hidden_sizes) > _LARGEST_OPTION or spec.num_layers > _MOST_LAYERS:
         raise ValueError("the cell is too large")
     return spec
 
@@ -101,29 +101,28 @@ def linear_parameters(options: Options) -> Shapes:
     return shapes
 
 
-def recurrent(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, Shape, Shape]:
+def recurrent(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """A sequence, optionally with its first states; the outputs and the last states."""
     x, *states = inputs
-    spec, rows = cell_of(options), recurrent_rows(options)
-    batch, steps, features = x
-    h, c = (rows, batch, spec.state_size), (rows, batch, spec.hidden_size)
-    _expect(batch == BATCH and steps != 0 and features == spec.input_size, "the cell has another input")
-    _expect(states in ([], [h, c]), "the states have other shapes")
-    return (batch, steps, spec.output_size), h, c
-
-
-def recurrent_rows(options: Options) -> int:
-    """Rows of the states, one for each layer and direction."""
     spec = cell_of(options)
-    return spec.num_layers * spec.num_directions
+    batch, steps, features = x
+    own = [(spec.state_rows, batch, *shape) for shape in spec.state_shapes().values()]
+    _expect(batch == BATCH and steps != 0 and features == spec.input_size, "the cell has another input")
+    _expect(states in ([], own), "the states have other shapes")
+    return (batch, steps, spec.output_size), *own
+
+
+def recurrent_states(options: Options) -> tuple[str, ...]:
+    """Names of the cell's states."""
+    return tuple(cell_of(options).state_shapes())
 
 
 def recurrent_parameters(options: Options) -> Shapes:
     """The cell's own, and the first states where these are learned."""
-    spec, rows = cell_of(options), recurrent_rows(options)
+    spec = cell_of(options)
     shapes = spec.parameter_shapes()
     if options.get("learn_initial_state", False):
-        shapes |= {"h_0": (rows, spec.state_size), "c_0": (rows, spec.hidden_size)}
+        shapes |= {f"{name}_0": (spec.state_rows, *shape) for name, shape in spec.state_shapes().items()}
     return shapes
 
 

@@ -72,7 +72,8 @@ class Stage:
     @property
     def results(self) -> tuple[str, ...]:
         """Names of the values that the stage gives, its own name first."""
-        return (self.name, *(f"{self.name}.{extra}" for extra in STAGE_KINDS[self.kind].extra_results))
+        extra = STAGE_KINDS[self.kind].extra_results(self.options)
+        return (self.name, *(f"{self.name}.{name}" for name in extra))
 
 
 def _is_name(name: Any) -> bool:
@@ -88,13 +89,13 @@ class StageKind:
         run: The computation, ``run(xp, weights, inputs, options)``.
         shapes: Shapes of its results from those of its inputs; ValueError where these do not fit.
         parameters: Shapes of its parameters by their short names.
-        extra_results: What it gives beside its main result.
+        extra_results: Names of what it gives beside its main result.
     """
 
     run: Callable[[Any, Mapping[str, Array], Sequence[Array], Options], Any]
     shapes: Callable[[Options, Sequence[Shape]], tuple[Shape, ...]]
     parameters: Callable[[Options], Shapes] = lambda options: {}
-    extra_results: tuple[str, ...] = ()
+    extra_results: Callable[[Options], tuple[str, ...]] = lambda options: ()
 
 
 def run_stages(
@@ -124,7 +125,8 @@ def run_stages(
             result = overrides[stage.name](*arguments)
         else:
             result = kind.run(xp, weights.get(stage.name, {}), arguments, stage.options)
-        values.update(zip(stage.results, result if kind.extra_results else (result,), strict=True))
+        results = stage.results
+        values.update(zip(results, result if len(results) > 1 else (result,), strict=True))
     return values
 
 
@@ -144,8 +146,6 @@ def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[s
     """
     known: dict[str, Shape] = dict(inputs)
     for stage in stages:
-        if not known.keys().isdisjoint(stage.results):
-            raise ModelFileError(f"the model file is damaged: two values are called {stage.name!r}")
         for name in stage.inputs:
             if name not in known:
                 raise ModelFileError(
@@ -153,6 +153,7 @@ def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[s
                     "it gives"
                 )
         try:
+            names = stage.results
             results = STAGE_KINDS[stage.kind].shapes(stage.options, [known[name] for name in stage.inputs])
             for shape in results:
                 shapes.check_elements(shape)
@@ -160,7 +161,9 @@ def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[s
             raise ModelFileError(
                 f"the model file is damaged: the stage {stage.name!r} makes no sense ({str(error)[:120]})"
             ) from None
-        known.update(zip(stage.results, results, strict=True))
+        if not known.keys().isdisjoint(names):
+            raise ModelFileError(f"the model file is damaged: two values are called {stage.name!r}")
+        known.update(zip(names, results, strict=True))
     return known
 
 
@@ -172,11 +175,11 @@ def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opti
 
 
 def _recurrent(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
-    """(B, T, I), optionally with states (L*D, B, R) -> (B, T, D*R) and the last states."""
+    """(B, T, I), optionally with the cell's states (L*D, B, ...) -> (B, T, D*R) and the last states."""
     x, *state = inputs
     spec = CellSpec.from_dict(options["cell"])
     if not state and "h_0" in weights:
-        state = [xp.stack([weights[name]] * x.shape[0], axis=1) for name in ("h_0", "c_0")]
+        state = [xp.stack([weights[f"{name}_0"]] * x.shape[0], axis=1) for name in spec.state_shapes()]
     result = run_sequence(xp, spec, weights, x.swapaxes(0, 1), state or None)
     return result.output.swapaxes(0, 1), *result.state
 
@@ -218,11 +221,13 @@ STAGE_KINDS: dict[str, StageKind] = {
     "logarithm": StageKind(forecast.logarithm, shapes.same),
     "patches": StageKind(forecast.patches, shapes.patches),
     "queries": StageKind(forecast.queries, shapes.queries, shapes.queries_parameters),
-    "recurrent": StageKind(_recurrent, shapes.recurrent, shapes.recurrent_parameters, extra_results=("h", "c")),
+    "recurrent": StageKind(_recurrent, shapes.recurrent, shapes.recurrent_parameters, shapes.recurrent_states),
     "relu": StageKind(_relu, shapes.same),
     "restore": StageKind(forecast.restore, shapes.restore),
     "season_mix": StageKind(forecast.season_mix, shapes.season_mix, shapes.season_mix_parameters),
     "shift": StageKind(forecast.shift, shapes.shift, shapes.shift_parameters),
     "unpatch": StageKind(forecast.unpatch, shapes.unpatch),
-    "window_scale": StageKind(forecast.window_scale, shapes.window_scale, extra_results=("mask", "location", "scale")),
+    "window_scale": StageKind(
+        forecast.window_scale, shapes.window_scale, extra_results=lambda options: ("mask", "location", "scale")
+    ),
 }

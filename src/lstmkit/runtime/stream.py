@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 from lstmkit.runtime.native_recurrence import NativeRecurrence
 from lstmkit.runtime.numbers import finite_float32
 from lstmkit.runtime.numpy_recurrence import NumpyRecurrence
-from lstmkit.runtime.recurrence import Array, Recurrence, State, find_core, put
+from lstmkit.runtime.recurrence import Array, Recurrence, State, check_precision, find_core, put
 from lstmkit.runtime.stages import run_stages
 from lstmkit.runtime.turn import Turn
-from lstmkit.spec import OptionError, ShapeError
+from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 if TYPE_CHECKING:
     from lstmkit.runtime.sequence import SequenceModel
@@ -36,7 +36,7 @@ class Stream:
 
     Raises:
         OptionError: the model is bidirectional, or an option has another value.
-        EngineError: the precision needs the native core, which was not built.
+        EngineError: the precision needs the native core, which was not built or does not have the cell.
     """
 
     def __init__(self, model: "SequenceModel", *, precision: str = "float32", threads: int = 1) -> None:
@@ -44,20 +44,22 @@ class Stream:
             raise OptionError(f"a stream can use 1 or 2 threads, not {threads!r}")
         self._model, self._precision, self._threads = model, precision, threads
         self._turn = Turn()
-        core = find_core(precision)
-        self._recurrences: dict[str, Recurrence] = {
-            name: NativeRecurrence(core, spec, model.packed(core, name, precision), threads)
-            if core
-            else NumpyRecurrence(spec, model.weights[name])
-            for name, spec in model.streamed_cells().items()
-        }
+        check_precision(precision)
+        cells = model.streamed_cells()
+        self._recurrences = {name: self._make_recurrence(name, spec) for name, spec in cells.items()}
         self._overrides: dict[str, Callable[..., Any]] = {
-            name: partial(_advance, recurrence) for name, recurrence in self._recurrences.items()
+            name: partial(_advance, self._recurrences[name], len(spec.state_shapes())) for name, spec in cells.items()
         }
         only = self._recurrences.get(model.answer) if len(model.stages) == 1 else None
         if isinstance(only, NativeRecurrence):
             self.step, self.run = only.core.step, only.core.run
         self.reset()
+
+    def _make_recurrence(self, name: str, spec: CellSpec) -> Recurrence:
+        core = find_core(self._precision, spec)
+        if core is None:
+            return NumpyRecurrence(spec, self._model.weights[name])
+        return NativeRecurrence(core, spec, self._model.packed(core, name, self._precision), self._threads)
 
     def step(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Feed one step ``(I,)`` and get its output ``(O,)``.
@@ -107,13 +109,13 @@ class Stream:
 
     @property
     def state(self) -> StateValues:
-        """A copy of the state by name, ``lstm.h (L, 1, R)`` and ``lstm.c (L, 1, H)``; ``np.savez`` can keep it.
+        """A copy of the states by name, ``lstm.h (L, 1, R)`` and ``lstm.c (L, 1, H)``; ``np.savez`` can keep it.
 
         Raises:
             EngineError: another thread is using this stream.
         """
         with self._turn:
-            return name_states({name: recurrence.read_state() for name, recurrence in self._recurrences.items()})
+            return name_states(self._model, {name: own.read_state() for name, own in self._recurrences.items()})
 
     @state.setter
     def state(self, state: Mapping[str, ArrayLike]) -> None:
@@ -135,27 +137,29 @@ class Stream:
         return other
 
 
-def name_states(states: Mapping[str, tuple[Array, Array]]) -> StateValues:
+def name_states(model: "SequenceModel", states: Mapping[str, State]) -> StateValues:
     """The states of stages as one dictionary: ``stage.h``, ``stage.c``."""
     return {
-        f"{name}.{letter}": array for name, pair in states.items() for letter, array in zip("hc", pair, strict=True)
+        f"{name}.{own}": array
+        for name, arrays in states.items()
+        for own, array in zip(model.cells[name].state_shapes(), arrays, strict=True)
     }
 
 
-def check_state(model: "SequenceModel", state: Mapping[str, ArrayLike]) -> dict[str, tuple[Array, Array]]:
+def check_state(model: "SequenceModel", state: Mapping[str, ArrayLike]) -> dict[str, State]:
     """The inverse of :func:`name_states`, of an untrusted dictionary.
 
     Raises:
         ShapeError: it belongs to another model.
         DataError: it holds something that is not a finite number.
     """
-    expected = {name: array.shape for name, array in name_states(model.first_states()).items()}
+    expected = {name: array.shape for name, array in name_states(model, model.first_states()).items()}
     found = {name: np.shape(state[name]) for name in state}
     if found != expected:
         raise ShapeError(f"this state belongs to another model: expected {expected}, got {found}")
     values = {name: finite_float32(state[name]) for name in expected}
-    return {name: (values[f"{name}.h"], values[f"{name}.c"]) for name in model.first_states()}
+    return {name: tuple(values[f"{name}.{own}"] for own in spec.state_shapes()) for name, spec in model.cells.items()}
 
 
-def _advance(recurrence: Recurrence, x: Array) -> tuple[Array, None, None]:
-    return recurrence.run(np.ascontiguousarray(x[0]))[None], None, None
+def _advance(recurrence: Recurrence, states: int, x: Array) -> tuple[Array | None, ...]:
+    return recurrence.run(np.ascontiguousarray(x[0]))[None], *[None] * states

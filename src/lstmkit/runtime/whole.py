@@ -11,7 +11,7 @@ from lstmkit.runtime.recurrence import Array, State
 from lstmkit.spec import CellSpec
 
 
-def run_whole(core: ModuleType, spec: CellSpec, packed: Any, x: Array, state: State) -> tuple[Array, Array, Array]:
+def run_whole(core: ModuleType, spec: CellSpec, packed: Any, x: Array, state: State) -> tuple[Array, ...]:
     """Run a stack that is not bidirectional.
 
     Args:

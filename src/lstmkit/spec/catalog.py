@@ -1,9 +1,10 @@
 """The only registry of cells: what each one is called, is made of, keeps and comes from.
 
 Shapes are text: axes stand apart, each the product of digits and of letters that a CellSpec knows (``"GH I"`` is
-``G*H`` rows and ``I`` columns): ``G`` gates, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra inputs, ``N`` heads,
-``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``Q`` their rank,
-``X`` an axis per axis of space.
+``G*H`` rows and ``I`` columns): ``G`` gates that have weights, ``H`` units, ``I`` inputs, ``R`` outputs, ``E`` extra
+inputs, ``N`` heads, ``S`` units of a head, ``M`` chunks of units, ``O`` and ``V`` odd and even rounds, ``Q`` their
+rank; of an LSTM also ``F`` gates among i, f and o that have weights, and ``K`` peepholes; of a ConvLSTM ``X``, an axis
+per axis of space.
 """
 
 from collections.abc import Mapping
@@ -14,11 +15,11 @@ from lstmkit.spec.errors import OptionError
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array of a layer and direction: its name, its shape in letters, the option without which it is absent."""
+    """One array of a layer and direction: its name, its shape in letters, the options without which it is absent."""
 
     name: str
     shape: str
-    needs: str | None = None
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,20 @@ CATALOG: dict[str, CatalogEntry] = {
             *_WEIGHTS,
             *_BIASES,
             Parameter("weight_hr", "R H", "proj_size"),
+            Parameter("bias_hr", "R", "proj_bias"),
+            Parameter("weight_ch", "KH", "peepholes"),
+            Parameter("weight_gates", "FH FH", "full_gate_recurrence"),
+            Parameter("gain_ih", "GH", "normalises_products"),
+            Parameter("gain_hh", "GH", "normalises_products"),
+            Parameter("gain_gates", "GH", "normalises_gates"),
+            Parameter("gain_c", "H", "normalises_cell"),
+            Parameter("bias_c", "H", "normalises_cell bias"),
         ),
         title="LSTM with forget gate",
         source="Hochreiter & Schmidhuber, Neural Computation 9(8), 1997; "
         "Gers, Schmidhuber & Cummins, Neural Computation 12(10), 2000; "
         "projection: Sak, Senior & Beaufays, Interspeech 2014",
-        options=("proj_size",),
+        options=("proj_size", "layer_sizes", "skip", "variant"),
     ),
     "rnn": CatalogEntry(
         gates=("g",),

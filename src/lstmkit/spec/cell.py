@@ -1,12 +1,13 @@
 """CellSpec: everything that defines a stack of recurrent layers, without any numbers in it."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from math import isfinite, prod
 from typing import Any
 
 from lstmkit.spec.catalog import CatalogEntry, catalog_entry
 from lstmkit.spec.errors import OptionError
+from lstmkit.spec.variant import Variant
 
 _COUNTS = {
     "input_size": 1,
@@ -20,8 +21,14 @@ _COUNTS = {
     "static_size": 1,
 }
 
-_CHOICES = {"nonlinearity": ("tanh", "relu"), "padding": ("same", "valid")}
+_CHOICES = {
+    "nonlinearity": ("tanh", "relu"),
+    "padding": ("same", "valid"),
+    "skip": ("none", "residual", "highway"),
+}
 _SWITCHES = ("bias", "bidirectional", "reset_after")
+
+_PLAIN = Variant()
 
 # What every cell has.
 _COMMON = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "cell"}
@@ -50,10 +57,14 @@ class CellSpec:
         padding: Of its input: ``"same"`` keeps the space, ``"valid"`` makes it smaller.
         num_heads: Heads, between which an sLSTM has no recurrent weights and an mLSTM shares no memory.
         reset_after: Whether a GRU resets what the recurrent product gave, as torch does, or what goes into it.
+        layer_sizes: Units of each layer where they differ; ``hidden_size`` is then the last one's.
+        skip: What goes past each layer above the first: ``"none"``; ``"residual"``, its input added to its output;
+            ``"highway"``, a gate's choice between both.
+        variant: The options of an LSTM cell.
 
     Raises:
         OptionError: a size is not a whole number in range, a switch is not a bool, the cell is
-            unknown or lacks an option, or ``proj_size >= hidden_size``.
+            unknown or lacks an option, ``proj_size >= hidden_size``, or options exclude each other.
 
     Example:
         >>> spec = CellSpec(input_size=3, hidden_size=5, bidirectional=True)
@@ -81,6 +92,9 @@ class CellSpec:
     static_size: int = 1
     kernel_size: tuple[int, ...] = ()
     padding: str = "same"
+    layer_sizes: tuple[int, ...] = ()
+    skip: str = "none"
+    variant: Variant = field(default=_PLAIN)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel_size", tuple(self.kernel_size))
@@ -103,10 +117,46 @@ class CellSpec:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
                 raise OptionError(f"{name} must be a finite number, not {value!r}")
-        if self.proj_size >= self.hidden_size:
+        if self.layer_sizes:
+            self._check_layer_sizes()
+        if self.proj_size >= min(self.hidden_sizes):
             raise OptionError(
-                f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {self.hidden_size}; "
+                f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {min(self.hidden_sizes)}; "
                 "a projection that does not shrink is a linear layer after the LSTM"
+            )
+        self._check_skip()
+        for name in ("proj_bias", "proj_clip"):
+            if getattr(self.variant, name) and not self.proj_size:
+                raise OptionError(f"{name} belongs to a projection; give proj_size too")
+        self._keep()
+
+    def _keep(self) -> None:
+        """What layers ask for in every call."""
+        parameters = self.entry.parameters
+        names = tuple([p.name for p in parameters if all(self._option(name) for name in p.needs.split())])
+        object.__setattr__(self, "_parameter_names", names)
+        object.__setattr__(self, "_state_shapes", self._find_state_shapes())
+
+    def _check_layer_sizes(self) -> None:
+        sizes = self.layer_sizes
+        if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise OptionError(f"the sizes of layers must be whole numbers of at least 1, not {sizes!r}")
+        if len(sizes) != self.num_layers or sizes[-1] != self.hidden_size:
+            raise OptionError(
+                f"layer_sizes must name {self.num_layers} sizes, of which the last is {self.hidden_size}, not {sizes!r}"
+            )
+        if len(set(sizes)) == 1:
+            object.__setattr__(self, "layer_sizes", ())
+
+    def _check_skip(self) -> None:
+        if self.skip == "none":
+            return
+        if self.num_layers == 1:
+            raise OptionError(f"skip={self.skip!r} goes from layer to layer; it needs num_layers of at least 2")
+        if self.layer_sizes and not self.proj_size:
+            raise OptionError(
+                f"skip={self.skip!r} needs layers of one size, not {self.layer_sizes}; "
+                "a proj_size makes their outputs equal"
             )
 
     def _check_kernel(self) -> None:
@@ -119,11 +169,11 @@ class CellSpec:
             raise OptionError("padding='valid' makes space smaller from layer to layer; use a module for each of them")
 
     def _check_belonging(self) -> None:
-        for field in fields(self):
-            strange = field.name not in _COMMON and field.name not in self.entry.options
-            if strange and field.default is not MISSING and getattr(self, field.name) != field.default:
+        for own in fields(self):
+            strange = own.name not in _COMMON and own.name not in self.entry.options
+            if strange and own.default is not MISSING and getattr(self, own.name) != own.default:
                 known = ", ".join(self.entry.options) or "none of its own"
-                raise OptionError(f"the cell {self.cell!r} has no option {field.name}; it has: {known}")
+                raise OptionError(f"the cell {self.cell!r} has no option {own.name}; it has: {known}")
 
     @property
     def entry(self) -> CatalogEntry:
@@ -131,13 +181,23 @@ class CellSpec:
         return catalog_entry(self.cell)
 
     @property
+    def is_plain_lstm(self) -> bool:
+        """Whether torch.nn.LSTM has the same weights and numbers."""
+        return self.cell == "lstm" and not (self.variant.changed or self.layer_sizes or self.skip != "none")
+
+    @property
     def num_directions(self) -> int:
         """``D``, which is 2 if bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
     @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units of each layer."""
+        return self.layer_sizes or (self.hidden_size,) * self.num_layers
+
+    @property
     def state_size(self) -> int:
-        """Size ``R`` of the hidden state of one direction, ``P`` with a projection, else ``H``."""
+        """Size ``R`` of the last layer's hidden state in one direction, ``P`` with a projection, else ``H``."""
         return self.proj_size or self.hidden_size
 
     @property
@@ -147,7 +207,7 @@ class CellSpec:
 
     @property
     def gates(self) -> tuple[str, ...]:
-        """Gate letters in weight-row order."""
+        """Gate letters in weight-row order, those without weights too."""
         return self.entry.gates
 
     @property
@@ -162,30 +222,73 @@ class CellSpec:
 
     def parameter_names(self) -> tuple[str, ...]:
         """Names of one layer's and direction's parameters, without their ending."""
-        return tuple(p.name for p in self.entry.parameters if p.needs is None or getattr(self, p.needs))
+        return self.__dict__["_parameter_names"]
+
+    def _option(self, name: str) -> Any:
+        return getattr(self if hasattr(self, name) else self.variant, name)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """torch's parameter names and shapes, layer by layer, forward direction first."""
         letters = {p.name: p.shape for p in self.entry.parameters}
-        return {
-            f"{name}{suffix}": self._shape(letters[name], layer)
-            for layer in range(self.num_layers)
-            for suffix in self.layer_suffixes(layer)
-            for name in self.parameter_names()
-        }
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(self.num_layers):
+            for suffix in self.layer_suffixes(layer):
+                shapes |= {f"{name}{suffix}": self._shape(letters[name], layer) for name in self.parameter_names()}
+            shapes |= self.skip_shapes(layer)
+        return shapes
+
+    def skip_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """The parameters of the highway around a layer."""
+        if self.skip != "highway" or layer == 0:
+            return {}
+        bias = {f"bias_skip_l{layer}": (self.output_size,)} if self.bias else {}
+        return {f"weight_skip_l{layer}": (self.output_size, self.output_size)} | bias
+
+    def layer_state_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the states of one row in one layer and direction."""
+        states = dict(self.entry.states) | ({"gates": "FH"} if self.variant.full_gate_recurrence else {})
+        return {name: self._shape(letters, layer) for name, letters in states.items()}
 
     def state_shapes(self, space: tuple[int, ...] = ()) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the states of one row: ``h`` and ``c`` of an LSTM are ``(R,)`` and ``(H,)``.
 
+        Where the layers' sizes differ, what they have stands side by side.
+
         Args:
             space: Lengths of the input's axes of space, which a ConvLSTM's states have too.
         """
+        channels = self.state_channels()
+        if not space:
+            return channels
         space = self.output_space(space)
-        return {name: (*shape, *space) for name, shape in self.state_channels().items()}
+        return {name: (*shape, *space) for name, shape in channels.items()}
 
     def state_channels(self) -> dict[str, tuple[int, ...]]:
         """The same without axes of space."""
-        return {name: self._shape(letters, 0) for name, letters in self.entry.states.items()}
+        return self.__dict__["_state_shapes"]
+
+    def _find_state_shapes(self) -> dict[str, tuple[int, ...]]:
+        if not self.layer_sizes:
+            return self.layer_state_shapes(0)
+        layers = [self.layer_state_shapes(layer) for layer in range(self.num_layers)]
+        return {name: (sum(shapes[name][0] for shapes in layers),) for name in layers[0]}
+
+    def layer(self, layer: int) -> "CellSpec":
+        """One layer as a stack of its own, with nothing past it."""
+        widths = [self.num_directions * (self.proj_size or size) for size in self.hidden_sizes]
+        return replace(
+            self,
+            input_size=self.input_size if layer == 0 else widths[layer - 1],
+            hidden_size=self.hidden_sizes[layer],
+            num_layers=1,
+            layer_sizes=(),
+            skip="none",
+        )
+
+    @property
+    def state_rows(self) -> int:
+        """How many rows of states one sequence has: ``L*D``, or ``D`` where the layers' sizes differ."""
+        return self.num_directions * (1 if self.layer_sizes else self.num_layers)
 
     def output_space(self, space: tuple[int, ...]) -> tuple[int, ...]:
         """Lengths of the output's axes of space, from those of the input."""
@@ -194,15 +297,18 @@ class CellSpec:
         return tuple([n - k + 1 for n, k in zip(space, self.kernel_size, strict=True)])
 
     def _shape(self, letters: str, layer: int) -> tuple[int, ...]:
+        widths = [self.num_directions * (self.proj_size or size) for size in self.hidden_sizes]
         sizes = {
-            "G": len(self.gates),
-            "H": self.hidden_size,
-            "I": self.input_size if layer == 0 else self.output_size,
-            "R": self.state_size,
+            "F": len(self.variant.free_gates),
+            "G": len(self.variant.gates_with_weights if self.variant.changed else self.gates),
+            "H": self.hidden_sizes[layer],
+            "I": self.input_size if layer == 0 else widths[layer - 1],
+            "K": len(self.variant.peepholes),
+            "R": self.proj_size or self.hidden_sizes[layer],
             "E": self.extra_size,
             "N": self.num_heads,
-            "S": self.hidden_size // self.num_heads,
-            "M": self.hidden_size // self.chunk_size,
+            "S": self.hidden_sizes[layer] // self.num_heads,
+            "M": self.hidden_sizes[layer] // self.chunk_size,
             "O": (self.rounds + 1) // 2,
             "V": self.rounds // 2,
             "Q": self.rank,
@@ -218,8 +324,10 @@ class CellSpec:
         return (f"_l{layer}", f"_l{layer}_reverse")[: self.num_directions]
 
     def to_dict(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold."""
-        return asdict(self)
+        """A dictionary that JSON can hold; what is at its default since a later version is left out."""
+        document = asdict(self) | {"layer_sizes": list(self.layer_sizes), "variant": self.variant.changes()}
+        later: dict[str, Any] = {"layer_sizes": [], "skip": "none", "variant": {}}
+        return {name: value for name, value in document.items() if name not in later or value != later[name]}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> "CellSpec":
@@ -228,7 +336,7 @@ class CellSpec:
         Raises:
             OptionError: a key is unknown or missing.
         """
-        known = {field.name for field in fields(cls)}
+        known = {own.name for own in fields(cls)}
         unknown = sorted(set(document) - known)
         if unknown:
             strangers, names = ", ".join(map(repr, unknown)), ", ".join(sorted(known))
@@ -236,4 +344,7 @@ class CellSpec:
         missing = sorted({"input_size", "hidden_size"} - set(document))
         if missing:
             raise OptionError(f"a cell needs {' and '.join(missing)}")
-        return cls(**document)
+        variant, sizes = document.get("variant", {}), document.get("layer_sizes", ())
+        if not isinstance(variant, Mapping) or not isinstance(sizes, list | tuple):
+            raise OptionError("a cell's variant must be its options by name, and layer_sizes a list")
+        return cls(**(dict(document) | {"variant": Variant.from_dict(variant), "layer_sizes": tuple(sizes)}))  # pyright: ignore

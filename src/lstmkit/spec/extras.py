@@ -13,6 +13,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "accelerate", "rich"),
     "forecast": ("torch", "accelerate", "rich", "narwhals", "pandas", "pyarrow", "statsforecast", "typer"),
     "plot": ("matplotlib",),
+    "convert": ("h5py", "onnx", "typer"),
 }
 
 

@@ -1,0 +1,159 @@
+"""Attributes of ONNX's LSTM, GRU and RNN as options of a CellSpec, and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lstmkit.spec import ACTIVATIONS as SPEC_ACTIVATIONS
+from lstmkit.spec import Activation, CellSpec, OptionError, Variant, activation_constants
+
+ONNX_CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
+# What a node of each operator computes with unless it says otherwise, per direction.
+ACTIVATIONS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
+DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+
+_ATTRIBUTES = {
+    "activations",
+    "activation_alpha",
+    "activation_beta",
+    "clip",
+    "direction",
+    "hidden_size",
+    "layout",
+    "input_forget",
+    "linear_before_reset",
+}
+# ONNX's name in lower case -> ours, and its default constants; what is absent here no cell has.
+_NAMES: dict[str, tuple[str, tuple[float, float] | None]] = {
+    "sigmoid": ("sigmoid", None),
+    "tanh": ("tanh", None),
+    "relu": ("relu", None),
+    "softsign": ("softsign", None),
+    "hardsigmoid": ("hard_sigmoid", (0.2, 0.5)),
+    "scaledtanh": ("tanh", (1.0, 1.0)),
+    "affine": ("identity", (1.0, 0.0)),
+}
+_ROLES = ("gate_activation", "candidate_activation", "cell_activation")
+
+
+def cell_options(operator: str, attributes: Mapping[str, Any], directions: int, peepholes: bool) -> dict[str, Any]:
+    """The options of a CellSpec that the attributes mean.
+
+    Raises:
+        OptionError: an attribute that is none, or that no cell has; it is named.
+    """
+    unknown = sorted(set(attributes) - _ATTRIBUTES)
+    if unknown:
+        raise OptionError(f"{operator}: the attribute {unknown[0]!r} is not one of opset 7 or later")
+    if attributes.get("layout", 0) not in (0, 1):
+        raise OptionError(f"{operator}: layout must be 0 or 1, not {attributes['layout']!r}")
+    activations = _activations(operator, attributes, directions)
+    options: dict[str, Any] = {"cell": ONNX_CELLS[operator]}
+    if operator == "LSTM":
+        return {**options, "variant": _variant(attributes, activations, peepholes)}
+    if attributes.get("clip"):
+        raise OptionError(f"{operator}: clip={attributes['clip']:g} cannot be converted; only an LSTM can be clipped")
+    known = [("tanh",), ("relu",)] if operator == "RNN" else [("sigmoid", "tanh")]
+    if tuple(activations) not in known:
+        raise OptionError(f"{operator}: the activations {activations} cannot be converted; known: {known}")
+    if operator == "RNN":
+        return {**options, "nonlinearity": activations[0]}
+    return {**options, "reset_after": bool(attributes.get("linear_before_reset", 0))}
+
+
+def node_attributes(spec: CellSpec) -> tuple[str, dict[str, Any]]:
+    """The operator and the attributes that mean this cell, beside sizes and direction.
+
+    Raises:
+        OptionError: ONNX has no operator for it.
+    """
+    operators = [operator for operator, cell in ONNX_CELLS.items() if cell == spec.cell]
+    if not operators:
+        raise OptionError(f"ONNX has no operator for the cell {spec.cell!r}")
+    operator, variant = operators[0], spec.variant
+    attributes: dict[str, Any] = {}
+    if operator == "GRU":
+        attributes["linear_before_reset"] = int(spec.reset_after)
+    given = [getattr(variant, role) for role in _ROLES] if operator == "LSTM" else [spec.nonlinearity]
+    if operator != "GRU" and given != [*ACTIVATIONS[operator]]:
+        attributes |= _written(given, spec.num_directions)
+    if variant.gate_clip is not None:
+        attributes["clip"] = float(variant.gate_clip)
+    if variant.forget_gate == "coupled":
+        attributes["input_forget"] = 1
+    sizes = (spec.input_size, spec.hidden_size, spec.num_layers, spec.bias, spec.bidirectional)
+    if CellSpec(*sizes, **cell_options(operator, attributes, spec.num_directions, bool(variant.peepholes))) != spec:
+        raise OptionError(f"ONNX's {operator} has not all options of this stack: {spec}")
+    return operator, attributes
+
+
+def _variant(attributes: Mapping[str, Any], activations: Sequence[Activation], peepholes: bool) -> Variant:
+    """Clip bounds what the activations of gates and candidate read; with input_forget, f is 1 - i."""
+    coupled = bool(attributes.get("input_forget"))
+    return Variant(
+        forget_gate="coupled" if coupled else "free",
+        peepholes=("io" if coupled else "ifo") if peepholes else "",
+        gate_clip=float(attributes["clip"]) if attributes.get("clip") else None,
+        **dict(zip(_ROLES, activations, strict=True)),
+    )
+
+
+def _activations(operator: str, attributes: Mapping[str, Any], directions: int) -> list[Activation]:
+    """The activations of one direction, which are those of the other too; each takes its constants in turn."""
+    count = len(ACTIVATIONS[operator])
+    names = [_text(name) for name in attributes.get("activations") or ACTIVATIONS[operator] * directions]
+    if len(names) != count * directions:
+        raise OptionError(f"{operator}: expected {count * directions} activations, not {len(names)}")
+    alphas: list[float] = [*(attributes.get("activation_alpha") or [])]
+    betas: list[float] = [*(attributes.get("activation_beta") or [])]
+    found = [_activation(operator, name, alphas, betas) for name in names]
+    if found[:count] != found[-count:]:
+        raise OptionError(f"{operator}: the activations {names} differ between the directions, so no stack holds both")
+    return found[:count]
+
+
+def _activation(operator: str, name: str, alphas: list[float], betas: list[float]) -> Activation:
+    if name.lower() not in _NAMES:
+        raise OptionError(f"{operator}: the activation {name!r} cannot be converted; known: {', '.join(_NAMES)}")
+    ours, defaults = _NAMES[name.lower()]
+    if defaults is None:
+        return ours
+    alpha = _unrounded(alphas.pop(0) if alphas else defaults[0], ours, 0)
+    beta = _unrounded(betas.pop(0) if betas else defaults[1], ours, 1)
+    if ours != "identity":
+        return (ours, alpha, beta)
+    if (alpha, beta) != (1.0, 0.0):
+        raise OptionError(
+            f"{operator}: Affine with alpha={alpha:g} and beta={beta:g} cannot be converted; only x itself"
+        )
+    return ours
+
+
+def _unrounded(value: float, activation: str, place: int) -> float:
+    """What an attribute, which is float32, was written for: our own default, or the shortest such number."""
+    default = (SPEC_ACTIVATIONS[activation] or (1.0, 0.0))[place]
+    return default if np.float32(value) == np.float32(default) else float(str(np.float32(value)))
+
+
+def _written(given: Sequence[Activation], directions: int) -> dict[str, Any]:
+    names: list[str] = []
+    alphas: list[float] = []
+    betas: list[float] = []
+    for activation in given:
+        name, alpha, beta = activation_constants(activation)
+        plain = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "softsign": "Softsign"}
+        if name in plain and isinstance(activation, str):
+            names.append(plain[name])
+            continue
+        names.append({"tanh": "ScaledTanh", "hard_sigmoid": "HardSigmoid", "identity": "Affine"}[name])
+        alphas.append(alpha)
+        betas.append(beta)
+    attributes: dict[str, Any] = {"activations": names * directions}
+    if alphas:
+        attributes |= {"activation_alpha": alphas * directions, "activation_beta": betas * directions}
+    return attributes
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
