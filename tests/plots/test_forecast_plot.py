@@ -1,5 +1,7 @@
 """The figure holds what it was given, and the file is whole or untouched."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,9 +38,9 @@ def test_figure__equals_what_it_was_given(panels):
     assert words == ["history", "95 % interval", "80 % interval", "what came", "forecast"]
 
 
-def test_save_figure__never_opens_a_window(panels, tmp_path):
-    import sys
-
+def test_save_figure__never_opens_a_window(panels, tmp_path, monkeypatch):
+    # Whoever imported it before was another test.
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     save_figure(draw_forecasts(panels), tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     assert "matplotlib.pyplot" not in sys.modules

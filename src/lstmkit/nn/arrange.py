@@ -106,7 +106,7 @@ def arrange_state(spec: CellSpec, hx: Tensor | Sequence[Tensor] | None, batched:
     """
     if hx is None:
         return None
-    shapes = {name: letters.split() for name, letters in spec.entry.states.items()}
+    shapes = spec.state_channels()
     given: Any = hx if isinstance(hx, tuple | list) else (hx,) if len(shapes) == 1 else ()
     if len(given) != len(shapes):
         raise ShapeError(f"hx must be {describe_states(spec)} of tensors, not {_describe(hx)}")

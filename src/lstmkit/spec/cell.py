@@ -324,10 +324,11 @@ class CellSpec:
         return (f"_l{layer}", f"_l{layer}_reverse")[: self.num_directions]
 
     def to_dict(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold; what is at its default since a later version is left out."""
-        document = asdict(self) | {"layer_sizes": list(self.layer_sizes), "variant": self.variant.changes()}
-        later: dict[str, Any] = {"layer_sizes": [], "skip": "none", "variant": {}}
-        return {name: value for name, value in document.items() if name not in later or value != later[name]}
+        """A dictionary that JSON can hold; of options that only some cells have, what is not at its default."""
+        own = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        changed = {field.name for field in fields(self) if getattr(self, field.name) != field.default}
+        kept = {name: value for name, value in own.items() if name in _COMMON or name == "proj_size" or name in changed}
+        return kept | ({"variant": self.variant.changes()} if "variant" in changed else {})
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> "CellSpec":
