@@ -325,10 +325,12 @@ class CellSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary that JSON can hold; of options that only some cells have, what is not at its default."""
-        own = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        changed = {field.name for field in fields(self) if getattr(self, field.name) != field.default}
-        kept = {name: value for name, value in own.items() if name in _COMMON or name == "proj_size" or name in changed}
-        return kept | ({"variant": self.variant.changes()} if "variant" in changed else {})
+        changed = {own.name for own in fields(self) if getattr(self, own.name) != own.default}
+        kept = changed | _COMMON | {"proj_size"}
+        document = {name: value for name, value in asdict(self).items() if name in kept}
+        for name in changed & {"kernel_size", "layer_sizes"}:
+            document[name] = list(document[name])
+        return document | ({"variant": self.variant.changes()} if "variant" in changed else {})
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> "CellSpec":
