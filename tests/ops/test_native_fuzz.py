@@ -34,8 +34,8 @@ class Tolerance(NamedTuple):
 
 
 # In bfloat16 the gates are kept with 8 bits, so 1 - f of an f near 1 has few: of 1,200 cases 90 % have every gradient
-# within 8e-3 of its tensor's largest number, 99 % within 1.5e-2. In the 33 that ATen did too,
-# ours were off by up to 2e-2, its by 3e-2.
+# within 8e-3 of its tensor's largest number, 99 % within 1.5e-2, and the worst of another sample was off by 5e-2.
+# In the 33 that ATen did too, ours were off by up to 2e-2, its by 3e-2.
 TOLERANCES = {
     torch.float32: Tolerance(1e-6, 2e-6, 1e-5, 0.1),
     torch.float64: Tolerance(5e-15, 5e-15, 2e-14, 0.1),
