@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <limits>
 #include <new>
 #include <optional>
@@ -35,12 +36,14 @@ using Address = std::uintptr_t;
 using Sizes = std::tuple<Index, Index, Index, Index, Index>;
 using SequenceAt = std::optional<std::tuple<Address, Index, Index>>;
 using StateAt = std::optional<std::tuple<Address, Index>>;
-using TraceAt = std::tuple<SequenceAt, SequenceAt, Index>;
+using TraceAt = std::tuple<SequenceAt, SequenceAt, Index, Index>;  // strides of gates and of states
 using WeightsAt = std::tuple<Address, Address, Address, Address, Address>;
-using CaseAt = std::tuple<Sizes, SequenceAt, StateAt, StateAt, WeightsAt, Address, Address, bool>;
+using MasksAt = std::tuple<StateAt, SequenceAt, SequenceAt, SequenceAt>;  // state, candidate, keeps_h, keeps_c
+using Options = std::optional<nb::dict>;
+using CaseAt = std::tuple<Sizes, SequenceAt, StateAt, StateAt, WeightsAt, Address, Address, bool, Options, MasksAt>;
 using ForwardAt = std::tuple<CaseAt, SequenceAt, StateAt, StateAt, TraceAt>;
 using UpstreamAt = std::tuple<SequenceAt, StateAt, StateAt, TraceAt>;
-using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address>>;
+using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address, Address, Address>>;
 using BackwardAt = std::tuple<CaseAt, SequenceAt, TraceAt, UpstreamAt, GradientsAt>;
 
 template <typename Number>
@@ -62,42 +65,123 @@ lstmkit::State<Number> state(const StateAt& at) {
 
 template <typename Cell, typename Gate>
 lstmkit::Trace<Cell, Gate> trace(const TraceAt& at) {
-    return {sequence<Cell>(std::get<0>(at)), sequence<Gate>(std::get<1>(at)), std::get<2>(at)};
+    return {sequence<Cell>(std::get<0>(at)), sequence<Gate>(std::get<1>(at)), std::get<2>(at), std::get<3>(at)};
+}
+
+/// The number of a name among those that an enumeration has.
+template <typename Enumeration>
+Enumeration number_of(const char* option, const std::string& name, std::initializer_list<const char*> names) {
+    int number = 0;
+    for (const char* known : names) {
+        if (name == known) return static_cast<Enumeration>(number);
+        ++number;
+    }
+    throw std::invalid_argument(std::string("no ") + option + " is called '" + name + "'");
+}
+
+lstmkit::Activation activation(const nb::handle& given) {
+    const auto& [name, alpha, beta] = nb::cast<std::tuple<std::string, double, double>>(given);
+    return {number_of<lstmkit::Curve>("activation", name, {"sigmoid", "tanh", "hard_sigmoid", "relu", "softsign", "identity"}), alpha, beta};
+}
+
+lstmkit::Gate gate(const nb::handle& given) {
+    return number_of<lstmkit::Gate>("kind of gate", nb::cast<std::string>(given), {"free", "one", "coupled"});
+}
+
+/// Reads one option into its place; unknown ones are refused.
+template <typename P>
+void read_option(const std::string& name, const nb::handle& value, lstmkit::CellOptions<P>& o) {
+    using Real = lstmkit::Real<P>;
+    const auto vector = [&] { return pointer<const Real>(nb::cast<Address>(value)); };
+    const auto number = [&] { return static_cast<Real>(nb::cast<double>(value)); };
+    if (name == "cell") o.cell = number_of<lstmkit::Cell>("cell", nb::cast<std::string>(value), {"lstm", "gru", "rnn", "janet", "slstm"});
+    else if (name == "input_gate") o.input_gate = gate(value);
+    else if (name == "forget_gate") o.forget_gate = gate(value);
+    else if (name == "output_gate") o.output_gate = gate(value);
+    else if (name == "gate_activation") o.gate = activation(value);
+    else if (name == "candidate_activation") o.candidate = activation(value);
+    else if (name == "cell_activation") o.output = activation(value);
+    else if (name == "peephole_i") o.peepholes[0] = vector();
+    else if (name == "peephole_f") o.peepholes[1] = vector();
+    else if (name == "peephole_o") o.peepholes[2] = vector();
+    else if (name == "gate_clip") o.gate_clip = number();
+    else if (name == "cell_clip") o.cell_clip = number();
+    else if (name == "proj_clip") o.projection_clip = number();
+    else if (name == "zoneout_h") o.zoneout_h = number();
+    else if (name == "zoneout_c") o.zoneout_c = number();
+    else if (name == "proj_bias") o.projection_bias = vector();
+    else if (name == "truncates") o.truncates = nb::cast<bool>(value);
+    else if (name == "beta") o.shift = number();
+    else if (name == "norm") o.norm = number_of<lstmkit::Norm>("norm", nb::cast<std::string>(value), {"none", "products", "gates"});
+    else if (name == "cell_norm")
+        o.cell_norm = number_of<lstmkit::CellNorm>("norm of a cell state", nb::cast<std::string>(value), {"none", "read", "fed back"});
+    else if (name == "epsilon") o.epsilon = number();
+    else if (name == "gain_ih") o.gain_input = vector();
+    else if (name == "gain_hh") o.gain_recurrent = vector();
+    else if (name == "gain_gates") o.gain_gates = vector();
+    else if (name == "bias") o.bias = vector();
+    else if (name == "gain_c") o.gain_cell = vector();
+    else if (name == "bias_c") o.bias_cell = vector();
+    else throw std::invalid_argument("no cell has the option '" + name + "'");
 }
 
 template <typename P>
-lstmkit::LayerCase<P> layer_case(const CaseAt& at) {
+lstmkit::CellOptions<P> cell_options(const nb::dict& given) {
+    lstmkit::CellOptions<P> options;
+    for (const auto& [name, value] : given)
+        if (nb::cast<std::string>(name) != "heads") read_option<P>(nb::cast<std::string>(name), value, options);
+    return options;
+}
+
+template <typename P>
+lstmkit::Masks<P> masks_of(const MasksAt& at) {
     using Number = const lstmkit::Stored<P>;
-    const auto& [sizes, x, h, c, weights, lengths, resets, backwards] = at;
+    const auto& [state_mask, candidate, keeps_h, keeps_c] = at;
+    return {state<Number>(state_mask), sequence<Number>(candidate), sequence<const std::uint8_t>(keeps_h),
+            sequence<const std::uint8_t>(keeps_c)};
+}
+
+/// The options of each direction of a call, which its jobs point to.
+template <typename P>
+using OptionsRoom = std::array<lstmkit::CellOptions<P>, lstmkit::most_directions>;
+
+template <typename P>
+lstmkit::LayerCase<P> layer_case(const CaseAt& at, lstmkit::CellOptions<P>& room) {
+    using Number = const lstmkit::Stored<P>;
+    const auto& [sizes, x, h, c, weights, lengths, resets, backwards, options, masks] = at;
+    if (options) room = cell_options<P>(*options);
     const auto& [T, B, I, H, R] = sizes;
     const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent, projection] = weights;
-    return {{T, B, I, H, R, projection != 0, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards},
+    const Index heads = options && options->contains("heads") ? nb::cast<Index>((*options)["heads"]) : 1;
+    const lstmkit::CellShape shape = options ? lstmkit::shape_of(room) : lstmkit::CellShape{};
+    return {{T, B, I, H, R, projection != 0, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards, shape,
+             heads},
             sequence<Number>(x), state<Number>(h), state<const lstmkit::Real<P>>(c), pointer<Number>(weight_input),
             pointer<Number>(weight_recurrent), pointer<Number>(bias_input), pointer<Number>(bias_recurrent),
-            pointer<Number>(projection)};
+            pointer<Number>(projection), options ? &room : nullptr, masks_of<P>(masks)};
 }
 
 template <typename P>
-lstmkit::ForwardJob<P> forward_job(const ForwardAt& at) {
+lstmkit::ForwardJob<P> forward_job(const ForwardAt& at, lstmkit::CellOptions<P>& room) {
     const auto& [layer, y, h, c, kept] = at;
     using Stored = lstmkit::Stored<P>;
     using Real = lstmkit::Real<P>;
-    return {layer_case<P>(layer), {sequence<Stored>(y), state<Stored>(h), state<Real>(c), trace<Real, lstmkit::Saved<P>>(kept)}};
+    return {layer_case<P>(layer, room), {sequence<Stored>(y), state<Stored>(h), state<Real>(c), trace<Real, lstmkit::Saved<P>>(kept)}};
 }
 
 template <typename P>
-lstmkit::BackwardJob<P> backward_job(const BackwardAt& at) {
+lstmkit::BackwardJob<P> backward_job(const BackwardAt& at, lstmkit::CellOptions<P>& room) {
     using Stored = const lstmkit::Stored<P>;
     using Real = lstmkit::Real<P>;
     using Gate = const lstmkit::Saved<P>;
     const auto& [layer, y, kept, upstream, gradients] = at;
     const auto& [grad_y, grad_h, grad_c, grad_trace] = upstream;
     const auto& [dx, dh, dc, dweights] = gradients;
-    const auto& [weight_input, weight_recurrent, bias, projection] = dweights;
-    return {layer_case<P>(layer), sequence<Stored>(y), trace<const Real, Gate>(kept),
+    const auto& [weight_input, weight_recurrent, bias, projection, totals, projection_bias] = dweights;
+    return {layer_case<P>(layer, room), sequence<Stored>(y), trace<const Real, Gate>(kept),
             {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Gate>(grad_trace)},
             {sequence<std::remove_const_t<Stored>>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
-             pointer<Real>(bias), pointer<Real>(projection)}};
+             pointer<Real>(bias), pointer<Real>(projection), pointer<Real>(totals), pointer<Real>(projection_bias)}};
 }
 
 lstmkit::InstructionSet set_called(const std::string& name) {
@@ -105,7 +189,8 @@ lstmkit::InstructionSet set_called(const std::string& name) {
 }
 
 double multiply_adds(const lstmkit::Course& layer) {
-    return 4.0 * double(layer.steps) * double(layer.batch) * double(layer.units) * double(layer.inputs + layer.outputs);
+    const Index per_unit = layer.inputs * layer.shape.input + layer.outputs / layer.heads * layer.shape.recurrent;
+    return double(layer.steps) * double(layer.batch) * double(layer.units) * double(per_unit);
 }
 
 /// Calls function(P{}) with the precision of that name: torch's of what is stored, and behind a stroke what else is saved.
@@ -119,12 +204,12 @@ auto with_precision(const std::string& name, Function function) {
 }
 
 /// The jobs of one call: one for each direction of a layer.
-template <typename Job, typename At, typename Convert>
-std::array<Job, lstmkit::most_directions> jobs_of(const std::vector<At>& directions, Convert convert) {
+template <typename Job, typename At, typename Room, typename Convert>
+std::array<Job, lstmkit::most_directions> jobs_of(const std::vector<At>& directions, Room& room, Convert convert) {
     if (directions.empty() || directions.size() > lstmkit::most_directions)
         throw std::invalid_argument("expected 1 or 2 directions, got " + std::to_string(directions.size()));
     std::array<Job, lstmkit::most_directions> jobs{};
-    std::transform(directions.begin(), directions.end(), jobs.begin(), convert);
+    std::transform(directions.begin(), directions.end(), room.begin(), jobs.begin(), convert);
     return jobs;
 }
 
@@ -132,7 +217,8 @@ void forward(const std::vector<ForwardAt>& directions, int threads, const std::s
     const lstmkit::InstructionSet set = set_called(instruction_set);
     with_precision(precision, [&](auto chosen) {
         using P = decltype(chosen);
-        const auto jobs = jobs_of<lstmkit::ForwardJob<P>>(directions, forward_job<P>);
+        OptionsRoom<P> room{};
+        const auto jobs = jobs_of<lstmkit::ForwardJob<P>>(directions, room, forward_job<P>);
         const Unlocked unlocked(multiply_adds(jobs[0].layer));
         lstmkit::run_forward(jobs.data(), static_cast<int>(directions.size()), threads, set);
     });
@@ -142,10 +228,18 @@ void backward(const std::vector<BackwardAt>& directions, int threads, const std:
     const lstmkit::InstructionSet set = set_called(instruction_set);
     with_precision(precision, [&](auto chosen) {
         using P = decltype(chosen);
-        const auto jobs = jobs_of<lstmkit::BackwardJob<P>>(directions, backward_job<P>);
+        OptionsRoom<P> room{};
+        const auto jobs = jobs_of<lstmkit::BackwardJob<P>>(directions, room, backward_job<P>);
         const Unlocked unlocked(2 * multiply_adds(jobs[0].layer));
         lstmkit::run_backward(jobs.data(), static_cast<int>(directions.size()), threads, set);
     });
+}
+
+/// What the arrays of a cell look like: its sums, the input's and the recurrent ones, numbers kept, states, vectors of totals.
+std::tuple<Index, Index, Index, Index, Index, Index> cell_shape(const nb::dict& given) {
+    const lstmkit::CellOptions<lstmkit::Float64> options = cell_options<lstmkit::Float64>(given);
+    const lstmkit::CellShape shape = lstmkit::shape_of(options);
+    return {shape.sums, shape.input, shape.recurrent, shape.kept, shape.states, lstmkit::totals_of(options)};
 }
 
 using AnyArray = nb::ndarray<nb::device::cpu>;
@@ -176,6 +270,7 @@ void bind_layer(nb::module_& module) {
                nb::arg("precision") = "float32");
     module.def("lstm_backward", &backward, nb::arg("directions"), nb::arg("threads"), nb::arg("instruction_set") = "",
                nb::arg("precision") = "float32");
+    module.def("cell_shape", &cell_shape, nb::arg("options"));
     module.def("empty", &empty, nb::arg("shape"), nb::arg("precision") = "float32");
     module.def("release_memory", &lstmkit::release_memory);
 }

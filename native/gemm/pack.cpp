@@ -16,11 +16,11 @@ auto* as_real(Number* numbers) noexcept {
     return reinterpret_cast<To*>(numbers);
 }
 
-/// to[k / D][l][k % D] at distance 4L * D = from[l][k] for l < count and k < columns; zero beyond both.
+/// to[k / D][l][k % D] at distance `width` * D = from[l][k] for l < count and k < columns; zero beyond both.
 template <typename P>
-void transpose(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Stored<P>* to) noexcept {
+void transpose(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Stored<P>* to, Index width) noexcept {
     constexpr Index D = depth<P>;
-    const Index L = kernels.lanes, width = gates * L;
+    const Index L = kernels.lanes;
     Index first = 0;
     if (count == L && columns % D == 0)
         for (; first + L * D <= columns; first += L * D)
@@ -31,8 +31,8 @@ void transpose(const Kernels<P>& kernels, const Stored<P>* from, Index columns, 
 }
 
 template <typename P>
-void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index count, Real<P>* to) noexcept {
-    const Index L = kernels.lanes, width = gates * L;
+void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index count, Real<P>* to, Index width) noexcept {
+    const Index L = kernels.lanes;
     Index first = 0;
     for (; count == L && first + L <= columns; first += L) kernels.transpose(from + first * width, width, to + first, columns);
     for (Index l = 0; l < count; ++l)
@@ -45,27 +45,32 @@ template <typename P>
 void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
                 Real<P>* bias) noexcept {
     constexpr Index D = depth<P>;
-    const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
-    for (Index gate = 0; gate < gates; ++gate) {
-        const Index row = gate * H + sizes.first(block);
-        Stored<P>* to = weights + gate * L * D;
-        transpose(kernels, layer.weight_input + row * I, I, count, to);
-        transpose(kernels, layer.weight_recurrent + row * R, R, count, to + round_up(I, D) * sizes.gate_vectors());
-        for (Index l = 0; l < L; ++l)
-            bias[gate * L + l] = layer.bias_input && l < count ? layer.bias_input[row + l] + layer.bias_recurrent[row + l] : 0;
+    const Index I = sizes.inputs, H = sizes.units, R = sizes.seen(), L = sizes.lanes, count = sizes.count(block);
+    Stored<P>* const recurrent = weights + sizes.packed_input(D);
+    for (Index sum = 0; sum < sizes.shape.sums; ++sum) {
+        const Index row = sum * H + sizes.first(block);
+        if (sum < sizes.shape.input)
+            transpose(kernels, layer.weight_input + row * I, I, count, weights + sum * L * D, sizes.input_sums());
+        if (sum < sizes.shape.recurrent)
+            transpose(kernels, layer.weight_recurrent + row * R, R, count, recurrent + sum * L * D, sizes.recurrent_sums());
+        for (Index l = 0; l < L; ++l) {
+            const Real<P> one = layer.bias_input && l < count ? Real<P>(layer.bias_input[row + l]) : 0;
+            bias[sum * L + l] = layer.bias_recurrent && l < count ? one + layer.bias_recurrent[row + l] : one;
+        }
     }
 }
 
 template <typename P>
 void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias,
                   const Gradients<P>& to) noexcept {
-    const Index I = sizes.inputs, H = sizes.units, R = sizes.outputs, L = sizes.lanes, count = sizes.count(block);
-    for (Index gate = 0; gate < gates; ++gate) {
-        const Index row = gate * H + sizes.first(block);
-        const Real<P>* from = weights + gate * L;
-        transpose_back(kernels, from, I, count, to.weight_input + row * I);
-        transpose_back(kernels, from + I * sizes.gate_vectors(), R, count, to.weight_recurrent + row * R);
-        std::copy(bias + gate * L, bias + gate * L + count, to.bias + row);
+    const Index I = sizes.inputs, H = sizes.units, R = sizes.seen(), L = sizes.lanes, count = sizes.count(block);
+    const Real<P>* const recurrent = weights + I * sizes.input_sums();
+    for (Index sum = 0; sum < sizes.shape.sums; ++sum) {
+        const Index row = sum * H + sizes.first(block);
+        if (sum < sizes.shape.input) transpose_back(kernels, weights + sum * L, I, count, to.weight_input + row * I, sizes.input_sums());
+        if (sum < sizes.shape.recurrent)
+            transpose_back(kernels, recurrent + sum * L, R, count, to.weight_recurrent + row * R, sizes.recurrent_sums());
+        std::copy(bias + sum * L, bias + sum * L + count, to.bias + row);
     }
 }
 
@@ -78,7 +83,7 @@ void unpack_projection(const Blocks& sizes, Index block, const Real<P>* from, Re
 template <typename P>
 void PackedMatrix<P>::fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept {
     constexpr Index D = depth<P>;
-    const Index rows = gates * lanes_, stride = matrix_.column_stride;
+    const Index rows = block_rows(), stride = matrix_.column_stride;
     for (Index group = 0; group < groups(); ++group) {
         const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
         const Index count = std::min(width, matrix_.columns - first);
@@ -104,15 +109,14 @@ void PackedMatrix<P>::fill(const Kernels<P>& kernels, Index block, Stored<P>* pa
 template <typename P>
 void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows,
                                const Stored<P>* pack, Real<P>* const* out, Index first_group, Index last_group,
-                               Fetch* fetch, bool streams) const noexcept {
-    const Index block_rows = gates * lanes_;
+                               Fetch* fetch, bool streams, bool add, Index first_column) const noexcept {
     for (Index group = first_group; group < last_group; ++group) {
         const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
-        const Stored<P>* weights = pack + first * blocks_ * block_rows;
+        const Stored<P>* weights = pack + first * blocks_ * block_rows();
         for (Index block = 0; block < blocks_; block += resident_blocks)
-            kernels.product({rows, in + block * in_block, in_row, in_block, std::min(resident_blocks, blocks_ - block),
-                             weights + block * block_rows * width, group_size(group), out, first,
-                             std::min(width, matrix_.columns - first), block > 0,
+            kernels.product({rows, in + block * in_block, in_row, in_block, std::min(resident_blocks, blocks_ - block), block_rows(),
+                             weights + block * block_rows() * width, group_size(group), out, first_column + first,
+                             std::min(width, matrix_.columns - first), add || block > 0,
                              streams && block + resident_blocks >= blocks_, fetch});
     }
 }

@@ -11,19 +11,27 @@ inline Index round_up(Index count, Index depth) noexcept { return (count + depth
 
 /// Sizes of a layer in blocks of L units.
 struct Blocks {
-    Index lanes, blocks, units, inputs, outputs;
+    Index lanes, blocks, units, inputs, outputs, heads;
+    CellShape shape;
 
     Blocks(const Course& layer, Index lanes) noexcept
-        : lanes(lanes), blocks((layer.units + lanes - 1) / lanes), units(layer.units), inputs(layer.inputs), outputs(layer.outputs) {}
+        : lanes(lanes), blocks((layer.units + lanes - 1) / lanes), units(layer.units), inputs(layer.inputs), outputs(layer.outputs),
+          heads(layer.heads), shape(layer.shape) {}
     Index padded() const noexcept { return blocks * lanes; }
+    /// The sums of a row in one block, and those that the input and the output before add to.
+    Index sums() const noexcept { return shape.sums * lanes; }
+    Index input_sums() const noexcept { return shape.input * lanes; }
+    Index recurrent_sums() const noexcept { return shape.recurrent * lanes; }
+    /// Outputs that a unit's recurrent sums read, and the first of them for a block: those of its head.
+    Index seen() const noexcept { return outputs / heads; }
+    Index first_seen(Index block) const noexcept { return heads == 1 ? 0 : first(block) / seen() * seen(); }
     Index gate_vectors() const noexcept { return gates * lanes; }
     Index first(Index block) const noexcept { return block * lanes; }
     Index count(Index block) const noexcept { return units - first(block) < lanes ? units - first(block) : lanes; }
-    /// Numbers of one block in [I + R][4][L], and in a pack, where I and R are rounded up to whole groups of `depth`.
-    Index weight_numbers() const noexcept { return (inputs + outputs) * gate_vectors(); }
-    Index packed_numbers(Index depth) const noexcept {
-        return (round_up(inputs, depth) + round_up(outputs, depth)) * gate_vectors();
-    }
+    /// Numbers of one block's weights, the input's share first, and in a pack, where columns are rounded up to groups of `depth`.
+    Index weight_numbers() const noexcept { return inputs * input_sums() + seen() * recurrent_sums(); }
+    Index packed_input(Index depth) const noexcept { return round_up(inputs, depth) * input_sums(); }
+    Index packed_numbers(Index depth) const noexcept { return packed_input(depth) + round_up(seen(), depth) * recurrent_sums(); }
     /// Blocks of 4L columns that hold `columns`, as the right side of a product has them.
     Index wide_blocks(Index columns) const noexcept { return (columns + gate_vectors() - 1) / gate_vectors(); }
     Index padded_outputs() const noexcept { return (outputs + lanes - 1) / lanes * lanes; }
@@ -31,12 +39,12 @@ struct Blocks {
     Index wide(Index columns) const noexcept { return wide_blocks(columns) * gate_vectors(); }
 };
 
-/// One block as a ForwardTile has it: weights, the input's share first, and bias [4][L].
+/// One block as tiles have it: weights, the input's share first, and bias [G][L].
 template <typename P>
 void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
                 Real<P>* bias) noexcept;
 
-/// The inverse for gradients: one block of [I + R][4][L] and [4][L] into its rows of the layer's weights.
+/// The inverse for gradients: one block of [I][input][L], [R][recurrent][L] and [G][L] into its rows of the layer's weights.
 template <typename P>
 void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias,
                   const Gradients<P>& to) noexcept;
@@ -45,24 +53,25 @@ void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, c
 template <typename P>
 void unpack_projection(const Blocks& sizes, Index block, const Real<P>* from, Real<P>* to) noexcept;
 
-/// A matrix to multiply with from the right. Its rows come in blocks of 4L, as the left side has them: dz [blocks][4][L]
-/// of 4H gates, or [blocks][4L] of plain numbers.
+/// A matrix to multiply with from the right. Its rows come in blocks of NL, as the left side has them: dz [blocks][N][L]
+/// of the rows of N gates, or [blocks][NL] of plain numbers.
 template <typename Number>
 struct Matrix {
     const Number* data;
     Index columns, row_stride, column_stride;
     Index rows;         ///< of one gate, or of all
     Index gate_stride;  ///< rows from gate to gate; 0: there are none
+    Index vectors;      ///< N
 
     /// Row `k` of block `block` from `column` on, or null where padding is.
     const Number* at(Index block, Index k, Index column, Index lanes) const noexcept {
         const Index gate = k / lanes, lane = k % lanes;
-        const Index within = gate_stride ? block * lanes + lane : block * gates * lanes + k;
+        const Index within = gate_stride ? block * lanes + lane : block * vectors * lanes + k;
         return within < rows ? data + (gate * gate_stride + within) * row_stride + column * column_stride : nullptr;
     }
 };
 
-/// A Matrix in groups of up to `group_vectors` vectors of columns, each [blocks][4L / D][vectors * L][D].
+/// A Matrix in groups of up to `group_vectors` vectors of columns, each [blocks][NL / D][vectors * L][D].
 template <typename P>
 class PackedMatrix {
 public:
@@ -70,7 +79,7 @@ public:
         : matrix_(matrix), blocks_(blocks), lanes_(lanes), group_vectors_(group_vectors),
           vectors_((matrix.columns + lanes - 1) / lanes) {}
     Index groups() const noexcept { return (vectors_ + group_vectors_ - 1) / group_vectors_; }
-    Index numbers() const noexcept { return vectors_ * lanes_ * blocks_ * gates * lanes_; }
+    Index numbers() const noexcept { return vectors_ * lanes_ * blocks_ * block_rows(); }
     Index blocks() const noexcept { return blocks_; }
     Index group_vectors() const noexcept { return group_vectors_; }
     /// The columns of the groups first..last.
@@ -86,16 +95,18 @@ public:
     }
     /// Packs the rows of one block.
     void fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept;
-    /// Columns of the groups first..last of out[r] = in[r] * matrix; rows and blocks of `in` as ProductTile has them.
+    /// Columns of the groups first..last of out[r] (+)= in[r] * matrix, from the column `first` of `out` on; rows and blocks of
+    /// `in` as ProductTile has them.
     void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
-                  Real<P>* const* out, Index first_group, Index last_group, Fetch* fetch = nullptr,
-                  bool streams = false) const noexcept;
+                  Real<P>* const* out, Index first_group, Index last_group, Fetch* fetch = nullptr, bool streams = false,
+                  bool add = false, Index first = 0) const noexcept;
     void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,
                   Real<P>* const* out) const noexcept {
         multiply(kernels, in, in_row, in_block, rows, pack, out, 0, groups());
     }
 
 private:
+    Index block_rows() const noexcept { return matrix_.vectors * lanes_; }
     Index group_size(Index group) const noexcept { return std::min(group_vectors_, vectors_ - group * group_vectors_); }
 
     Matrix<Stored<P>> matrix_;

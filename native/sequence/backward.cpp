@@ -1,3 +1,5 @@
+#include <cmath>
+#include <limits>
 #include <optional>
 
 #include "gemm/pack.h"
@@ -26,7 +28,8 @@ struct Run {
     const LayerCase<P>& layer;
     const Kernels<P>& kernels;
     Blocks sizes;
-    PackedMatrix<P> recurrent, input, projection;
+    int unit_shares;
+    PackedMatrix<P> recurrent, input, projection;  // recurrent: of the first head
     Array<Stored<P>> recurrent_pack, input_pack, projection_pack, zero_h;
     Array<Real<P>> zero_c;
     SumMemory<P> sums;
@@ -35,34 +38,45 @@ struct Run {
                    is_aligned(job.gradients.x, kernels.lanes * Index{sizeof(Real<P>)});
 
     Run(const BackwardJob<P>& job, const Kernels<P>& kernels, const Plan& plan)
-        : job(job), layer(job.layer), kernels(kernels), sizes(layer, kernels.lanes),
-          recurrent(of_gates(layer.weight_recurrent, layer.outputs, plan.unit_shares)),
-          input(of_gates(layer.weight_input, layer.inputs, plan.unit_shares)),
-          projection({layer.weight_projection, layer.units, layer.units, 1, layer.outputs, 0}, sizes.wide_blocks(layer.outputs),
+        : job(job), layer(job.layer), kernels(kernels), sizes(layer, kernels.lanes), unit_shares(plan.unit_shares),
+          recurrent(recurrent_of(0)), input(of_gates(layer.weight_input, layer.inputs, layer.units, layer.shape.input)),
+          projection({layer.weight_projection, layer.units, layer.units, 1, layer.outputs, 0, gates}, sizes.wide_blocks(layer.outputs),
                      kernels.lanes, gates),
-          recurrent_pack(recurrent.numbers()), input_pack(job.gradients.x ? input.numbers() : 0),
+          recurrent_pack(layer.heads * recurrent.numbers()), input_pack(job.gradients.x ? input.numbers() : 0),
           projection_pack(layer.projected ? projection.numbers() : 0), zero_h(zeros<Stored<P>>(layer.outputs)),
-          zero_c(zeros<Real<P>>(layer.units)), sums(sizes, layer.projected, wants_weights() ? plan.row_shares : 0) {}
+          zero_c(zeros<Real<P>>(layer.units)),
+          sums(sizes, layer.projected, totals(), wants_weights() ? plan.row_shares : 0) {}
+
+    /// Vectors of gradients of the cell's options.
+    Index totals() const noexcept { return layer.options ? totals_of(*layer.options) : 0; }
+    /// The recurrent weights of one head, from its sums to the outputs it sees.
+    PackedMatrix<P> recurrent_of(Index head) const noexcept {
+        const Index units = layer.units / layer.heads;
+        return of_gates(layer.weight_recurrent + head * units * sizes.seen(), sizes.seen(), units, layer.shape.recurrent);
+    }
+    Stored<P>* recurrent_pack_of(Index head) const noexcept { return &recurrent_pack[head * recurrent.numbers()]; }
 
     /// Of the list of what a step reads.
     Index pieces_per_row() const noexcept {
         const Index unit = sizeof(Real<P>);
-        return gates * pieces_of(layer.units * unit) + 2 * pieces_of(layer.units * unit) + pieces_of(layer.inputs * unit) +
+        return layer.shape.kept * pieces_of(layer.units * unit) + 2 * layer.shape.states * pieces_of(layer.units * unit) + pieces_of(layer.inputs * unit) +
                pieces_of(layer.outputs * unit);
     }
     bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
 
     void pack(Index block) const noexcept {
-        recurrent.fill(kernels, block, recurrent_pack.data());
+        const Index each = recurrent.blocks(), head = block / each;
+        recurrent_of(head).fill(kernels, block % each, recurrent_pack_of(head));
         if (job.gradients.x) input.fill(kernels, block, input_pack.data());
         if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
     }
 
 private:
-    /// A weight [4H, columns], in groups of columns small enough that every member of a team has one.
-    PackedMatrix<P> of_gates(const Stored<P>* weight, Index columns, int unit_shares) const noexcept {
-        const Index group = std::clamp<Index>(sizes.blocks / unit_shares, 1, gates);
-        return {{weight, columns, columns, 1, layer.units, layer.units}, sizes.blocks, kernels.lanes, group};
+    /// A weight [count * H, columns] or one head's part of it, in groups of columns small enough that every member of a team
+    /// has one.
+    PackedMatrix<P> of_gates(const Stored<P>* weight, Index columns, Index units, Index count) const noexcept {
+        const Index group = std::clamp<Index>(sizes.blocks / unit_shares, 1, gates), L = kernels.lanes;
+        return {{weight, columns, columns, 1, units, layer.units, count}, (units + L - 1) / L, L, group};
     }
 };
 
@@ -81,11 +95,11 @@ template <typename P>
 class Part {
 public:
     Part(const Run<P>& run, Gathered<P>& gathered, const Sources<P>& from, const WeightSums<P>& sums, const Ahead& ahead,
-         const Member& member, Barrier* barrier) noexcept
-        : run_(run), gathered_(gathered), from_(from), sums_(sums), ahead_(ahead), barrier_(barrier),
+         Real<P>* scratch, const Member& member, Barrier* barrier) noexcept
+        : run_(run), gathered_(gathered), from_(from), sums_(sums), ahead_(ahead), scratch_(scratch), barrier_(barrier),
           groups_(share_of(run.recurrent.groups(), member)), input_groups_(share_of(run.input.groups(), member)) {
-        // A member's columns of the recurrent product are those of its units; with a projection it has them all.
-        const Index size = run.recurrent.group_vectors(), last = run.layer.projected ? run.sizes.blocks : groups_.last * size;
+        // A member's columns of the recurrent product are those of its units; where rows are whole it has them all.
+        const Index size = run.recurrent.group_vectors(), last = needs_whole_rows(run.layer) ? run.sizes.blocks : groups_.last * size;
         blocks_ = {groups_.first * size, std::min(run.sizes.blocks, last)};
     }
 
@@ -108,7 +122,10 @@ private:
         return {run_.sizes.first(blocks_.first), std::min(run_.sizes.units, run_.sizes.first(blocks_.last))};
     }
     Range outputs() const noexcept { return run_.layer.projected ? Range{0, run_.sizes.outputs} : units(); }
-    Real<P>* dc(const Flow<P>& flow, Index r) const noexcept { return &flow.dc[r * run_.sizes.padded()]; }
+    /// Of state k of row r.
+    Real<P>* d_state(const Flow<P>& flow, Index r, Index k = 0) const noexcept {
+        return &flow.d_states[(r * run_.sizes.shape.states + k) * run_.sizes.padded()];
+    }
 
     void begin(const Walk& walk, const Flow<P>& flow) const noexcept {
         const Upstream<P>& upstream = run_.job.upstream;
@@ -116,7 +133,8 @@ private:
             zero_flow(flow, r);
             const Index b = walk.row(r), h = outputs().first, c = units().first;
             if (upstream.h) std::copy_n(upstream.h.at(b) + h, outputs().size(), flow.d_output_rows[r] + h);
-            if (upstream.c) std::copy_n(upstream.c.at(b) + c, units().size(), dc(flow, r) + c);
+            for (Index k = 0; k < run_.sizes.shape.states && upstream.c; ++k)
+                std::copy_n(upstream.c.at(b) + k * run_.sizes.units + c, units().size(), d_state(flow, r, k) + c);
         }
     }
 
@@ -126,22 +144,59 @@ private:
             std::fill_n(flow.d_output_rows[r], run_.sizes.padded_outputs(), Real<P>{});
         else
             std::fill_n(flow.d_output_rows[r] + first, count, Real<P>{});
-        std::fill_n(dc(flow, r) + first, count, Real<P>{});
+        for (Index k = 0; k < run_.sizes.shape.states; ++k) std::fill_n(d_state(flow, r, k) + first, count, Real<P>{});
     }
 
     void step(const Walk& walk, Index t, Index next, const Flow<P>& flow) noexcept {
         const Blocks& s = run_.sizes;
         const Index active = walk.active(t);
         if (run_.layer.projected) step_projection(walk, t, active, flow);
-        for (Index r = 0; r < active; ++r) step_cell(walk, t, r, flow);
+        for (Index r = 0; r < active; ++r) {
+            if (run_.layer.options) step_options(walk, t, r, flow);
+            else step_cell(walk, t, r, flow);
+            source(walk, t, r);
+        }
         if (ahead_.is_used()) list(walk, next);
         Fetch* const fetch = ahead_.over(halts(active, rows_ + active + (next == no_step ? 0 : walk.active(next))));
         if (barrier_) barrier_->wait();
-        run_.recurrent.multiply(run_.kernels, &gathered_.dz[rows_ * s.gate_vectors()], s.gate_vectors(), gathered_.dz_block,
-                                active, run_.recurrent_pack.data(), flow.d_output_rows.data(), groups_.first, groups_.last, fetch);
+        if (!run_.layer.options) {
+            run_.recurrent.multiply(run_.kernels, &gathered_.dz[rows_ * s.sums()], s.sums(), gathered_.dz_block, active,
+                                    run_.recurrent_pack.data(), flow.d_output_rows.data(), groups_.first, groups_.last, fetch);
+        } else if (!run_.layer.options->truncates) {
+            add_recurrent(walk, active, flow);
+        }
         for (Index r = 0; r < active; ++r)
             if (walk.is_reset(t, r)) zero_flow(flow, r);
         rows_ += active;
+    }
+
+    /// Adds what flows to the output before through the sums to what goes past them.
+    void add_recurrent(const Walk& walk, Index active, const Flow<P>& flow) const noexcept {
+        const Blocks& s = run_.sizes;
+        const Stored<P>* const dz = &gathered_.dz[rows_ * s.sums() + s.shape.recurrent_first * s.lanes];
+        const State<const Stored<P>>& mask = run_.layer.masks.state;
+        Real<P>* const* const to = mask ? flow.unmasked_rows.data() : flow.d_output_rows.data();
+        for (Index head = 0; head < run_.layer.heads; ++head) {
+            const Index last = run_.layer.heads > 1 ? run_.recurrent.groups() : groups_.last;
+            run_.recurrent_of(head).multiply(run_.kernels, dz + head * run_.recurrent.blocks() * gathered_.dz_block, s.sums(),
+                                             gathered_.dz_block, active, run_.recurrent_pack_of(head), to, groups_.first, last,
+                                             nullptr, false, !mask, head * s.seen());
+        }
+        for (Index r = 0; r < active && mask; ++r)
+            for (Index k = 0; k < s.outputs; ++k) flow.d_output_rows[r][k] += Real<P>(mask.at(walk.row(r))[k]) * to[r][k];
+    }
+
+    /// Where a row that is gathered came from, and where its gradient goes.
+    void source(const Walk& walk, Index t, Index r) const noexcept {
+        const Index b = walk.row(r), slot = rows_ + r;
+        from_.x[slot] = run_.layer.x.at(t, b);
+        from_.h[slot] = walk.before(t, r, run_.job.y, run_.layer.h, run_.zero_h.data());
+        if (run_.job.gradients.x) from_.dx[slot] = run_.job.gradients.x.at(t, b);
+        if (!run_.layer.masks.state) return;
+        const Stored<P>* const factors = run_.layer.masks.state.at(b);
+        Stored<P>* const masked = &gathered_.masked[slot * run_.sizes.outputs];
+        for (Index k = 0; k < run_.sizes.outputs; ++k) masked[k] = Real<P>(from_.h[slot][k]) * Real<P>(factors[k]);
+        from_.h[slot] = masked;
     }
 
     void step_projection(const Walk& walk, Index t, Index active, const Flow<P>& flow) noexcept {
@@ -149,11 +204,53 @@ private:
         for (Index r = 0; r < active; ++r) {
             Stored<P>* total = &gathered_.d_output[(rows_ + r) * wide];
             const Stored<P>* dy = at_or_null(run_.job.upstream.y, t, walk.row(r));
-            for (Index k = 0; k < run_.sizes.outputs; ++k) total[k] = flow.d_output_rows[r][k] + (dy ? Real<P>(dy[k]) : 0);
+            for (Index k = 0; k < run_.sizes.outputs; ++k) {
+                const Real<P> arriving = flow.d_output_rows[r][k] + (dy ? Real<P>(dy[k]) : 0);
+                const Real<P> inside = run_.layer.options ? unsettle(walk, t, r, k, arriving, flow.d_output_rows[r][k]) : arriving;
+                total[k] = inside;
+                if (run_.wants_weights()) sums_.projection_bias[k] += inside;
+            }
             from_.d_output[rows_ + r] = total;
         }
         run_.projection.multiply(run_.kernels, &gathered_.d_output[rows_ * wide], wide, run_.sizes.gate_vectors(), active,
                                  run_.projection_pack.data(), flow.d_hidden_rows.data());
+    }
+
+    /// Of one number of an output, what flows through its zoneout and clip; what goes past them replaces what flowed in.
+    Real<P> unsettle(const Walk& walk, Index t, Index r, Index k, Real<P> arriving, Real<P>& past) const noexcept {
+        const CellOptions<P>& o = *run_.layer.options;
+        const Sequence<const std::uint8_t>& keeps = run_.layer.masks.keeps_h;
+        const Real<P> kept = keeps ? Real<P>(keeps.at(t, walk.row(r))[k] != 0) : o.zoneout_h;
+        past = kept * arriving;
+        if (!(o.projection_clip < CellOptions<P>::none) || kept == 1) return arriving - past;
+        // What was mixed into the output is taken out again, which leaves its rounding.
+        const Real<P> y = run_.job.y.at(t, walk.row(r))[k], rest = 1 - kept;
+        const Real<P> before = kept > 0 ? Real<P>(walk.before(t, r, run_.job.y, run_.layer.h, run_.zero_h.data())[k]) : 0;
+        const Real<P> bound = rest < 1 ? o.projection_clip * (1 - 16 * std::numeric_limits<Real<P>>::epsilon()) : o.projection_clip;
+        return std::abs((y - kept * before) / rest) < bound ? arriving - past : Real<P>{};
+    }
+
+    void step_options(const Walk& walk, Index t, Index r, const Flow<P>& flow) noexcept {
+        const Blocks& s = run_.sizes;
+        const BackwardJob<P>& job = run_.job;
+        const Masks<P>& masks = run_.layer.masks;
+        const bool projected = run_.layer.projected, is_first = walk.is_first(t, r) && !walk.is_reset(t, r);
+        const Index b = walk.row(r), slot = rows_ + r, first = units().first;
+        const Real<P>* const before = walk.before(t, r, job.trace.cells, run_.layer.c, run_.zero_c.data());
+        const Index before_stride = walk.is_reset(t, r) || (is_first && !run_.layer.c) ? 0 : is_first ? s.units : job.trace.cell_stride;
+        const StepMasks<P> own{shift(at_or_null(masks.candidate, t, b), first),
+                               projected ? nullptr : shift(at_or_null(masks.keeps_h, t, b), first),
+                               shift(at_or_null(masks.keeps_c, t, b), first)};
+        run_.kernels.step_backward[static_cast<int>(run_.layer.options->cell)](
+            {*run_.layer.options, first, units().size(), job.trace.activations.at(t, b) + first, job.trace.gate_stride,
+             job.trace.cells.at(t, b) + first, job.trace.cell_stride, before + first, before_stride, own,
+             projected ? nullptr : shift(at_or_null(job.upstream.y, t, b), first),
+             shift(at_or_null(job.upstream.trace.cells, t, b), first), job.upstream.trace.cell_stride,
+             shift(at_or_null(job.upstream.trace.activations, t, b), first), job.upstream.trace.gate_stride,
+             (projected ? flow.d_hidden_rows : flow.d_output_rows)[r] + first, d_state(flow, r) + first, s.padded(),
+             &gathered_.dz[blocks_.first * gathered_.dz_block + slot * s.sums()], gathered_.dz_block,
+             projected ? &gathered_.hidden[slot * s.wide(s.units)] : nullptr,
+             run_.totals() && run_.wants_weights() ? sums_.totals + first : nullptr, s.padded(), scratch_});
     }
 
     void step_cell(const Walk& walk, Index t, Index r, const Flow<P>& flow) noexcept {
@@ -167,13 +264,10 @@ private:
              projected ? nullptr : shift(at_or_null(job.upstream.y, t, b), first),
              shift(at_or_null(job.upstream.trace.cells, t, b), first),
              shift(at_or_null(job.upstream.trace.activations, t, b), first),
-             (projected ? flow.d_hidden_rows : flow.d_output_rows)[r] + first, dc(flow, r) + first,
-             &gathered_.dz[blocks_.first * gathered_.dz_block + slot * s.gate_vectors()],
+             (projected ? flow.d_hidden_rows : flow.d_output_rows)[r] + first, d_state(flow, r) + first,
+             &gathered_.dz[blocks_.first * gathered_.dz_block + slot * s.sums()],
              projected ? &gathered_.hidden[slot * s.wide(s.units)] : nullptr, units().size(), job.trace.gate_stride,
              job.upstream.trace.gate_stride, gathered_.dz_block});
-        from_.x[slot] = run_.layer.x.at(t, b);
-        from_.h[slot] = walk.before(t, r, job.y, run_.layer.h, run_.zero_h.data());
-        if (job.gradients.x) from_.dx[slot] = job.gradients.x.at(t, b);
     }
 
     /// Lists what the step at time `next` reads.
@@ -186,8 +280,9 @@ private:
         for (Index r = 0, rows = walk.active(next); r < rows; ++r) {
             const Index b = walk.row(r);
             const Saved<P>* const activations = job.trace.activations.at(next, b) + own.first;
-            for (Index gate = 0; gate < (whole ? 1 : gates); ++gate)
-                ahead_.add(activations + gate * job.trace.gate_stride, (whole ? gates : 1) * own.size());
+            const Index kept = run_.layer.shape.kept;
+            for (Index k = 0; k < (whole ? 1 : kept); ++k)
+                ahead_.add(activations + k * job.trace.gate_stride, (whole ? kept : 1) * own.size());
             ahead_.add(walk.before(next, r, job.trace.cells, run_.layer.c, run_.zero_c.data()) + own.first, own.size());
             if (job.upstream.y) ahead_.add(job.upstream.y.at(next, b) + outputs().first, outputs().size());
             ahead_.add(run_.layer.x.at(next, b), run_.layer.inputs);
@@ -201,7 +296,7 @@ private:
         const Index count = run_.recurrent.halts(active, tile, groups_.first, groups_.last);
         if (after_next <= gathered_.capacity) return count;
         const Index of_input = run_.job.gradients.x ? run_.input.halts(rows_ + active, tile, input_groups_.first, input_groups_.last) : 0;
-        const Index columns = run_.wants_weights() ? run_.sizes.inputs + run_.sizes.outputs : 0;
+        const Index columns = run_.wants_weights() ? run_.sizes.inputs + run_.sizes.seen() : 0;
         return count + of_input + columns / tile * blocks_.size();
     }
 
@@ -216,7 +311,8 @@ private:
     }
 
     void spend_on_input() noexcept {
-        run_.input.multiply(run_.kernels, gathered_.dz.data(), run_.sizes.gate_vectors(), gathered_.dz_block, rows_,
+        const Blocks& s = run_.sizes;
+        run_.input.multiply(run_.kernels, &gathered_.dz[s.shape.input_first * s.lanes], s.sums(), gathered_.dz_block, rows_,
                             run_.input_pack.data(), gathered_.dx.rows(from_.dx), input_groups_.first, input_groups_.last,
                             ahead_.rest(), run_.streams);
         gathered_.dx.land(run_.kernels, from_.dx, rows_, input_columns());
@@ -227,11 +323,14 @@ private:
         group_rows(run_.kernels, from_.x, rows_, s.inputs, from_.x_groups);
         group_rows(run_.kernels, from_.h, rows_, s.outputs, from_.h_groups);
         for (Index block = blocks_.first; block < blocks_.last; ++block) {
-            const Right<P> dz = right({&gathered_.dz[block * gathered_.dz_block], s.gate_vectors()});
+            const Right<P> dz = right({&gathered_.dz[block * gathered_.dz_block], s.sums()}, s.sums());
             Real<P>* sum = &sums_.weights[block * s.weight_numbers()];
-            outer(s.inputs, from_.x, dz, sum);
-            outer(s.outputs, from_.h, dz, sum + s.inputs * s.gate_vectors());
-            outer(1, from_.ones, dz, &sums_.bias[block * s.gate_vectors()]);
+            outer({0, s.inputs}, from_.x, dz, {s.shape.input_first, s.shape.input_first + s.shape.input}, sum);
+            outer({s.first_seen(block), s.first_seen(block) + s.seen()}, from_.h, dz,
+                  {s.shape.recurrent_first, s.shape.recurrent_first + s.shape.recurrent}, sum + s.inputs * s.input_sums());
+            for (Index first = 0; first < s.shape.sums; first += gates)
+                outer({0, 1}, from_.ones, dz, {first, std::min(first + gates, s.shape.sums)},
+                      &sums_.bias[block * s.sums() + first * s.lanes]);
         }
     }
 
@@ -239,16 +338,18 @@ private:
         const Blocks& s = run_.sizes;
         group_rows(run_.kernels, from_.d_output, rows_, s.outputs, from_.d_output_groups);
         for (Index k = 0; k < s.wide_blocks(s.units); ++k)
-            outer(s.outputs, from_.d_output, right({&gathered_.hidden[k * s.gate_vectors()], s.wide(s.units)}),
-                  &sums_.projection[k * s.outputs * s.gate_vectors()]);
+            outer({0, s.outputs}, from_.d_output, right({&gathered_.hidden[k * s.gate_vectors()], s.wide(s.units)}, s.gate_vectors()),
+                  {0, gates}, &sums_.projection[k * s.outputs * s.gate_vectors()]);
     }
 
-    Right<P> right(Right<P> rows) const noexcept {
-        return group_right(run_.kernels, rows, rows_, run_.sizes.gate_vectors(), from_.right_groups);
+    Right<P> right(Right<P> rows, Index columns) const noexcept {
+        return group_right(run_.kernels, rows, rows_, columns, from_.right_groups);
     }
 
-    void outer(Index columns, const Stored<P>* const* in, const Right<P>& right, Real<P>* sum) noexcept {
-        run_.kernels.outer({(rows_ + depth<P> - 1) / depth<P>, columns, in, right.data, right.row, sum, ahead_.rest()});
+    /// Adds the products of some columns of `in` with some vectors of the right side.
+    void outer(Range columns, const Stored<P>* const* in, const Right<P>& right, Range vectors, Real<P>* sum) noexcept {
+        run_.kernels.outer({(rows_ + depth<P> - 1) / depth<P>, columns.first, columns.size(), in,
+                            right.data + vectors.first * run_.sizes.lanes * depth<P>, right.row, vectors.size(), sum, ahead_.rest()});
     }
 
     Range input_columns() const noexcept {
@@ -260,7 +361,8 @@ private:
         for (Index r = 0; r < walk.rows(); ++r) {
             const Index b = walk.row(r), h = outputs().first, c = units().first;
             if (gradients.h) std::copy_n(flow.d_output_rows[r] + h, outputs().size(), gradients.h.at(b) + h);
-            if (gradients.c) std::copy_n(dc(flow, r) + c, units().size(), gradients.c.at(b) + c);
+            for (Index k = 0; k < run_.sizes.shape.states && gradients.c; ++k)
+                std::copy_n(d_state(flow, r, k) + c, units().size(), gradients.c.at(b) + k * run_.sizes.units + c);
         }
         zero_padding(run_.layer, walk, gradients.x, input_columns());
     }
@@ -270,6 +372,7 @@ private:
     Sources<P> from_;
     WeightSums<P> sums_;
     Ahead ahead_;
+    Real<P>* scratch_;
     Barrier* barrier_;
     Range groups_, input_groups_, blocks_;
     Index rows_ = 0;
@@ -286,14 +389,15 @@ Index capacity(const Run<P>& run, Index rows, Index members) noexcept {
 template <typename P>
 void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSums<P>& sums) {
     const Index rows = capacity(run, std::min(share.size(), block_rows + run.kernels.tile_rows), 1);
-    Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, rows);
+    Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, run.layer.masks.state.data, rows);
     const SourceMemory<P> from(run.sizes, 1, rows);
     const Array<const char*> ahead(rows * run.pieces_per_row());
+    const Array<Real<P>> scratch(run.layer.shape.whole_rows ? scratch_vectors * run.sizes.padded() : 0);
     Barrier alone(1);
-    Part<P> part(run, gathered, from.of(0), sums, {ahead.data(), run.fetches}, {0, 1, alone}, nullptr);
+    Part<P> part(run, gathered, from.of(0), sums, {ahead.data(), run.fetches}, scratch.data(), {0, 1, alone}, nullptr);
     for_each_block(share, block_rows, run.kernels.tile_rows, [&](Range block) {
         const Walk walk(run.layer, order, block);
-        part.run(walk, Flow<P>(run.sizes, run.layer.projected, walk.rows()));
+        part.run(walk, Flow<P>(run.sizes, run.layer.projected, run.layer.masks.state.data, walk.rows()));
     });
 }
 
@@ -302,13 +406,14 @@ template <typename P>
 void run_units(const Run<P>& run, const Index* order, int members, const WeightSums<P>& sums) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
     const Index rows = capacity(run, walk.rows(), members);
-    Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, rows);
-    const Flow<P> flow(run.sizes, false, walk.rows());
+    Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, false, rows);
+    const Flow<P> flow(run.sizes, false, false, walk.rows());
     const SourceMemory<P> from(run.sizes, members, rows);
     const Index pieces = walk.rows() * run.pieces_per_row();
     const Array<const char*> ahead(members * pieces);
     run_team(members, [&](const Member& member) noexcept {
-        Part<P>(run, gathered, from.of(member.index), sums, {&ahead[member.index * pieces], run.fetches}, member, &member.barrier).run(walk, flow);
+        Part<P>(run, gathered, from.of(member.index), sums, {&ahead[member.index * pieces], run.fetches}, nullptr, member,
+                &member.barrier).run(walk, flow);
     });
 }
 
@@ -317,17 +422,32 @@ void add(Number* to, const Number* more, Index count) noexcept {
     for (Index k = 0; k < count; ++k) to[k] += more[k];
 }
 
+/// The same of what belongs to no block.
+template <typename P>
+void join_options(const Run<P>& run, int shares) noexcept {
+    const Blocks& s = run.sizes;
+    const WeightSums<P> sums = run.sums.of(0);
+    const Index totals = run.totals(), outputs = run.job.gradients.projection_bias ? s.outputs : 0;
+    for (int share = 1; share < shares; ++share) {
+        add(sums.totals, run.sums.of(share).totals, totals * s.padded());
+        add(sums.projection_bias, run.sums.of(share).projection_bias, outputs);
+    }
+    for (Index k = 0; k < totals; ++k) std::copy_n(sums.totals + k * s.padded(), s.units, run.job.gradients.totals + k * s.units);
+    std::copy_n(sums.projection_bias, outputs, run.job.gradients.projection_bias);
+}
+
 /// Adds one block of the shares' sums in their order, so that the result does not depend on which finished first.
 template <typename P>
 void join(const Run<P>& run, Index block, int shares) noexcept {
     const Blocks& s = run.sizes;
     const WeightSums<P> sums = run.sums.of(0);
-    const Index weights = block * s.weight_numbers(), bias = block * s.gate_vectors();
+    const Index weights = block * s.weight_numbers(), bias = block * s.sums();
     for (int share = 1; share < shares; ++share) {
         add(sums.weights + weights, run.sums.of(share).weights + weights, s.weight_numbers());
-        add(sums.bias + bias, run.sums.of(share).bias + bias, s.gate_vectors());
+        add(sums.bias + bias, run.sums.of(share).bias + bias, s.sums());
     }
     unpack_block(run.kernels, s, block, sums.weights + weights, sums.bias + bias, run.job.gradients);
+    if (block == 0) join_options(run, shares);
     if (!run.layer.projected || block >= s.wide_blocks(s.units)) return;
     const Index numbers = s.outputs * s.gate_vectors();
     for (int share = 1; share < shares; ++share)
@@ -339,9 +459,11 @@ template <typename P>
 void zero_weights(const BackwardJob<P>& job) noexcept {
     const Course& layer = job.layer;
     if (!job.gradients.weight_input) return;
-    std::fill_n(job.gradients.weight_input, gates * layer.units * layer.inputs, Real<P>{});
-    std::fill_n(job.gradients.weight_recurrent, gates * layer.units * layer.outputs, Real<P>{});
-    std::fill_n(job.gradients.bias, gates * layer.units, Real<P>{});
+    std::fill_n(job.gradients.weight_input, layer.shape.input * layer.units * layer.inputs, Real<P>{});
+    std::fill_n(job.gradients.weight_recurrent, layer.shape.recurrent * layer.units * (layer.outputs / layer.heads), Real<P>{});
+    std::fill_n(job.gradients.bias, layer.shape.sums * layer.units, Real<P>{});
+    if (job.gradients.totals) std::fill_n(job.gradients.totals, totals_of(*job.layer.options) * layer.units, Real<P>{});
+    if (job.gradients.projection_bias) std::fill_n(job.gradients.projection_bias, layer.outputs, Real<P>{});
     if (layer.projected) std::fill_n(job.gradients.weight_projection, layer.outputs * layer.units, Real<P>{});
 }
 
@@ -356,7 +478,8 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
         return;
     }
     const Kernels<P>& kernels = kernels_of<P>(set);
-    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels));
+    check_heads(layer, kernels.lanes);
+    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer));
     const Array<Index> order(layer.batch);
     order_rows(layer, order.data());
     std::optional<Run<P>> runs[most_directions];

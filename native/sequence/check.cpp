@@ -24,13 +24,16 @@ void expect(bool condition, const char* what) {
 }
 
 void check_sizes(const Course& course) {
-    const auto& [steps, batch, inputs, units, outputs, projected, lengths, resets, backwards] = course;
+    const Index steps = course.steps, batch = course.batch, inputs = course.inputs, units = course.units, outputs = course.outputs;
+    const bool projected = course.projected;
     if (steps < 1 || batch < 0 || inputs < 0 || units < 1 || outputs < 1)
         refuse_sizes(course, "at least one step, unit and output and no negative size");
     if (!projected && outputs != units) refuse_sizes(course, "as many outputs as units, or a projection");
     for (Index size : {steps, batch, inputs, units, outputs})
         if (size > largest_size) refuse_sizes(course, "sizes up to 2^30");
     if (double(steps) * double(batch) > most_numbers) refuse_sizes(course, "up to 2^40 steps of all rows");
+    expect(course.heads >= 1 && units % course.heads == 0, "expected heads that divide the units");
+    expect(course.heads == 1 || !projected, "expected no projection of a cell with heads");
     if (double(gates) * double(units) * double(inputs + outputs) > most_numbers) refuse_sizes(course, "up to 2^40 weights");
 }
 
@@ -47,11 +50,33 @@ void expect_aligned(const Numbers*... buffers) {
            "a buffer does not begin at a multiple of the size of its numbers");
 }
 
+bool are_alike(const CellShape& a, const CellShape& b) noexcept {
+    return a.sums == b.sums && a.input_first == b.input_first && a.input == b.input && a.recurrent_first == b.recurrent_first &&
+           a.recurrent == b.recurrent && a.kept == b.kept && a.states == b.states && a.whole_rows == b.whole_rows;
+}
+
+/// That what an option needs is there: vectors are never looked for where the option is not.
+template <typename P>
+void check_options(const LayerCase<P>& layer) {
+    const CellOptions<P>* const o = layer.options;
+    expect(are_alike(layer.shape, o ? shape_of(*o) : CellShape{}), "the shape is not that of the cell");
+    if (!o) return expect(layer.heads == 1, "a plain LSTM has no heads");
+    expect(static_cast<int>(o->cell) >= 0 && static_cast<int>(o->cell) < most_cells, "no cell has that number");
+    expect(o->cell == Cell::lstm || !layer.projected, "only an LSTM has a projection");
+    expect(o->cell == Cell::slstm || layer.heads == 1, "only an sLSTM has heads");
+    expect(o->norm != Norm::products || (o->gain_input && o->gain_recurrent), "a gain of the normalised products is null");
+    expect(o->norm != Norm::gates || o->gain_gates, "the gain of the normalised gates is null");
+    expect(o->cell_norm == CellNorm::none || o->gain_cell, "the gain of the normalised cell state is null");
+    expect(!o->projection_bias || layer.projected, "expected a bias for a projection, and for nothing else");
+}
+
 template <typename P>
 void check_case(const LayerCase<P>& layer) {
     check_sizes(layer);
+    check_options(layer);
     expect(layer.weight_input && layer.weight_recurrent && (layer.x || layer.batch == 0), "the input or a weight is null");
-    expect(!layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
+    expect(!layer.bias_recurrent || layer.bias_input, "expected an input's bias beside a recurrent one");
+    expect(layer.options || !layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
     expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
     expect_aligned(layer.x.data, layer.h.data, layer.c.data, layer.weight_input, layer.weight_recurrent, layer.bias_input,
                    layer.bias_recurrent, layer.weight_projection, layer.lengths);
@@ -75,6 +100,8 @@ void check_job(const BackwardJob<P>& job) {
     const bool all = to.weight_input && to.weight_recurrent && to.bias && !to.weight_projection == !job.layer.projected;
     const bool none = !to.weight_input && !to.weight_recurrent && !to.bias && !to.weight_projection;
     expect(all || none, "expected the gradients of all weights or of none");
+    const bool has_totals = job.layer.options && totals_of(*job.layer.options);
+    expect(none || !to.totals == !has_totals, "expected the gradients of options where there are options");
     expect_aligned(job.y.data, job.trace.cells.data, job.trace.activations.data, up.y.data, up.h.data, up.c.data,
                    up.trace.cells.data, up.trace.activations.data, to.x.data, to.h.data, to.c.data, to.weight_input,
                    to.weight_recurrent, to.bias, to.weight_projection);

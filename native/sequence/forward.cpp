@@ -15,6 +15,10 @@ namespace {
 // So many rows of one step stay in the second-level cache beside one block of weights.
 constexpr Index block_rows = 192;
 
+// With fewer rows than this the input's share of several steps is summed up at once, so that its weights are read once for
+// all of them: with less than two tiles, and with more where they come from behind the second-level cache.
+constexpr Index merged_rows = 48, cached_weights = 512 << 10;
+
 template <typename P>
 bool goes_past_caches(const Course& layer, const TraceOut<P>& trace, Index lanes) noexcept {
     const Index vector_bytes = lanes * Index{sizeof(Real<P>)};
@@ -29,29 +33,40 @@ struct Run {
     const ForwardResult<P>& result;
     const Kernels<P>& kernels;
     Blocks sizes;
-    bool streams, fetches;
+    bool streams, merges, fetches;
     PackedMatrix<P> projection;
     Array<Stored<P>> weights, projection_pack, zeros;
     Array<Real<P>> bias;
 
-    Run(const ForwardJob<P>& job, const Kernels<P>& kernels)
+    /// `rows`: of a step in one share.
+    Run(const ForwardJob<P>& job, const Kernels<P>& kernels, Index rows)
         : layer(job.layer), result(job.result), kernels(kernels), sizes(layer, kernels.lanes),
-          streams(goes_past_caches<P>(layer, result.trace, kernels.lanes)),
-          fetches(layer.steps * layer.batch * layer.inputs * Index{sizeof(Stored<P>)} > cached_bytes),
+          streams(!layer.options && goes_past_caches<P>(layer, result.trace, kernels.lanes)), merges(is_merged(rows)),
+          fetches(!merges && !layer.options && layer.steps * layer.batch * layer.inputs * Index{sizeof(Stored<P>)} > cached_bytes),
           // The product needs the weight the other way round.
-          projection({layer.weight_projection, layer.outputs, 1, layer.units, layer.units, 0}, sizes.wide_blocks(layer.units),
+          projection({layer.weight_projection, layer.outputs, 1, layer.units, layer.units, 0, gates}, sizes.wide_blocks(layer.units),
                      kernels.lanes, gates),
           weights(sizes.blocks * sizes.packed_numbers(depth<P>)), projection_pack(layer.projected ? projection.numbers() : 0),
-          zeros(layer.outputs), bias(sizes.blocks * sizes.gate_vectors()) {
+          zeros(layer.outputs), bias(sizes.blocks * sizes.sums()) {
         std::fill_n(zeros.data(), layer.outputs, Stored<P>{});
     }
 
     /// Of the list of what a step reads.
     Index pieces_per_row() const noexcept { return pieces_of(layer.inputs * Index{sizeof(Stored<P>)}); }
+    /// Rows of sums that are kept in memory, for steps of up to `rows` rows.
+    Index summed_rows(Index rows) const noexcept { return merges ? std::max(rows, merged_rows) : layer.options ? rows : 0; }
+    /// Numbers of all sums of a row.
+    Index row_sums() const noexcept { return sizes.blocks * sizes.sums(); }
 
     void pack(Index block) noexcept {
-        pack_block(kernels, layer, sizes, block, &weights[block * sizes.packed_numbers(depth<P>)], &bias[block * sizes.gate_vectors()]);
+        pack_block(kernels, layer, sizes, block, &weights[block * sizes.packed_numbers(depth<P>)], &bias[block * sizes.sums()]);
         if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
+    }
+
+private:
+    bool is_merged(Index rows) const noexcept {
+        const Index bytes = sizes.blocks * sizes.packed_input(depth<P>) * Index{sizeof(Stored<P>)};
+        return layer.steps > 1 && layer.inputs > 0 && 2 * rows <= (bytes > cached_weights ? merged_rows : 2 * kernels.tile_rows);
     }
 };
 
@@ -68,6 +83,7 @@ struct Pointers {
 template <typename P>
 class PointerMemory {
 public:
+    /// `rows`: of a step, or of several whose inputs are read at once.
     PointerMemory(Index rows, Index pieces) : inputs_(2 * rows), outputs_(2 * rows), cells_(rows), activations_(rows), ahead_(rows * pieces), rows_(rows), pieces_(pieces) {}
     /// Those of the rows from `first` on.
     Pointers<P> from(Index first) const noexcept {
@@ -84,17 +100,20 @@ private:
     Index rows_, pieces_;
 };
 
-/// What a block of rows carries from step to step: c, and within a step what is projected.
+/// What a block of rows carries from step to step: its states; and within a step its sums, what is projected, and the output
+/// before where it is masked.
 template <typename P>
 struct Carried {
-    Array<Real<P>> c;
-    Array<Stored<P>> hidden;  // [rows][wide]
+    Array<Real<P>> states, sums;  // [rows][S][padded], [summed rows][blocks][G][L]
+    Array<Stored<P>> hidden;      // [rows][wide]
+    Array<Stored<P>> masked;      // [rows][R]
     Landing<P> projection;
 
-    Carried(const Blocks& s, bool projected, Index rows)
-        : c(rows * s.padded()), hidden(projected ? rows * s.wide(s.units) : 0), projection(projected ? rows : 0, s.outputs) {
-        std::fill_n(hidden.data(), projected ? rows * s.wide(s.units) : 0, Stored<P>{});
-    }
+    Carried(const Run<P>& run, Index rows)
+        : states(rows * run.sizes.shape.states * run.sizes.padded()), sums(run.summed_rows(rows) * run.row_sums()),
+          hidden(zeros<Stored<P>>(run.layer.projected ? rows * run.sizes.wide(run.sizes.units) : 0)),
+          masked(run.layer.masks.state ? rows * run.sizes.outputs : 0),
+          projection(run.layer.projected ? rows : 0, run.sizes.outputs) {}
 };
 
 /// Some rows and some hidden blocks of a direction, on one thread. The others of a team have the other hidden blocks.
@@ -117,52 +136,148 @@ public:
     }
 
 private:
-    Real<P>* c(Index r) const noexcept { return &carried_.c[r * run_.sizes.padded()]; }
+    /// State `k` of row r.
+    Real<P>* state(Index r, Index k = 0) const noexcept {
+        return &carried_.states[(r * run_.sizes.shape.states + k) * run_.sizes.padded()];
+    }
+    /// Of a row among those that are summed up, in one hidden block.
+    Real<P>* sums(Index row, Index block) const noexcept { return &carried_.sums[row * run_.row_sums() + block * run_.sizes.sums()]; }
 
     void begin() const noexcept {
         for (Index r = 0; r < walk_.rows(); ++r) {
-            zero_cells(r);
-            if (run_.layer.c) std::copy_n(run_.layer.c.at(walk_.row(r)) + units_.first, units_.size(), c(r) + units_.first);
+            zero_states(r);
+            for (Index k = 0; k < run_.sizes.shape.states && run_.layer.c; ++k)
+                std::copy_n(run_.layer.c.at(walk_.row(r)) + k * run_.sizes.units + units_.first, units_.size(), state(r, k) + units_.first);
             if (run_.layer.projected) to_.hidden[r] = &carried_.hidden[r * run_.sizes.wide(run_.sizes.units)];
         }
     }
 
-    void zero_cells(Index r) const noexcept {
-        std::fill_n(c(r) + units_.first, blocks_.size() * run_.sizes.lanes, Real<P>{});
+    void zero_states(Index r) const noexcept {
+        for (Index k = 0; k < run_.sizes.shape.states; ++k)
+            std::fill_n(state(r, k) + units_.first, blocks_.size() * run_.sizes.lanes, Real<P>{});
     }
 
     void step(Index t, Index next) noexcept {
         const Index active = walk_.active(t);
+        if (run_.merges) sum_inputs(t);
         aim(t, active);
         if (ahead_.is_used()) list(next);
         const Index halts = (active + run_.kernels.tile_rows - 1) / run_.kernels.tile_rows * blocks_.size();
         Fetch* const fetch = ahead_.over(halts);
         for (Index r = 0; r < active; ++r)
-            if (walk_.is_reset(t, r)) zero_cells(r);
-        for (Index n = 0; n < blocks_.size(); ++n)
-            step_block(is_reversed_ ? blocks_.last - 1 - n : blocks_.first + n, active, fetch);
-        if (run_.layer.projected) project(active);
+            if (walk_.is_reset(t, r)) zero_states(r);
+        for (Index n = 0; n < blocks_.size(); ++n) {
+            const Index block = is_reversed_ ? blocks_.last - 1 - n : blocks_.first + n;
+            if (run_.layer.options) sum_block(block, active);
+            else step_block(block, active, fetch);
+        }
+        for (Index r = 0; r < active && run_.layer.options; ++r) step_cell(t, r);
+        if (run_.layer.projected) project(t, active);
         if (barrier_) barrier_->wait();
+        if (run_.merges) first_sum_ += active;
     }
 
-    void project(Index rows) const noexcept {
+    /// Sums up the input's share of as many steps as there is room for, if that of the step at time t is not yet there.
+    void sum_inputs(Index t) noexcept {
+        if (first_sum_ < last_sum_) return;
+        first_sum_ = last_sum_ = 0;
+        const Index room = run_.summed_rows(walk_.rows());
+        for (const Index forwards = run_.layer.backwards ? -1 : 1; t >= 0 && t < walk_.steps(); t += forwards) {
+            const Index rows = walk_.active(t);
+            if (last_sum_ + rows > room) break;
+            for (Index r = 0; r < rows; ++r) to_.x[last_sum_ + r] = run_.layer.x.at(t, walk_.row(r));
+            last_sum_ += rows;
+        }
+        for (Index block = blocks_.first; block < blocks_.last; ++block) sum_input(block, last_sum_);
+    }
+
+    void sum_input(Index block, Index rows) const noexcept {
+        const Blocks& s = run_.sizes;
+        const Index offset = s.shape.input_first * s.lanes;
+        run_.kernels.sum({rows, to_.x, 0, s.inputs, &run_.weights[block * s.packed_numbers(depth<P>)], s.shape.input, 0,
+                          &run_.bias[block * s.sums() + offset], sums(0, block) + offset, run_.row_sums()});
+    }
+
+    /// All sums of one block, for a cell's step.
+    void sum_block(Index block, Index rows) const noexcept {
+        const Blocks& s = run_.sizes;
+        if (!run_.merges) sum_input(block, rows);
+        const Index first = s.shape.recurrent_first, offset = first * s.lanes;
+        const Index added = std::clamp<Index>(s.shape.input_first + s.shape.input - first, 0, s.shape.recurrent);
+        run_.kernels.sum({rows, to_.h, s.first_seen(block), s.seen(),
+                          &run_.weights[block * s.packed_numbers(depth<P>) + s.packed_input(depth<P>)], s.shape.recurrent, added,
+                          &run_.bias[block * s.sums() + offset], sums(first_sum_, block) + offset, run_.row_sums()});
+    }
+
+    void step_cell(Index t, Index r) const noexcept {
+        const Blocks& s = run_.sizes;
+        const CellOptions<P>& options = *run_.layer.options;
+        const Masks<P>& masks = run_.layer.masks;
+        const TraceOut<P>& trace = run_.result.trace;
+        const Index b = walk_.row(r), first = units_.first;
+        const bool projected = run_.layer.projected;
+        const StepMasks<P> own{shift(masks.candidate, t, b, first), projected ? nullptr : shift(masks.keeps_h, t, b, first),
+                               shift(masks.keeps_c, t, b, first)};
+        run_.kernels.step[static_cast<int>(options.cell)](
+            {options, first, units_.size(), sums(first_sum_ + r, blocks_.first), state(r) + first, s.padded(),
+             projected ? nullptr : h_before(t, r) + first, own, (projected ? to_.hidden : to_.y)[r] + first,
+             trace.cells ? to_.cells[r] + first : nullptr, trace.cell_stride,
+             trace.activations ? to_.activations[r] + first : nullptr, trace.gate_stride});
+    }
+
+    template <typename Number>
+    static Number* shift(const Sequence<Number>& values, Index t, Index b, Index first) noexcept {
+        return values ? values.at(t, b) + first : nullptr;
+    }
+
+    const Stored<P>* h_before(Index t, Index r) const noexcept {
+        const Sequence<Stored<P>>& y = run_.result.y;
+        return walk_.before(t, r, Sequence<const Stored<P>>{y.data, y.step, y.row}, run_.layer.h, run_.zeros.data());
+    }
+
+    void project(Index t, Index rows) const noexcept {
         const Blocks& s = run_.sizes;
         run_.projection.multiply(run_.kernels, carried_.hidden.data(), s.wide(s.units), s.gate_vectors(), rows,
                                  run_.projection_pack.data(), carried_.projection.rows(to_.y));
         carried_.projection.land(run_.kernels, to_.y, rows, {0, s.outputs});
+        for (Index r = 0; r < rows && run_.layer.options; ++r) settle_projection(t, r);
+    }
+
+    /// Bias, clip and zoneout of what was projected.
+    void settle_projection(Index t, Index r) const noexcept {
+        const CellOptions<P>& o = *run_.layer.options;
+        const std::uint8_t* const keeps = shift(run_.layer.masks.keeps_h, t, walk_.row(r), 0);
+        const Stored<P>* const before = h_before(t, r);
+        Stored<P>* const y = to_.y[r];
+        for (Index k = 0; k < run_.sizes.outputs; ++k) {
+            Real<P> value = y[k];
+            if (o.projection_bias) value += o.projection_bias[k];
+            value = value > o.projection_clip ? o.projection_clip : value < -o.projection_clip ? -o.projection_clip : value;
+            if (keeps) value = keeps[k] ? Real<P>(before[k]) : value;
+            else if (o.zoneout_h > 0) value = o.zoneout_h * before[k] + (1 - o.zoneout_h) * value;
+            y[k] = value;
+        }
     }
 
     void aim(Index t, Index rows) const noexcept {
         const ForwardResult<P>& out = run_.result;
-        const Sequence<const Stored<P>> y{out.y.data, out.y.step, out.y.row};
         for (Index r = 0; r < rows; ++r) {
             const Index b = walk_.row(r);
-            to_.x[r] = run_.layer.x.at(t, b);
-            to_.h[r] = walk_.before(t, r, y, run_.layer.h, run_.zeros.data());
+            if (!run_.merges) to_.x[r] = run_.layer.x.at(t, b);
+            to_.h[r] = h_before(t, r);
+            if (run_.layer.masks.state) to_.h[r] = mask(to_.h[r], r);
             to_.y[r] = out.y.at(t, b);
             if (out.trace.cells) to_.cells[r] = out.trace.cells.at(t, b);
             if (out.trace.activations) to_.activations[r] = out.trace.activations.at(t, b);
         }
+    }
+
+    /// The output before, as the sums read it: a member of a team makes it whole for itself, of which others see the same.
+    const Stored<P>* mask(const Stored<P>* h, Index r) const noexcept {
+        const Stored<P>* const factors = run_.layer.masks.state.at(walk_.row(r));
+        Stored<P>* const to = &carried_.masked[r * run_.sizes.outputs];
+        for (Index k = 0; k < run_.sizes.outputs; ++k) to[k] = Real<P>(h[k]) * Real<P>(factors[k]);
+        return to;
     }
 
     /// Lists what the step at time `next` reads.
@@ -176,9 +291,11 @@ private:
         const Blocks& s = run_.sizes;
         const ForwardResult<P>& out = run_.result;
         const Index ahead = run_.layer.backwards ? -1 : 1;
-        run_.kernels.forward({rows, to_.x, s.inputs, to_.h, s.outputs,
-                              &run_.weights[block * s.packed_numbers(depth<P>)], &run_.bias[block * s.gate_vectors()],
-                              carried_.c.data() + s.first(block), s.padded(), s.first(block), s.count(block),
+        const Index input = run_.merges ? s.packed_input(depth<P>) : 0;
+        run_.kernels.forward({rows, to_.x, run_.merges ? 0 : s.inputs, to_.h, s.outputs,
+                              &run_.weights[block * s.packed_numbers(depth<P>) + input], &run_.bias[block * s.sums()],
+                              run_.merges ? sums(first_sum_, block) : nullptr, run_.row_sums(),
+                              carried_.states.data() + s.first(block), s.padded(), s.first(block), s.count(block),
                               run_.layer.projected ? to_.hidden : to_.y,
                               out.trace.cells ? to_.cells : nullptr,
                               out.trace.activations ? to_.activations : nullptr, out.trace.gate_stride,
@@ -193,15 +310,17 @@ private:
             const Stored<P>* untouched = run_.layer.h ? run_.layer.h.at(b) : run_.zeros.data();
             const Stored<P>* last = walk_.length(r) ? out.y.at(walk_.last_time(r), b) : untouched;
             if (out.h) std::copy_n(last + first, outputs_.size(), out.h.at(b) + first);
-            if (out.c) std::copy_n(c(r) + units_.first, units_.size(), out.c.at(b) + units_.first);
+            for (Index k = 0; k < run_.sizes.shape.states && out.c; ++k)
+                std::copy_n(state(r, k) + units_.first, units_.size(), out.c.at(b) + k * run_.sizes.units + units_.first);
         }
         zero_padding(run_.layer, walk_, out.y, outputs_);
-        zero_padding(run_.layer, walk_, out.trace.cells, units_);
-        for (Index gate = 0; gate < gates && out.trace.activations; ++gate) {
-            Sequence<Saved<P>> values = out.trace.activations;
-            values.data += gate * out.trace.gate_stride;
-            zero_padding(run_.layer, walk_, values, units_);
-        }
+        zero_trace(out.trace.cells, out.trace.cell_stride, run_.sizes.shape.states);
+        zero_trace(out.trace.activations, out.trace.gate_stride, run_.sizes.shape.kept);
+    }
+
+    template <typename Number>
+    void zero_trace(Sequence<Number> values, Index stride, Index count) const noexcept {
+        for (Index k = 0; k < count && values; ++k, values.data += stride) zero_padding(run_.layer, walk_, values, units_);
     }
 
     const Run<P>& run_;
@@ -210,6 +329,7 @@ private:
     Pointers<P> to_;
     const Carried<P>& carried_;
     Ahead ahead_;
+    Index first_sum_ = 0, last_sum_ = 0;  // rows whose input's share is summed up and waits
     bool is_reversed_ = false;  // to and fro through the blocks: the weights that were read last are still near
     Barrier* barrier_;
     Range units_, outputs_;
@@ -220,8 +340,8 @@ template <typename P>
 void run_rows(const Run<P>& run, const Index* order, Range share) {
     for_each_block(share, block_rows, run.kernels.tile_rows, [&](Range rows) {
         const Walk walk(run.layer, order, rows);
-        const PointerMemory<P> pointers(walk.rows(), run.pieces_per_row());
-        const Carried<P> carried(run.sizes, run.layer.projected, walk.rows());
+        const PointerMemory<P> pointers(std::max(walk.rows(), run.summed_rows(walk.rows())), run.pieces_per_row());
+        const Carried<P> carried(run, walk.rows());
         Part<P>(run, walk, {0, run.sizes.blocks}, pointers.from(0), carried, nullptr).run();
     });
 }
@@ -230,12 +350,13 @@ void run_rows(const Run<P>& run, const Index* order, Range share) {
 template <typename P>
 void run_units(const Run<P>& run, const Index* order, int members) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
-    const PointerMemory<P> pointers(walk.rows() * members, run.pieces_per_row());
-    const Carried<P> carried(run.sizes, false, walk.rows());
+    const Index rows = std::max(walk.rows(), run.summed_rows(walk.rows()));
+    const PointerMemory<P> pointers(rows * members, run.pieces_per_row());
+    const Carried<P> carried(run, walk.rows());
     run_team(members, [&](const Member& member) noexcept {
         const Index blocks = run.sizes.blocks;
         const Range own{blocks * member.index / member.count, blocks * (member.index + 1) / member.count};
-        Part<P>(run, walk, own, pointers.from(walk.rows() * member.index), carried, &member.barrier).run();
+        Part<P>(run, walk, own, pointers.from(rows * member.index), carried, &member.barrier).run();
     });
 }
 
@@ -247,11 +368,13 @@ void run_forward(const ForwardJob<P>* directions, int count, int threads, Instru
     const Course& layer = directions[0].layer;
     if (layer.batch == 0) return;
     const Kernels<P>& kernels = kernels_of<P>(set);
-    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels));
+    check_heads(layer, kernels.lanes);
+    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer));
     const Array<Index> order(layer.batch);
     order_rows(layer, order.data());
     std::optional<Run<P>> runs[most_directions];
-    for (int d = 0; d < count; ++d) runs[d].emplace(directions[d], kernels);
+    const Index rows = (layer.batch + plan.row_shares - 1) / plan.row_shares;
+    for (int d = 0; d < count; ++d) runs[d].emplace(directions[d], kernels, rows);
     const int blocks = static_cast<int>(runs[0]->sizes.blocks);
     run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
     if (plan.unit_shares > 1) {

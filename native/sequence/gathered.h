@@ -16,14 +16,15 @@ inline constexpr Index spare_rows = 7;
 template <typename P>
 struct Gathered {
     Index capacity, dz_block;
-    Array<Stored<P>> dz;                // [blocks][capacity + spare_rows][4][L]
+    Array<Stored<P>> dz;                // [blocks][capacity + spare_rows][G][L]
     Array<Stored<P>> d_output, hidden;  // [capacity][wide(R)] and [capacity][wide(H)] where there is a projection
+    Array<Stored<P>> masked;            // [capacity][R], the outputs before, where they are masked
     Landing<P> dx;
 
-    Gathered(const Blocks& s, bool projected, bool wants_x, Index capacity)
-        : capacity(capacity), dz_block((capacity + spare_rows) * s.gate_vectors()), dz(s.blocks * dz_block),
+    Gathered(const Blocks& s, bool projected, bool wants_x, bool is_masked, Index capacity)
+        : capacity(capacity), dz_block((capacity + spare_rows) * s.sums()), dz(s.blocks * dz_block),
           d_output(zeros<Stored<P>>(projected ? capacity * s.wide(s.outputs) : 0)),
-          hidden(zeros<Stored<P>>(projected ? capacity * s.wide(s.units) : 0)), dx(wants_x ? capacity : 0, s.inputs) {}
+          hidden(zeros<Stored<P>>(projected ? capacity * s.wide(s.units) : 0)), masked(is_masked ? capacity * s.outputs : 0), dx(wants_x ? capacity : 0, s.inputs) {}
 };
 
 /// Where the gathered rows came from and where their gradients go; each member of a team has its own.
@@ -39,7 +40,7 @@ class SourceMemory {
 public:
     SourceMemory(const Blocks& s, int members, Index capacity)
         : capacity_(capacity), rows_(members * capacity), stored_(4 * rows_), dx_(rows_), one_(depth<P>), inputs_(room(s.inputs)),
-          outputs_(room(s.outputs)), right_(room(s.gate_vectors())), groups_(members * (inputs_ + 2 * outputs_ + right_)) {
+          outputs_(room(s.outputs)), right_(room(std::max(s.sums(), s.gate_vectors()))), groups_(members * (inputs_ + 2 * outputs_ + right_)) {
         std::fill_n(one_.data(), depth<P>, Stored<P>{1});
         std::fill_n(&stored_[3 * rows_], rows_, one_.data());
     }
@@ -94,17 +95,20 @@ Right<P> group_right(const Kernels<P>& kernels, Right<P> right, Index count, Ind
 /// What flows from step to step.
 template <typename P>
 struct Flow {
-    Array<Real<P>> d_output, dc;      // [rows][padded R] and [rows][padded H]
-    Array<Real<P>> d_hidden;          // [rows][padded H], before a projection
-    Array<Real<P>*> d_output_rows, d_hidden_rows;
+    Array<Real<P>> d_output, d_states;  // [rows][padded R] and [rows][S][padded H]
+    Array<Real<P>> d_hidden;            // [rows][padded H], before a projection
+    Array<Real<P>> unmasked;            // [rows][padded R], of the outputs before as the sums read them
+    Array<Real<P>*> d_output_rows, d_hidden_rows, unmasked_rows;
 
-    Flow(const Blocks& s, bool projected, Index rows)
-        : d_output(rows * s.padded_outputs()), dc(rows * s.padded()),
+    Flow(const Blocks& s, bool projected, bool is_masked, Index rows)
+        : d_output(rows * s.padded_outputs()), d_states(rows * s.shape.states * s.padded()),
           // What pads a row is multiplied by zeros, and must not be NaN.
-          d_hidden(zeros<Real<P>>(projected ? rows * s.padded() : 0)), d_output_rows(rows), d_hidden_rows(rows) {
+          d_hidden(zeros<Real<P>>(projected ? rows * s.padded() : 0)), unmasked(is_masked ? rows * s.padded_outputs() : 0),
+          d_output_rows(rows), d_hidden_rows(rows), unmasked_rows(rows) {
         for (Index r = 0; r < rows; ++r) {
             d_output_rows[r] = &d_output[r * s.padded_outputs()];
             d_hidden_rows[r] = &d_hidden[projected ? r * s.padded() : 0];
+            unmasked_rows[r] = &unmasked[is_masked ? r * s.padded_outputs() : 0];
         }
     }
 };
@@ -112,24 +116,28 @@ struct Flow {
 /// The packed gradient of the weights that one share of the rows adds up.
 template <typename P>
 struct WeightSums {
-    Real<P> *weights, *bias;  ///< [blocks][I + R][4][L], [blocks][4][L]
-    Real<P>* projection;      ///< [wide blocks of H][R][4L] where there is one
+    Real<P> *weights, *bias;   ///< [blocks] of [I][input][L] and [R][recurrent][L], [blocks][G][L]
+    Real<P>* projection;       ///< [wide blocks of H][R][4L] where there is one
+    Real<P>* projection_bias;  ///< [R], likewise
+    Real<P>* totals;           ///< [totals_of(options)][padded H]
 };
 
 template <typename P>
 class SumMemory {
 public:
-    SumMemory(const Blocks& s, bool projected, int shares)
-        : weights_(s.blocks * s.weight_numbers()), bias_(s.blocks * s.gate_vectors()),
-          numbers_(weights_ + bias_ + (projected ? s.projection_numbers() : 0)), all_(shares * numbers_) {}
+    SumMemory(const Blocks& s, bool projected, Index totals, int shares)
+        : weights_(s.blocks * s.weight_numbers()), bias_(s.blocks * s.sums()), projection_(projected ? s.projection_numbers() : 0),
+          outputs_(projected ? s.outputs : 0), numbers_(weights_ + bias_ + projection_ + outputs_ + totals * s.padded()),
+          all_(shares * numbers_) {}
     void zero(int share) const noexcept { std::fill_n(&all_[share * numbers_], numbers_, Real<P>{}); }
     WeightSums<P> of(int share) const noexcept {
         Real<P>* const first = &all_[share * numbers_];
-        return {first, first + weights_, first + weights_ + bias_};
+        Real<P>* const projection = first + weights_ + bias_;
+        return {first, first + weights_, projection, projection + projection_, projection + projection_ + outputs_};
     }
 
 private:
-    Index weights_, bias_, numbers_;
+    Index weights_, bias_, projection_, outputs_, numbers_;
     Array<Real<P>> all_;
 };
 

@@ -1,6 +1,8 @@
 #include "sequence/plan.h"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 namespace lstmkit {
 namespace {
@@ -22,23 +24,33 @@ double all_steps(const Course& layer) noexcept {
     return total;
 }
 
+Index unit_weights(const Course& layer) noexcept {
+    return layer.inputs * layer.shape.input + layer.outputs / layer.heads * layer.shape.recurrent;
+}
+
 }  // namespace
 
 double step_cycles(const Course& layer, Index rows, Index blocks, const TileSizes& tile) noexcept {
-    const double vectors = static_cast<double>(blocks * (layer.inputs + layer.outputs) * gates) / static_cast<double>(tile.depth);
+    const double vectors = static_cast<double>(blocks * unit_weights(layer)) / static_cast<double>(tile.depth);
     const double bytes = vectors * static_cast<double>(tile.vector_bytes);
     const double load = bytes <= first_cache ? 1 : bytes <= second_cache ? 2 : 4;
     return vectors * std::max(static_cast<double>(rows), load * static_cast<double>(divide_up(rows, tile.rows)));
 }
 
-Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile) noexcept {
+void check_heads(const Course& layer, Index lanes) {
+    const Index units = layer.units / layer.heads;
+    if (layer.heads > 1 && units % lanes != 0)
+        throw std::invalid_argument("expected heads of whole vectors of " + std::to_string(lanes) + " units, got " + std::to_string(units));
+}
+
+Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile, bool whole_rows) noexcept {
     const Index blocks = divide_up(layer.units, tile.lanes);
-    const double work = all_steps(layer) * static_cast<double>(gates * layer.units * (layer.inputs + layer.outputs));
+    const double work = all_steps(layer) * static_cast<double>(layer.units * unit_weights(layer));
     const int useful = static_cast<int>(std::clamp(work * directions / share_work, 1.0, std::clamp<double>(threads, 1, most_threads)));
     const int row_shares = static_cast<int>(std::clamp<Index>(divide_up(useful, directions), 1, std::max<Index>(layer.batch, 1)));
     const int unit_shares = static_cast<int>(std::min<Index>(useful, blocks));
     const Plan by_rows{std::min(useful, directions * row_shares), row_shares, 1}, by_units{unit_shares, 1, unit_shares};
-    if (unit_shares < 2 || layer.projected) return by_rows;
+    if (unit_shares < 2 || whole_rows) return by_rows;
     const double turns = divide_up(directions * row_shares, by_rows.threads);
     const double cycles_by_rows = turns * step_cycles(layer, divide_up(layer.batch, row_shares), blocks, tile);
     const double cycles_by_units =

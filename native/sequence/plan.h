@@ -25,7 +25,17 @@ struct Plan {
 
 /// The cheaper of the two ways to spend `threads` threads on `directions` directions, as step_cycles estimates it.
 /// One of the two kinds of shares is 1; all three are where there is too little work for a second thread.
-Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile) noexcept;
+/// Rows are cut alone where they must stay whole.
+Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile, bool whole_rows) noexcept;
+
+/// Throws std::invalid_argument where a head does not end with a vector.
+void check_heads(const Course& layer, Index lanes);
+
+/// Whether a unit's step reads what belongs to others: their sums, their part of a masked output, one head's outputs alone.
+template <typename P>
+bool needs_whole_rows(const LayerCase<P>& layer) noexcept {
+    return layer.projected || layer.shape.whole_rows || layer.heads > 1 || layer.masks.state;
+}
 
 /// Estimated processor cycles of one step of `rows` rows through `blocks` hidden blocks on one thread. Each tile of rows
 /// needs, for every `depth` inputs, 4 fused multiply-adds per row and 4 vectors of weights: one cycle each from the first-level

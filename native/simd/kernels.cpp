@@ -1,6 +1,7 @@
 // Compiled once per instruction set and precision, with LSTMKIT_SET (a namespace), LSTMKIT_VECTOR (bytes in a register)
 // and LSTMKIT_PRECISION.
 #include "lstmkit/dispatch.h"
+#include "cell_steps.h"
 #include "lstm.h"
 #include "tile.h"
 #include "vector.h"
@@ -53,16 +54,61 @@ LSTMKIT_INLINE void fetch_some(Fetch* fetch) noexcept {
         for (Index line = 0; line < Fetch::piece; line += Fetch::line) prefetch(*fetch->next + line);
 }
 
+/// Calls Function<V>::run(tile) for V = vectors in 1..4.
+template <template <Index> class Function, typename Tile>
+LSTMKIT_INLINE void run_vectors(Index vectors, const Tile& tile) noexcept {
+    switch (vectors) {
+        case 4: return Function<4>::run(tile);
+        case 3: return Function<3>::run(tile);
+        case 2: return Function<2>::run(tile);
+        default: return Function<1>::run(tile);
+    }
+}
+
+template <Index V>
+struct Sum {
+    template <Index R>
+    struct Rows {
+        static void run(const SumTile<Precision>& t, Index first) noexcept {
+            Real* const out = t.out + first * t.out_row;
+            Vector sums[R][V];
+            const Factor* row[R];
+#pragma GCC unroll 12
+            for (Index r = 0; r < R; ++r) {
+                row[r] = t.in[first + r] + t.first;
+#pragma GCC unroll 4
+                for (Index v = 0; v < V; ++v) sums[r][v] = load(v < t.added ? out + r * t.out_row + v * lanes : t.bias + v * lanes);
+            }
+            accumulate(sums, row, t.columns, t.weights);
+#pragma GCC unroll 12
+            for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+                for (Index v = 0; v < V; ++v) store(out + r * t.out_row + v * lanes, sums[r][v]);
+        }
+    };
+
+    static void run(const SumTile<Precision>& tile) noexcept { run_tiles<Rows, product_rows(tile_rows, V)>(tile.rows, tile); }
+};
+
+void sum(const SumTile<Precision>& tile) noexcept { run_vectors<Sum>(tile.vectors, tile); }
+
 template <Index R>
 struct Forward {
     static void run(const ForwardTile<Precision>& t, Index first) noexcept {
         fetch_some(t.fetch);
         Vector z[R][gates];
-#pragma GCC unroll 4
-        for (Index gate = 0; gate < gates; ++gate) {
-            const Vector bias = load(t.bias + gate * lanes);
+        if (t.sums) {
 #pragma GCC unroll 6
-            for (Index r = 0; r < R; ++r) z[r][gate] = bias;
+            for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+                for (Index gate = 0; gate < gates; ++gate) z[r][gate] = load(t.sums + (first + r) * t.sums_row + gate * lanes);
+        } else {
+#pragma GCC unroll 4
+            for (Index gate = 0; gate < gates; ++gate) {
+                const Vector bias = load(t.bias + gate * lanes);
+#pragma GCC unroll 6
+                for (Index r = 0; r < R; ++r) z[r][gate] = bias;
+            }
         }
         const Factor* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
         accumulate(z, t.h + first, t.outputs, recurrent);
@@ -172,7 +218,7 @@ struct Product {
                 fetch_some(t.fetch);
 #pragma GCC unroll 12
                 for (Index r = 0; r < R; ++r) row[r] = t.in + block * t.in_block + (first + r) * t.in_row;
-                weights = accumulate(sums, row, gates * lanes, weights);
+                weights = accumulate(sums, row, t.block_rows, weights);
             }
 #pragma GCC unroll 12
             for (Index r = 0; r < R; ++r) {
@@ -193,46 +239,42 @@ struct Product {
     }
 };
 
-void product(const ProductTile<Precision>& tile) noexcept {
-    switch (tile.vectors) {
-        case 4: return Product<4>::run(tile);
-        case 3: return Product<3>::run(tile);
-        case 2: return Product<2>::run(tile);
-        default: return Product<1>::run(tile);
-    }
-}
+void product(const ProductTile<Precision>& tile) noexcept { run_vectors<Product>(tile.vectors, tile); }
 
-template <Index R>
+template <Index V>
 struct Outer {
-    static void run(const OuterTile<Precision>& t, Index first) noexcept {
-        fetch_some(t.fetch);
-        Real* sum = t.sum + first * gates * lanes;
-        Vector sums[R][gates];
-#pragma GCC unroll 6
-        for (Index r = 0; r < R; ++r)
+    template <Index R>
+    struct Columns {
+        static void run(const OuterTile<Precision>& t, Index first) noexcept {
+            fetch_some(t.fetch);
+            Real* sum = t.sum + first * V * lanes;
+            Vector sums[R][V];
+#pragma GCC unroll 12
+            for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (Index gate = 0; gate < gates; ++gate) {
-                sums[r][gate] = load(sum + (r * gates + gate) * lanes);
-                // Of the next tile, while this one is busy: large sums lie behind the second-level cache.
-                prefetch_to_write(sum + ((R + r) * gates + gate) * lanes);
+                for (Index v = 0; v < V; ++v) {
+                    sums[r][v] = load(sum + (r * V + v) * lanes);
+                    // Of the next tile, while this one is busy: large sums lie behind the second-level cache.
+                    prefetch_to_write(sum + ((R + r) * V + v) * lanes);
+                }
+            const Factor* right = t.right;
+            const Factor* columns[R];
+            for (Index group = 0; group < t.groups; ++group, right += t.right_group) {
+#pragma GCC unroll 12
+                for (Index r = 0; r < R; ++r) columns[r] = t.in[group] + (t.first + first + r) * depth<Precision>;
+                add_products(sums, columns, right, [](const Factor* at) noexcept { return broadcast_factors(at); });
             }
-        const Factor* right = t.right;
-        const Factor* columns[R];
-        for (Index group = 0; group < t.groups; ++group, right += t.right_group) {
-#pragma GCC unroll 6
-            for (Index r = 0; r < R; ++r) columns[r] = t.in[group] + (first + r) * depth<Precision>;
-            add_products(sums, columns, right, [](const Factor* at) noexcept { return broadcast_factors(at); });
-        }
-#pragma GCC unroll 6
-        for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 12
+            for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
-            for (Index gate = 0; gate < gates; ++gate) store(sum + (r * gates + gate) * lanes, sums[r][gate]);
-    }
+                for (Index v = 0; v < V; ++v) store(sum + (r * V + v) * lanes, sums[r][v]);
+        }
+    };
+
+    static void run(const OuterTile<Precision>& tile) noexcept { run_tiles<Columns, product_rows(tile_rows, V)>(tile.columns, tile); }
 };
 
-void outer(const OuterTile<Precision>& tile) noexcept {
-    run_tiles<Outer>(tile.columns, tile);
-}
+void outer(const OuterTile<Precision>& tile) noexcept { run_vectors<Outer>(tile.vectors, tile); }
 
 void round(const Real* in, Factor* out, Index count) noexcept {
     Index k = 0;
@@ -249,8 +291,9 @@ void interleave(const Number* even, const Number* odd, Number* out, Index count)
     }
 }
 
-constexpr Kernels<Precision> table = {lanes,         tile_rows, sigmoid_all, tanh_all, transpose, forward,
-                                      cell_backward, product,   outer,       round,    interleave};
+constexpr Kernels<Precision> table = {lanes,   tile_rows, sigmoid_all, tanh_all, transpose,  sum,           forward, cell_backward,
+                                      product, outer,     round,       interleave, LSTMKIT_SET::CellSteps<Precision>::forward,
+                                      LSTMKIT_SET::CellSteps<Precision>::backward};
 
 }  // namespace
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lstmkit import nn
 from lstmkit.core import native_module, native_status
-from lstmkit.ops import lstm_layer, native, native_available, run_native_layer
+from lstmkit.ops import lstm_layer, native, native_available, native_core, run_native_layer
 from lstmkit.spec import CellSpec
 
 pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
@@ -33,11 +33,11 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def forced(name: str) -> Iterator[str]:
-    native.instruction_set = name
+    native_core.instruction_set = name
     try:
         yield name
     finally:
-        native.instruction_set = ""
+        native_core.instruction_set = ""
 
 
 @pytest.fixture(autouse=True)

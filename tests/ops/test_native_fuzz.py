@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lstmkit.core import native_status
-from lstmkit.ops import Layer, native, native_available, run_equations
+from lstmkit.ops import Layer, native, native_available, native_core, run_equations
 from lstmkit.spec import CellSpec
 
 pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
@@ -190,7 +190,7 @@ def run_reference(tensors: Tensors) -> tuple[list[Tensor], list[Tensor]]:
 def run_native(case: Drawn, tensors: Tensors) -> tuple[list[Tensor], list[Tensor | None]]:
     before = torch.get_num_threads()
     torch.set_num_threads(case.threads)
-    native.instruction_set = case.instruction_set
+    native_core.instruction_set = case.instruction_set
     x, h, c, *others = tensors.arguments
     given: tuple[Any, ...] = (x, h, c, *others) if case.has_state else (x, None, None, *others)
     try:
@@ -199,7 +199,7 @@ def run_native(case: Drawn, tensors: Tensors) -> tuple[list[Tensor], list[Tensor
         return list(outputs), native.differentiate_native(tensors.upstream, *given, saved, wants=case.wants)
     finally:
         torch.set_num_threads(before)
-        native.instruction_set = ""
+        native_core.instruction_set = ""
 
 
 def near(actual: Tensor, expected: Tensor, tolerance: float, least_scale: float) -> None:

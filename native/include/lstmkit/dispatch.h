@@ -20,6 +20,7 @@ struct Kernels {
     void (*tanh)(const Real<P>* in, Real<P>* out, std::size_t count) noexcept;
     /// to[k][l] = from[l][k] for k, l < L; rows at the distances given.
     void (*transpose)(const Real<P>* from, Index from_row, Real<P>* to, Index to_row) noexcept;
+    void (*sum)(const SumTile<P>& tile) noexcept;
     void (*forward)(const ForwardTile<P>& tile) noexcept;
     void (*cell_backward)(const CellRow<P>& row) noexcept;
     void (*product)(const ProductTile<P>& tile) noexcept;
@@ -28,6 +29,9 @@ struct Kernels {
     void (*round)(const Real<P>* in, Stored<P>* out, Index count) noexcept;
     /// out[2k], out[2k + 1] = even[k], odd[k] for k < count; null is zeros.
     void (*interleave)(const Stored<P>* even, const Stored<P>* odd, Stored<P>* out, Index count) noexcept;
+    /// A row's step through a cell, by Cell.
+    void (*const* step)(const CellForward<P>& row) noexcept;
+    void (*const* step_backward)(const CellBackward<P>& row) noexcept;
 };
 
 /// The name that users write: "baseline", "avx2", ...

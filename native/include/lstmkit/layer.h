@@ -38,6 +38,16 @@ struct Course {
     const std::int64_t* lengths;  ///< [B] in 0..T, or null: all T. Steps beyond are never read
     const std::uint8_t* resets;   ///< [T, B] contiguous, or null; 1 zeroes the state before that step
     bool backwards;               ///< read the sequence from its end
+    CellShape shape = {};         ///< G sums, S states, K kept numbers of a unit; those of a plain LSTM are 4, 1 and 4
+    Index heads = 1;              ///< parts of the units between which there are no recurrent weights
+};
+
+/// What regularisers have drawn for a layer; null is nothing.
+template <typename P>
+struct Masks {
+    State<const Stored<P>> state;          ///< [B, R], multiplied with the output before where the sums read it
+    Sequence<const Stored<P>> candidate;   ///< [T, B, H], multiplied with g
+    Sequence<const std::uint8_t> keeps_h, keeps_c;  ///< [T, B, R] and [T, B, H]: 1 keeps what was before
 };
 
 /// What a layer is given. Cell states are Real in every precision; what is multiplied is Stored.
@@ -45,18 +55,21 @@ template <typename P>
 struct LayerCase : Course {
     Sequence<const Stored<P>> x;                        ///< [T, B, I]
     State<const Stored<P>> h;                           ///< [B, R], before the first step
-    State<const Real<P>> c;                             ///< [B, H], likewise
-    const Stored<P> *weight_input, *weight_recurrent;   ///< [4H, I] and [4H, R], contiguous
-    const Stored<P> *bias_input, *bias_recurrent;       ///< [4H] each, or null
+    State<const Real<P>> c;                             ///< [B, S, H], likewise
+    const Stored<P> *weight_input, *weight_recurrent;   ///< [4H, I] and [4H, R], contiguous; as the shape says
+    const Stored<P> *bias_input, *bias_recurrent;       ///< [4H] each, or null; of other shapes [GH], the second or both null
     const Stored<P>* weight_projection;                 ///< [R, H] if projected, else null
+    const CellOptions<P>* options = nullptr;            ///< null: a plain LSTM
+    Masks<P> masks = {};
 };
 
 /// What every step left, as forward writes it and backward reads it. Zero beyond a row's length.
 template <typename Cell, typename Gate>
 struct Trace {
-    Sequence<Cell> cells;        ///< [T, B, H] or null
-    Sequence<Gate> activations;  ///< [T, B, 4, H], the gates after their activation, or null
-    Index gate_stride = 0;       ///< from one gate to the next in activations
+    Sequence<Cell> cells;        ///< [T, B, S, H] or null
+    Sequence<Gate> activations;  ///< [T, B, K, H], what is kept, the gates after their activation first; or null
+    Index gate_stride = 0;       ///< from one of them to the next
+    Index cell_stride = 0;       ///< from one state to the next in cells
 };
 
 template <typename P>
@@ -68,7 +81,7 @@ template <typename P>
 struct ForwardResult {
     Sequence<Stored<P>> y;  ///< [T, B, R], zero beyond a row's length
     State<Stored<P>> h;     ///< [B, R], after each row's last step
-    State<Real<P>> c;       ///< [B, H], likewise
+    State<Real<P>> c;       ///< [B, S, H], likewise
     TraceOut<P> trace;
 };
 
@@ -84,10 +97,12 @@ struct Upstream {
 template <typename P>
 struct Gradients {
     Sequence<Stored<P>> x;                     ///< [T, B, I], zero beyond a row's length
-    State<Real<P>> h, c;                       ///< [B, R], [B, H]
+    State<Real<P>> h, c;                       ///< [B, R], [B, S, H]
     Real<P> *weight_input, *weight_recurrent;  ///< [4H, I], [4H, R]
-    Real<P>* bias;                             ///< [4H], of either bias
+    Real<P>* bias;                             ///< [GH], of either bias
     Real<P>* weight_projection;                ///< [R, H] if projected, else null
+    Real<P>* totals = nullptr;                 ///< [totals_of(options), H] of a cell's options
+    Real<P>* projection_bias = nullptr;        ///< [R] if there is one, else null
 };
 
 /// One direction of a layer, forward.

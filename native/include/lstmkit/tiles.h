@@ -6,11 +6,9 @@
 
 #include <cstddef>
 
-#include "lstmkit/precision.h"
+#include "lstmkit/cell.h"
 
 namespace lstmkit {
-
-using Index = std::ptrdiff_t;
 
 inline constexpr Index gates = 4;
 
@@ -25,7 +23,21 @@ struct Fetch {
     Index pieces;  ///< at each of a tile's halts
 };
 
-/// One step of `rows` rows through one hidden block.
+/// out[r][V][L] = sum over k < columns of in[r][first + k] * weights[k][V][L], added to what is there or to a bias.
+template <typename P>
+struct SumTile {
+    Index rows;
+    const Stored<P>* const* in;  ///< [rows] -> [first + columns]
+    Index first, columns;
+    const Stored<P>* weights;  ///< [columns / D][V][L][D], rounded up with zeros; packed
+    Index vectors;             ///< V, 1..4
+    Index added;               ///< so many of the vectors are added to what is there, the others to the bias
+    const Real<P>* bias;       ///< [V][L], packed
+    Real<P>* out;              ///< row r at out + r * out_row
+    Index out_row;
+};
+
+/// One step of `rows` rows through one hidden block of a plain LSTM.
 template <typename P>
 struct ForwardTile {
     Index rows;
@@ -35,6 +47,8 @@ struct ForwardTile {
     Index outputs;
     const Stored<P>* weights;  ///< [inputs / D][G][L][D], then [outputs / D] likewise, both rounded up with zeros; packed
     const Real<P>* bias;       ///< [G][L], packed
+    const Real<P>* sums;       ///< row r at sums + r * sums_row: [G][L], bias and the input's share; or null
+    Index sums_row;
     Real<P>* c;                ///< row r of the block at c + r * c_row: [L], updated
     Index c_row;
     Index first;                   ///< the block's first unit
@@ -64,13 +78,14 @@ struct CellRow {
     Index units, gate_stride, grad_gate_stride, dz_block;
 };
 
-/// out[r][first..first + count] (+)= sum over blocks j and k < G*L of in[j][r][k] * weights[j][k][...].
+/// out[r][first..first + count] (+)= sum over blocks j and k < block_rows of in[j][r][k] * weights[j][k][...].
 template <typename P>
 struct ProductTile {
     Index rows;
-    const Stored<P>* in;  ///< row r of block j at in + j * in_block + r * in_row: [G][L], as dz has it
+    const Stored<P>* in;  ///< row r of block j at in + j * in_block + r * in_row: [block_rows], as dz has it
     Index in_row, in_block, blocks;
-    const Stored<P>* weights;  ///< [blocks][G*L / D][vectors*L][D], packed
+    Index block_rows;          ///< a multiple of L
+    const Stored<P>* weights;  ///< [blocks][block_rows / D][vectors*L][D], packed
     Index vectors;             ///< 1..4, the vectors that hold `count` columns
     Real<P>* const* out;
     Index first, count;
@@ -79,14 +94,15 @@ struct ProductTile {
     Fetch* fetch;  ///< or null
 };
 
-/// sum[k][G][L] += sum over rows of in[r][k] * right[r][G][L], for k < columns. Rows come in groups of D.
+/// sum[k][V][L] += sum over rows of in[r][first + k] * right[r][V][L], for k < columns. Rows come in groups of D.
 template <typename P>
 struct OuterTile {
-    Index groups, columns;
-    const Stored<P>* const* in;  ///< [groups] -> [columns][D]
-    const Stored<P>* right;      ///< group g at right + g * right_group: [G][L][D]
+    Index groups, first, columns;
+    const Stored<P>* const* in;  ///< [groups] -> [first + columns][D]
+    const Stored<P>* right;      ///< group g at right + g * right_group: [V][L][D]
     Index right_group;
-    Real<P>* sum;  ///< [columns][G][L]
+    Index vectors;  ///< V, 1..4
+    Real<P>* sum;   ///< [columns][V][L]
     Fetch* fetch;  ///< or null
 };
 

@@ -131,8 +131,8 @@ class LSTM(RecurrentLayer):
         self.dropout = float(dropout)
         self.rates = rates
         self._states = tuple(spec.state_shapes())
-        layers = range(spec.num_layers) if spec.variant.changed else ()
-        self._documents = tuple(describe(spec.layer(layer)) for layer in layers)
+        self._layers = tuple(spec.layer(layer) for layer in range(spec.num_layers))
+        self._documents = tuple(map(describe, self._layers))
         self.forget_bias = forget_bias
         self.init = init
         self.t_max = t_max
@@ -249,7 +249,7 @@ class LSTM(RecurrentLayer):
         rates, weights = self.rates if self.training else NO_RATES, self._weights()
         if rates.weight_dropout:
             weights = [drop_weights(self.spec, layer, rates.weight_dropout) for layer in weights]
-        return Stack(self.spec, weights, self.dropout, self.training, rates, self._skips(), self._documents)
+        return Stack(self.spec, weights, self.dropout, self.training, rates, self._skips(), self._layers, self._documents)
 
     def _skips(self) -> dict[str, Tensor]:
         if self.spec.skip != "highway":

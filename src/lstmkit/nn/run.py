@@ -36,7 +36,8 @@ class Stack(NamedTuple):
     training: bool
     rates: Rates = Rates()  # all 0 in evaluation
     skips: Mapping[str, Tensor] = MappingProxyType({})  # parameters of what goes past layers, by name
-    documents: tuple[str, ...] = ()  # each layer of a variant as JSON
+    layers: tuple[CellSpec, ...] = ()  # each layer as a stack of its own
+    documents: tuple[str, ...] = ()  # the same as JSON
 
     def is_one_call(self) -> bool:
         """Whether ATen can run the stack at once: alike layers, and nothing between them but dropout."""
@@ -147,11 +148,13 @@ def _state_of_each(stack: Stack, case: Case, *, needed: bool) -> Sequence[tuple[
 
 
 def _run_variant(stack: Stack, layer: int, case: Case, state: State, wanted: Wanted) -> LayerResult:
-    spec, weights, ways = stack.spec, stack.weights[layer], Ways("reference", wanted.cells, wanted.gates)
-    masks = draw_masks(spec, stack.rates, layer, case.x) if stack.training else None
-    if masks is None and (torch.compiler.is_compiling() or exporting()):
-        return run_variant_op(stack.documents[layer], weights, case, state, ways)
-    return run_variant(spec, layer, weights, case, state, masks, ways)
+    weights, ways = stack.weights[layer], Ways(wanted.engine, wanted.cells, wanted.gates)
+    masks = draw_masks(stack.spec, stack.rates, layer, case.x) if stack.training else None
+    if transforming():
+        ways = ways._replace(engine="reference")
+    if torch.compiler.is_compiling() or exporting():
+        return run_variant_op(stack.documents[layer], weights, case, state, masks, ways)
+    return run_variant(stack.layers[layer], layer, weights, case, state, masks, ways)
 
 
 def _way_to_run(x: Tensor, wanted: Wanted) -> Callable[[Layer, Wanted], LayerResult]:

@@ -77,7 +77,7 @@ def _run_layers(stack: CellStack, case: Case, state: States, ways: Ways) -> tupl
             x = torch.cat([x, case.extra], 2)
         first = [value[layer * D : (layer + 1) * D] for value in state]
         if opaque:
-            found = cell_layer(stack.document, x, first, weights, lengths, case.resets, *ways)
+            found = cell_layer(stack.document, x, first, weights, lengths, case.resets, [], *ways)
             results.append(_name(found, len(first), ways))
         else:
             results.append(run_cell_layer(CellLayer(stack.spec, x, first, weights, lengths, case.resets), ways))

@@ -6,8 +6,8 @@ from lstmkit.ops.choice import ENGINES, EngineChoice, EngineRequest, check_engin
 from lstmkit.ops.eager import run_native_layer
 from lstmkit.ops.engines import Layer, run_equations, split_weights
 from lstmkit.ops.layer import lstm_layer, lstm_layer_backward
-from lstmkit.ops.native import native_available
-from lstmkit.ops.recurrent import CellLayer, Ways, cell_layer, describe, run_cell_layer
+from lstmkit.ops.native_core import native_available
+from lstmkit.ops.recurrent import CellLayer, Ways, cell_layer, describe, flatten_masks, run_cell_layer
 
 __all__ = [
     "ENGINES",
@@ -22,6 +22,7 @@ __all__ = [
     "check_engine",
     "choose_engine",
     "describe",
+    "flatten_masks",
     "lstm_layer",
     "lstm_layer_backward",
     "native_available",

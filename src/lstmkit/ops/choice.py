@@ -9,8 +9,16 @@ from lstmkit.spec import EngineError, OptionError
 # In order of preference.
 ENGINES = ("native", "torch", "reference")
 
-# The cells that are more than equations.
-NATIVE_CELLS = ("lstm",)
+# The cells that are more than equations, and which of their options the native core does not have.
+NATIVE_CELLS: dict[str, tuple[str, ...]] = {
+    "lstm": ("full_gate_recurrence",),
+    "lstm1997": (),
+    "entity_aware": (),
+    "rnn": (),
+    "gru": ("reset_after",),
+    "janet": (),
+    "slstm": (),
+}
 ATEN_CELLS = ("lstm", "rnn", "gru")
 
 # What the native core computes in.
@@ -105,8 +113,10 @@ def check_engine(engine: str | None) -> None:
 def _native_obstacle(request: EngineRequest) -> str | None:
     if request.cell not in NATIVE_CELLS:
         return f"the native core has no kernel for the cell {request.cell!r}"
-    if request.options:
-        return f"the native core runs the plain {request.cell}, without {', '.join(request.options)}"
+    if missing := [option for option in request.options if option in NATIVE_CELLS[request.cell]]:
+        return f"the native core has no {', '.join(missing)} of the cell {request.cell!r}"
+    if request.options and request.checkpoints:
+        return "the native core keeps every step of a cell with options"
     if request.device != "cpu":
         return f"the native core runs on CPUs, not on {request.device}"
     if request.dtype not in NATIVE_DTYPES:

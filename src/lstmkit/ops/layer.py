@@ -20,7 +20,8 @@ from lstmkit.ops.engines import (
     run_engine,
     run_equations,
 )
-from lstmkit.ops.native import Wants, real_dtype
+from lstmkit.ops.native import Wants
+from lstmkit.ops.native_core import real_dtype
 from lstmkit.reference import check_lengths
 from lstmkit.spec import EngineError
 

@@ -10,19 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lstmkit.core import native_module, native_status
-
-# The core's names for types of numbers.
-_PRECISIONS = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
-
-# Name of the instruction set to run with; empty means the best, or LSTMKIT_ISA.
-instruction_set = ""
+from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype, run_core, sequence_at, state_at
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-
-# Both asked once: torch.compile traces the choice of an engine and could not look for a module.
-core: Any = native_module()
-_available = native_status().available
 
 
 class Wants(NamedTuple):
@@ -35,16 +25,6 @@ class Wants(NamedTuple):
     def each(self, count: int) -> list[bool]:
         """For x, h, c and each of ``count`` weights."""
         return [self.x, self.state, self.state, *[self.weights] * count]
-
-
-def native_available() -> bool:
-    """Whether the C++ core was built and runs here."""
-    return _available
-
-
-def real_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What the core adds up in, and keeps cell states in, for numbers of ``dtype``."""
-    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 def count_directions(weights: Sequence[Tensor]) -> int:
@@ -74,10 +54,10 @@ def run_native(
     """
     layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates_dtype or x.dtype)
     (T, B, _, H, R), D, real = layer.sizes, layer.directions, real_dtype(x.dtype)
-    y = _empty((T, B, D * R), x.dtype)
-    h_last, c_last = _empty((D, B, R), x.dtype), _empty((D, B, H), real)
-    cells = _empty((T, B, D * H) if trace else (0,), real)
-    gates = _empty((T, B, 4, D * H) if trace else (0,), gates_dtype or x.dtype)
+    y = empty((T, B, D * R), x.dtype)
+    h_last, c_last = empty((D, B, R), x.dtype), empty((D, B, H), real)
+    cells = empty((T, B, D * H) if trace else (0,), real)
+    gates = empty((T, B, 4, D * H) if trace else (0,), gates_dtype or x.dtype)
     if trace:
         gates = gates.permute(2, 0, 1, 3)
     layer.run(
@@ -85,15 +65,15 @@ def run_native(
         [
             (
                 layer.direction(d),
-                _sequence(y, d * R),
-                _state(h_last, d),
-                _state(c_last, d),
+                sequence_at(y, d * R),
+                state_at(h_last, d),
+                state_at(c_last, d),
                 _trace(cells, gates, d * H) if trace else _NO_TRACE,
             )
             for d in range(D)
         ],
     )
-    return y, h_last, _cast(c_last, x.dtype), cells, gates
+    return y, h_last, cast(c_last, x.dtype), cells, gates
 
 
 def differentiate_native(
@@ -115,29 +95,29 @@ def differentiate_native(
         upstream: Gradients of the five outputs; None is zero.
         saved: Output, cells and gates of the forward run.
     """
-    y, cells, gates = map(_dense, saved)
+    y, cells, gates = map(dense, saved)
     layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates.dtype)
     (T, B, I, H, R), D, real = layer.sizes, layer.directions, real_dtype(x.dtype)  # noqa: E741
     kinds = (x.dtype, real, real, real, gates.dtype)
     dy, dh_last, dc_last, dcells, dgates = (
-        None if grad is None else _dense(_cast(grad, kind)) for grad, kind in zip(upstream, kinds, strict=True)
+        None if grad is None else dense(cast(grad, kind)) for grad, kind in zip(upstream, kinds, strict=True)
     )
-    dh, dc = (_empty((D, B, size), real) if wants.state else None for size in (R, H))
-    dx = [_empty((T, B, I), x.dtype) if wants.x else None for _ in range(D)]
+    dh, dc = (empty((D, B, size), real) if wants.state else None for size in (R, H))
+    dx = [empty((T, B, I), x.dtype) if wants.x else None for _ in range(D)]
     dweights = [_Weights.like(layer.weights(d), real) if wants.weights else None for d in range(D)]
     layer.run(
         core.lstm_backward,
         [
             (
                 layer.direction(d),
-                _sequence(y, d * R),
+                sequence_at(y, d * R),
                 _trace(cells, gates, d * H),
-                (_sequence(dy, d * R), _state(dh_last, d), _state(dc_last, d), _trace(dcells, dgates, d * H)),
+                (sequence_at(dy, d * R), state_at(dh_last, d), state_at(dc_last, d), _trace(dcells, dgates, d * H)),
                 (
-                    _sequence(dx[d], 0),
-                    _state(dh, d),
-                    _state(dc, d),
-                    (0, 0, 0, 0) if (grads := dweights[d]) is None else grads.addresses(),
+                    sequence_at(dx[d], 0),
+                    state_at(dh, d),
+                    state_at(dc, d),
+                    (0,) * 6 if (grads := dweights[d]) is None else grads.addresses(),
                 ),
             )
             for d in range(D)
@@ -146,7 +126,7 @@ def differentiate_native(
     both = [part for part in dx if part is not None]
     joined = both[0].add_(both[1]) if len(both) == 2 else dx[0]
     given = [grad for d in range(D) for grad in _in_order(dweights[d], len(weights) // D)]
-    return [joined, *(None if grad is None else _cast(grad, x.dtype) for grad in (dh, dc, *given))]
+    return [joined, *(None if grad is None else cast(grad, x.dtype) for grad in (dh, dc, *given))]
 
 
 class _Weights(NamedTuple):
@@ -167,15 +147,14 @@ class _Weights(NamedTuple):
     @classmethod
     def like(cls, w: "_Weights", dtype: torch.dtype) -> "_Weights":
         """Empty gradients of ``w``."""
-        projection = None if w.projection is None else _empty(w.projection.shape, dtype)
-        bias = _empty(w.input.shape[:1], dtype)
-        return cls(_empty(w.input.shape, dtype), _empty(w.recurrent.shape, dtype), bias, None, projection)
+        projection = None if w.projection is None else empty(w.projection.shape, dtype)
+        bias = empty(w.input.shape[:1], dtype)
+        return cls(empty(w.input.shape, dtype), empty(w.recurrent.shape, dtype), bias, None, projection)
 
-    def addresses(self) -> tuple[int, int, int, int]:
-        """Where the core writes gradients."""
+    def addresses(self) -> tuple[int, ...]:
+        """Where the core writes gradients; those of a cell's options are not here."""
         values = (self.input, self.recurrent, self.bias, self.projection)
-        a, b, c, d = (0 if value is None else value.data_ptr() for value in values)
-        return a, b, c, d
+        return (*(0 if value is None else value.data_ptr() for value in values), 0, 0)
 
 
 def _in_order(grads: _Weights | None, count: int) -> list[Tensor | None]:
@@ -201,13 +180,13 @@ class _Layer:
         gates_dtype: torch.dtype,
     ) -> None:
         self._reverse = reverse
-        self._precision = _PRECISIONS[x.dtype]
+        self._precision = PRECISIONS[x.dtype]
         if gates_dtype != x.dtype:
-            self._precision += f"/{_PRECISIONS[gates_dtype]}"
-        self._x = _dense(x)
-        self._h = None if h is None else _dense(h)
-        self._c = None if c is None else _dense(_cast(c, real_dtype(x.dtype)))
-        self._weights = [_dense(w.contiguous()) for w in weights]
+            self._precision += f"/{PRECISIONS[gates_dtype]}"
+        self._x = dense(x)
+        self._h = None if h is None else dense(h)
+        self._c = None if c is None else dense(cast(c, real_dtype(x.dtype)))
+        self._weights = [dense(w.contiguous()) for w in weights]
         self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if resets is None else resets.contiguous()
         self.directions = count_directions(weights)
@@ -215,7 +194,7 @@ class _Layer:
 
     def run(self, function: Any, directions: list[Any]) -> None:
         """Call the core for all directions at once."""
-        function(directions, torch.get_num_threads(), instruction_set, self._precision)
+        run_core(function, directions, self._precision)
 
     def weights(self, d: int) -> _Weights:
         """The parameters of one direction."""
@@ -226,56 +205,24 @@ class _Layer:
         """One direction's sizes, addresses and strides."""
         return (
             self.sizes,
-            _sequence(self._x, 0),
-            _state(self._h, d),
-            _state(self._c, d),
+            sequence_at(self._x, 0),
+            state_at(self._h, d),
+            state_at(self._c, d),
             tuple(0 if weight is None else weight.data_ptr() for weight in self.weights(d)),
             0 if self._lengths is None else self._lengths.data_ptr(),
             0 if self._resets is None else self._resets.data_ptr(),
             self._reverse or d == 1,
+            None,  # options
+            (None,) * 4,  # masks
         )
 
 
-_NO_TRACE = (None, None, 0)
+_NO_TRACE = (None, None, 0, 0)
 
 
-# Beside a layer's arithmetic in 100 us the calls of torch are no trifle, least of all those that have nothing to do.
-def _dense(value: Tensor) -> Tensor:
-    """The core reads along the last axis in steps of one, from whole numbers; it knows no lazy minus sign."""
-    is_dense = value.stride()[-1] == 1 or value.shape[-1] == 1
-    if is_dense and not value.is_neg() and value.data_ptr() % value.element_size() == 0:
-        return value
-    return _empty(value.shape, value.dtype).copy_(value)
-
-
-def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
-    return value if value.dtype == dtype else value.to(dtype)
-
-
-def _sequence(value: Tensor | None, first: int) -> tuple[int, int, int] | None:
-    """Address and strides of ``(T, B, N)`` from its column ``first`` on."""
-    if value is None:
-        return None
-    step, row, _ = value.stride()
-    return value.data_ptr() + first * value.element_size(), step, row
-
-
-def _state(value: Tensor | None, d: int) -> tuple[int, int] | None:
-    """Address and stride of direction ``d`` of ``(D, B, H)``."""
-    if value is None:
-        return None
-    direction, row, _ = value.stride()
-    return value.data_ptr() + d * direction * value.element_size(), row
-
-
-def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any, Any, int]:
+def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any, Any, int, int]:
     """Cells ``(T, B, D*H)`` and gates ``(4, T, B, D*H)`` from their column ``first`` on."""
     if gates is None:
-        return _sequence(cells, first), None, 0
+        return sequence_at(cells, first), None, 0, 0
     gate, step, row, _ = gates.stride()
-    return _sequence(cells, first), (gates.data_ptr() + first * gates.element_size(), step, row), gate
-
-
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Memory of the core's pool: a fresh page costs more than the arithmetic on it."""
-    return torch.from_dlpack(core.empty(shape, _PRECISIONS[dtype]))
+    return sequence_at(cells, first), (gates.data_ptr() + first * gates.element_size(), step, row), gate, 0

@@ -1,12 +1,12 @@
-"""The boundary for every cell beside the LSTM: one opaque op per layer and sequence in compiled and exported graphs.
+"""The boundary for every cell beside the plain LSTM: one opaque op per layer and sequence in compiled and exported graphs.
 
-What runs inside is the engine ``reference``, the equations, or ``torch``, ATen's RNN and GRU. Either is differentiated
-by autograd inside the gradient's op, which runs the layer again. Outside graphs this op is not used.
+What runs inside is the engine ``native``, ``torch``, which is ATen's RNN and GRU, or ``reference``, the equations. Each is
+differentiated by autograd inside the gradient's op, which runs the layer again. Outside graphs this op is not used.
 """
 
 import json
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lstmkit.ops.aten_relatives import aten_options, run_aten_stack
 from lstmkit.ops.engines import autograd_inside_op
-from lstmkit.reference import LayerResult, check_lengths, find_cell, mark_steps, run_layer
+from lstmkit.ops.native_cell import NativeCell, run_native_cell
+from lstmkit.reference import LSTM_VARIANT, LayerResult, Masks, check_lengths, find_cell, mark_steps, run_layer
 from lstmkit.spec import CellSpec
 
 
@@ -27,6 +28,7 @@ class CellLayer(NamedTuple):
     weights: Sequence[Tensor]
     lengths: Tensor | None  # (B,) in 1..T
     resets: Tensor | None  # (T, B)
+    masks: Sequence[Masks] | None = None  # of each direction of an LSTM
 
 
 class Ways(NamedTuple):
@@ -40,18 +42,43 @@ class Ways(NamedTuple):
 
 def run_cell_layer(layer: CellLayer, ways: Ways) -> LayerResult:
     """One layer by one engine, through which autograd and torch.func see."""
-    spec, x, state, weights, lengths, resets = layer
+    spec, x, state, weights, lengths, resets, masks = layer
     if ways.engine == "torch":
         output, h = run_aten_stack(spec, x, state[0], weights, lengths, aten_options(spec, 1))
         return LayerResult(output, (h,), None, None)
-    names, cell = spec.parameter_names(), find_cell(spec)
+    if ways.engine == "native":
+        cell = NativeCell(spec, lengths, resets, masks, partial(_run_again, layer))
+        return run_native_cell(cell, x, state, weights, cells=ways.cells, gates=ways.gates)
+    return _run_equations(layer, ways)
+
+
+def _run_again(layer: CellLayer, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> LayerResult:
+    has_cells = "c" in layer.spec.entry.states
+    return _run_equations(layer._replace(x=x, state=state, weights=weights), Ways("reference", has_cells, True))
+
+
+def _run_equations(layer: CellLayer, ways: Ways) -> LayerResult:
+    spec, x, state, weights, lengths, resets, masks = layer
+    names, cell = spec.parameter_names(), LSTM_VARIANT if layer.masks else find_cell(spec)
     n = len(names)
     w = [
         cell.collect(spec, dict(zip(names, weights[d * n : (d + 1) * n], strict=True)))
         for d in range(spec.num_directions)
     ]
+    if masks is not None:
+        w = [own._replace(masks=drawn) for own, drawn in zip(w, masks, strict=True)]
     steps = mark_steps(torch, x, lengths, resets)
     return run_layer(torch, cell, w, x, tuple(state), steps, cells=ways.cells, gates=ways.gates, chunk=ways.chunk)
+
+
+def flatten_masks(masks: Sequence[Masks] | None) -> list[Tensor | None]:
+    """Masks as the op takes them, direction after direction; none at all is an empty list."""
+    return [] if masks is None else [mask for own in masks for mask in own]
+
+
+def _masks(flat: Sequence[Tensor | None]) -> list[Masks] | None:
+    n = len(Masks._fields)
+    return [Masks(*flat[k : k + n]) for k in range(0, len(flat), n)] or None
 
 
 def describe(spec: CellSpec) -> str:
@@ -72,6 +99,7 @@ def cell_layer(
     weights: Sequence[Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
+    masks: Sequence[Tensor | None],
     engine: str,
     cells: bool,
     gates: bool,
@@ -80,7 +108,7 @@ def cell_layer(
     """Run all directions of one layer: its output, its states, then cells and gates where they are wanted."""
     if lengths is not None:
         check_lengths(lengths, x.shape[0])
-    layer = CellLayer(_spec(spec), x, state, weights, lengths, resets)
+    layer = CellLayer(_spec(spec), x, state, weights, lengths, resets, _masks(masks))
     return [value.contiguous() for value in _flat(run_cell_layer(layer, Ways(engine, cells, gates, chunk)))]
 
 
@@ -97,6 +125,7 @@ def _(
     weights: Sequence[Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
+    masks: Sequence[Tensor | None],
     engine: str,
     cells: bool,
     gates: bool,
@@ -122,6 +151,7 @@ def cell_layer_backward(
     weights: Sequence[Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
+    masks: Sequence[Tensor | None],
     engine: str,
     cells: bool,
     gates: bool,
@@ -130,7 +160,7 @@ def cell_layer_backward(
     """Gradients with respect to x, each state and each weight, from those of the outputs that ``present`` numbers."""
     with autograd_inside_op():
         values = [value.detach().requires_grad_() for value in (x, *state, *weights)]
-        outputs = _outputs(values, present, (spec, len(state), lengths, resets, Ways(engine, cells, gates, chunk)))
+        outputs = _outputs(values, present, (spec, len(state), lengths, resets, masks, Ways(engine, cells, gates, chunk)))
         found = torch.autograd.grad(outputs, values, [*upstream], allow_unused=True, materialize_grads=True)
     return [gradient.clone(memory_format=torch.contiguous_format) for gradient in found]
 
@@ -145,6 +175,7 @@ def _(
     weights: Sequence[Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
+    masks: Sequence[Tensor | None],
     engine: str,
     cells: bool,
     gates: bool,
@@ -154,34 +185,33 @@ def _(
 
 
 def _outputs(values: Sequence[Tensor], present: Sequence[int], rest: tuple[Any, ...]) -> list[Tensor]:
-    spec, num_states, lengths, resets, ways = rest
+    spec, num_states, lengths, resets, masks, ways = rest
     x, state, weights = values[0], values[1 : 1 + num_states], values[1 + num_states :]
-    results = _flat(run_cell_layer(CellLayer(_spec(spec), x, state, weights, lengths, resets), ways))
+    results = _flat(run_cell_layer(CellLayer(_spec(spec), x, state, weights, lengths, resets, _masks(masks)), ways))
     return [results[k] for k in present]
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    ctx.spec, x, state, weights, lengths, resets, *ctx.ways = inputs
-    ctx.counts, ctx.has = (len(state), len(weights)), (lengths is not None, resets is not None)
-    ctx.save_for_backward(x, *state, *weights, *(mask for mask in (lengths, resets) if mask is not None))
+    ctx.spec, x, state, weights, lengths, resets, masks, *ctx.ways = inputs
+    ctx.counts = len(state), len(weights)
+    ctx.save_for_backward(x, *state, *weights, lengths, resets, *masks)
     ctx.set_materialize_grads(False)
 
 
 def _backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
     x, *rest = ctx.saved_tensors
-    resets = rest.pop() if ctx.has[1] else None
-    lengths = rest.pop() if ctx.has[0] else None
-    num_states, _ = ctx.counts
-    state, weights = rest[:num_states], rest[num_states:]
+    num_states, num_weights = ctx.counts
+    state, weights = rest[:num_states], rest[num_states : num_states + num_weights]
+    lengths, resets, *masks = rest[num_states + num_weights :]
     (grads,) = upstream
     present = [k for k, grad in enumerate(grads) if grad is not None]
     given = [grads[k] for k in present]
-    dx, *others = cell_layer_backward(given, present, ctx.spec, x, state, weights, lengths, resets, *ctx.ways)
-    return None, dx, others[:num_states], others[num_states:], *(None,) * 6
+    dx, *others = cell_layer_backward(given, present, ctx.spec, x, state, weights, lengths, resets, masks, *ctx.ways)
+    return None, dx, others[:num_states], others[num_states:], *(None,) * 7
 
 
 def _keep_for_double_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    upstream, ctx.present, ctx.spec, x, state, weights, ctx.lengths, ctx.resets, *ctx.ways = inputs
+    upstream, ctx.present, ctx.spec, x, state, weights, ctx.lengths, ctx.resets, ctx.masks, *ctx.ways = inputs
     ctx.counts = len(upstream), len(state), len(weights)
     ctx.save_for_backward(*upstream, x, *state, *weights)
 
@@ -191,14 +221,16 @@ def _double_backward(ctx: Any, tangents: Sequence[Tensor]) -> tuple[Any, ...]:
     with torch.enable_grad():
         values = [value.detach().requires_grad_() for value in ctx.saved_tensors]
         upstream, inputs = values[:n], values[n:]
-        outputs = _outputs(inputs, ctx.present, (ctx.spec, num_states, ctx.lengths, ctx.resets, Ways(*ctx.ways)))
+        ways = Ways(*ctx.ways)._replace(engine="reference") if ctx.ways[0] == "native" else Ways(*ctx.ways)
+        rest = (ctx.spec, num_states, ctx.lengths, ctx.resets, ctx.masks, ways)
+        outputs = _outputs(inputs, ctx.present, rest)
         first = torch.autograd.grad(outputs, inputs, upstream, create_graph=True, materialize_grads=True)
         wanted = [(g, v) for g, v in zip(first, tangents, strict=True) if g.requires_grad]
         second = torch.autograd.grad(
             [g for g, _ in wanted], values, [v for _, v in wanted], allow_unused=True, materialize_grads=True
         )
     dx, *others = second[n:]
-    return [*second[:n]], None, None, dx, others[:num_states], others[num_states:], *(None,) * 6
+    return [*second[:n]], None, None, dx, others[:num_states], others[num_states:], *(None,) * 7
 
 
 cell_layer.register_autograd(_backward, setup_context=_keep_for_backward)

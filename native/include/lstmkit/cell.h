@@ -1,0 +1,153 @@
+// What a recurrent cell is to the core: which sums it reads, what it carries and keeps, and its options.
+// P is a precision; H units. Nothing here is owned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "lstmkit/precision.h"
+
+namespace lstmkit {
+
+using Index = std::ptrdiff_t;
+
+/// lstm with any of its options; what else has kernels of its own.
+enum class Cell { lstm, gru, rnn, janet, slstm };
+inline constexpr int most_cells = 5;
+
+/// A unit's step reads `sums` sums. The input adds to `input` of them, from input_first on, and the output before to
+/// `recurrent` of them: gates that both feed are fed once.
+struct CellShape {
+    Index sums = 4, input_first = 0, input = 4, recurrent_first = 0, recurrent = 4;
+    Index kept = 4;           ///< numbers that backward needs of a step, those first that users are shown as gates
+    Index states = 1;         ///< numbers carried from step to step, apart from the output
+    bool whole_rows = false;  ///< whether a unit's step depends on the sums of others
+};
+
+enum class Curve { sigmoid, tanh, hard_sigmoid, relu, softsign, identity };
+
+/// tanh: alpha * tanh(beta * z); hard_sigmoid: alpha * z + beta within 0..1; the others have no constants.
+struct Activation {
+    Curve curve = Curve::tanh;
+    double alpha = 1, beta = 1;
+};
+
+/// one: fixed; coupled: what its partner leaves of 1. Neither has weights, so their rows are zeros.
+enum class Gate { free, one, coupled };
+
+/// products: input's and recurrent sums, over all gates; gates: each gate's sum by itself.
+enum class Norm { none, products, gates };
+/// read: as the output reads it; fed_back: for good.
+enum class CellNorm { none, read, fed_back };
+
+/// The options of a cell; docs/explanation/variants.md has the equations. Vectors of H numbers, or 4H in the order i f g o.
+template <typename P>
+struct CellOptions {
+    static constexpr Real<P> none = std::numeric_limits<Real<P>>::infinity();
+
+    Cell cell = Cell::lstm;
+    Gate input_gate = Gate::free, forget_gate = Gate::free, output_gate = Gate::free;
+    Activation gate{Curve::sigmoid}, candidate, output;  ///< candidate: an RNN's too; output: of the cell state
+    const Real<P>* peepholes[3] = {};                    ///< of i, f and o, or null
+    Real<P> gate_clip = none, cell_clip = none, projection_clip = none;
+    Real<P> zoneout_h = 0, zoneout_c = 0;  ///< parts of the state before that are kept, where no mask decides
+    const Real<P>* projection_bias = nullptr;
+    bool truncates = false;  ///< no gradient goes back through the recurrent sums
+    Real<P> shift = 0;       ///< of a JANET's input gate
+    Norm norm = Norm::none;
+    CellNorm cell_norm = CellNorm::none;
+    Real<P> epsilon = 0;
+    const Real<P> *gain_input = nullptr, *gain_recurrent = nullptr, *gain_gates = nullptr, *bias = nullptr;  ///< 4H or null
+    const Real<P> *gain_cell = nullptr, *bias_cell = nullptr;
+};
+
+/// Where the gradients of options are added up: so many vectors of H numbers.
+namespace total {
+inline constexpr Index peepholes = 0, plain = 3;
+inline constexpr Index gain_input = 3, gain_recurrent = 7, gain_gates = 11, bias = 15, gain_cell = 19, bias_cell = 20, all = 21;
+}  // namespace total
+
+template <typename P>
+Index totals_of(const CellOptions<P>& options) noexcept {
+    if (options.norm != Norm::none || options.cell_norm != CellNorm::none) return total::all;
+    const bool peeps = options.peepholes[0] || options.peepholes[1] || options.peepholes[2];
+    return peeps ? total::plain : 0;
+}
+
+template <typename P>
+CellShape shape_of(const CellOptions<P>& options) noexcept {
+    switch (options.cell) {
+        // n's input, r, z, n's recurrent sum; kept: r, z, n and its recurrent sum. The state is the output.
+        case Cell::gru: return {4, 0, 3, 1, 3, 4, 1};
+        case Cell::rnn: return {1, 0, 1, 0, 1, 1, 1};
+        // kept: f, g, and what is let in
+        case Cell::janet: return {2, 0, 2, 0, 2, 3, 1};
+        // states c, n, m; kept: the gates stabilised, and sigmoid of the forget gate's sum
+        case Cell::slstm: return {4, 0, 4, 0, 4, 5, 3};
+        case Cell::lstm: break;
+    }
+    CellShape shape;
+    shape.whole_rows = options.norm != Norm::none || options.cell_norm != CellNorm::none;
+    // Backward normalises the sums again.
+    if (options.norm == Norm::products) shape.sums = 8, shape.recurrent_first = 4, shape.kept = 12;
+    if (options.norm == Norm::gates) shape.kept = 8;
+    return shape;
+}
+
+/// Vectors of units that backward of a whole row takes for itself.
+inline constexpr Index scratch_vectors = 15;
+
+/// What a row's step needs beside its options: masks at this step. null is none.
+template <typename P>
+struct StepMasks {
+    const Stored<P>* candidate = nullptr;                         ///< [H], multiplied with g
+    const std::uint8_t *keeps_h = nullptr, *keeps_c = nullptr;    ///< [R], [H]: 1 keeps what was before
+};
+
+/// One row's step through some units, whole blocks of L but for the last.
+template <typename P>
+struct CellForward {
+    const CellOptions<P>& options;
+    Index first, units;         ///< the first unit, for the options' vectors alone: all else begins there
+    Real<P>* sums;              ///< block j at sums + j * sums * L: [sums][L]; left in any state
+    Real<P>* state;             ///< [states] at distance state_stride, each padded to L; updated
+    Index state_stride;
+    const Stored<P>* h_before;  ///< the output before, for what zoneout keeps; null where there is a projection
+    StepMasks<P> masks;
+    Stored<P>* y;               ///< written
+    Real<P>* cells;             ///< the states after, at distance cell_stride, or null
+    Index cell_stride;
+    Saved<P>* kept;             ///< at distance kept_stride, or null
+    Index kept_stride;
+};
+
+/// The same backwards; null gradients are zero.
+template <typename P>
+struct CellBackward {
+    const CellOptions<P>& options;
+    Index first, units;
+    const Saved<P>* kept;
+    Index kept_stride;
+    const Real<P>* cells;  ///< the states after
+    Index cell_stride;
+    const Real<P>* cells_before;
+    Index before_stride;
+    StepMasks<P> masks;
+    const Stored<P>* grad_y;
+    const Real<P>* grad_cells;
+    Index grad_cell_stride;
+    const Saved<P>* grad_kept;
+    Index grad_kept_stride;
+    Real<P>* dh;      ///< of this step's output, padded; then what goes past the sums to the output before
+    Real<P>* dstate;  ///< [states] at distance state_stride, each padded; updated
+    Index state_stride;
+    Stored<P>* dz;  ///< block j at dz + j * dz_block: [sums][L], written
+    Index dz_block;
+    Stored<P>* hidden;       ///< the output before a projection, written; or null
+    Real<P>* totals;         ///< vector k of the options' gradients at totals + k * totals_stride, added to; or null
+    Index totals_stride;
+    Real<P>* scratch;        ///< scratch_vectors vectors of units, padded, where the shape says whole_rows
+};
+
+}  // namespace lstmkit

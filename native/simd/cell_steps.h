@@ -1,0 +1,21 @@
+// The steps of cells, one table per instruction set and precision. Included where LSTMKIT_SET is known.
+#pragma once
+
+#include "lstmkit/cell.h"
+
+namespace lstmkit {
+namespace LSTMKIT_SET {
+
+template <typename P>
+struct CellSteps {
+    static void (*const forward[most_cells])(const CellForward<P>& row) noexcept;
+    static void (*const backward[most_cells])(const CellBackward<P>& row) noexcept;
+};
+
+template <>
+void (*const CellSteps<LSTMKIT_PRECISION>::forward[most_cells])(const CellForward<LSTMKIT_PRECISION>& row) noexcept;
+template <>
+void (*const CellSteps<LSTMKIT_PRECISION>::backward[most_cells])(const CellBackward<LSTMKIT_PRECISION>& row) noexcept;
+
+}  // namespace LSTMKIT_SET
+}  // namespace lstmkit

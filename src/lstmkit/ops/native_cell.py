@@ -1,0 +1,286 @@
+"""The engine ``native`` for every cell it has beside the plain LSTM: an autograd node over the core's general step.
+
+Its gradient is the core's; who asks for the gradient of the gradient, or for many at once, gets that of the equations.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lstmkit.ops.engines import is_batched
+from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype, run_core, sequence_at, state_at
+from lstmkit.ops.native_weights import CoreWeights, core_weights
+from lstmkit.reference import LayerResult, Masks
+from lstmkit.spec import CellSpec
+
+# The core's names for parameters that are no matrices, in the order of the rows of its totals: first row, rows.
+_TOTALS = {
+    "peephole_i": (0, 1),
+    "peephole_f": (1, 1),
+    "peephole_o": (2, 1),
+    "gain_ih": (3, 4),
+    "gain_hh": (7, 4),
+    "gain_gates": (11, 4),
+    "norm_bias": (15, 4),
+    "gain_c": (19, 1),
+    "bias_c": (20, 1),
+}
+
+# Which of the numbers that the core keeps of a step are a cell's gates, where they are not the first ones.
+_SHOWN = {"lstm1997": (0, 2, 3)}
+
+
+class NativeCell(NamedTuple):
+    """A layer but for its tensors that have gradients."""
+
+    spec: CellSpec
+    lengths: Tensor | None  # (B,)
+    resets: Tensor | None  # (T, B)
+    masks: Sequence[Masks] | None  # of each direction
+    again: Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], LayerResult]
+    """The layer by the equations, of x, states and weights; cells and gates too."""
+
+    @property
+    def gates(self) -> Sequence[int]:
+        """Which of the kept numbers are gates."""
+        return _SHOWN.get(self.spec.cell, range(len(self.spec.gates)))
+
+
+def run_native_cell(
+    cell: NativeCell, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], *, cells: bool, gates: bool
+) -> LayerResult:
+    """Run all directions of one layer: ``x (T, B, I)``, states ``(D, B, ...)``, weights in the catalog's order."""
+    # Beside h the core has one state of S rows: c; h itself where there is none; or c, n and m.
+    h, *others = state
+    c = torch.stack(others, 2) if len(others) > 1 else others[0] if others else h
+    y, h, c, states, kept = _NativeCell.apply(cell, x, h, c, *weights)  # pyright: ignore
+    last = [*c.unbind(2)] if len(others) > 1 else [c] if others else []
+    shown = kept.index_select(2, torch.tensor(cell.gates)).permute(2, 0, 1, 3) if gates else None
+    return LayerResult(y, (h, *last), cast(states[:, :, 0], x.dtype) if cells else None, shown)
+
+
+class _NativeCell(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, cell: NativeCell, *inputs: Tensor) -> Any:
+        x, h, c, *weights = inputs
+        call = _Call(cell, x, h, c, weights)
+        y, h_last, c_last, states, kept = call.forward()
+        ctx.cell = cell
+        ctx.save_for_backward(*inputs, y, states, kept)
+        ctx.set_materialize_grads(False)
+        return y, h_last, cast(c_last, x.dtype), states, kept
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> Any:
+        cell: NativeCell = ctx.cell
+        *inputs, y, states, kept = ctx.saved_tensors
+        wants = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled() or is_batched(upstream):
+            return None, *_differentiate_equations(cell, inputs, upstream, wants)
+        x, h, c, *weights = inputs
+        return None, *_Call(cell, x, h, c, weights, wants[3:]).backward((y, states, kept), upstream, wants)
+
+
+def _differentiate_equations(
+    cell: NativeCell, inputs: Sequence[Tensor], upstream: Sequence[Tensor | None], wants: Sequence[bool]
+) -> list[Tensor | None]:
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x, h, c, *weights = inputs
+        states = [h] if len(cell.spec.entry.states) == 1 else [h, *c.unbind(2)] if c.dim() == 4 else [h, c]
+        found = cell.again(x, states, weights)
+        last = found.state[1:] or found.state[:1]
+        c_last = torch.stack(last, 2) if c.dim() == 4 else last[0]
+        results = [found.output, found.state[0], c_last, found.cells, found.gates]
+        given = list(upstream)
+        if len(states) == 1 and given[2] is not None:
+            raise AssertionError("a cell whose state is its output gives that state once")
+        if given[3] is not None:
+            given[3] = given[3][:, :, 0]
+        if given[4] is not None:
+            given[4] = given[4].index_select(2, torch.tensor(cell.gates)).permute(2, 0, 1, 3)
+        pairs = [(r, g) for r, g in zip(results, given, strict=True) if g is not None]
+        wanted = [value for value, want in zip(inputs, wants, strict=True) if want]
+        grads = iter(
+            torch.autograd.grad(
+                [r for r, _ in pairs],  # pyright: ignore
+                wanted,
+                [g for _, g in pairs],
+                allow_unused=True,
+                create_graph=create_graph,
+            )
+        )
+    return [next(grads) if want else None for want in wants]
+
+
+class _Direction(NamedTuple):
+    """One direction's weights in the core's layout, and the parameters that they were made of."""
+
+    leaves: list[Tensor]
+    weights: CoreWeights
+    tensors: dict[str, Tensor]  # as the core reads them
+
+
+class _Call:
+    """The arguments of one call; keeps alive what the addresses point to."""
+
+    def __init__(
+        self, cell: NativeCell, x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], wants: Sequence[bool] = ()
+    ) -> None:
+        spec = cell.spec
+        self._cell, self._real = cell, real_dtype(x.dtype)
+        self._x, self._h, self._c = dense(x), dense(h), dense(cast(c, self._real))
+        self._lengths = None if cell.lengths is None else cell.lengths.to("cpu", torch.int64).contiguous()
+        self._resets = None if cell.resets is None else cell.resets.contiguous()
+        n = len(weights) // spec.num_directions
+        self._directions = [
+            self._arrange(weights[d * n : (d + 1) * n], wants[d * n : (d + 1) * n]) for d in range(spec.num_directions)
+        ]
+        self._masks = [self._dense_masks(masks) for masks in cell.masks or [Masks()] * spec.num_directions]
+        first = self._directions[0]
+        flags = {name: 1 for name in first.tensors if name.startswith("peephole")}
+        self._shape = core.cell_shape({k: v for k, v in first.weights.options.items() if k != "heads"} | flags)
+        self._sizes = (*x.shape, spec.hidden_size, h.shape[2])  # T, B, I, H and R
+
+    def _arrange(self, weights: Sequence[Tensor], wants: Sequence[bool]) -> _Direction:
+        names = self._cell.spec.parameter_names()
+        leaves = [w.detach().requires_grad_(want) for w, want in zip(weights, wants or [False] * len(names), strict=True)]
+        with torch.enable_grad():
+            arranged = core_weights(self._cell.spec, dict(zip(names, leaves, strict=True)))
+        kept = {"input", "recurrent", "bias", "projection"}
+        tensors = {
+            name: dense((w if name in kept else cast(w, self._real)).detach().contiguous())
+            for name, w in arranged.tensors.items()
+        }
+        return _Direction(leaves, arranged, tensors)
+
+    def _dense_masks(self, masks: Masks) -> Masks:
+        state, candidate = (None if m is None else dense(cast(m, self._x.dtype)) for m in masks[:2])
+        keeps_h, keeps_c = (None if m is None else dense(m.view(torch.uint8)) for m in masks[2:])
+        return Masks(state, candidate, keeps_h, keeps_c)
+
+    def _run(self, function: Any, directions: list[Any]) -> None:
+        run_core(function, directions, PRECISIONS[self._x.dtype])
+
+    def _direction(self, d: int) -> tuple[Any, ...]:
+        """One direction's sizes, addresses and strides."""
+        tensors, weights, masks = self._directions[d].tensors, self._directions[d].weights, self._masks[d]
+        named = {"norm_bias": "bias"}
+        vectors = {named.get(name, name): tensors[name].data_ptr() for name in (*_TOTALS, "proj_bias") if name in tensors}
+        return (
+            self._sizes,
+            sequence_at(self._x, 0),
+            state_at(self._h, d),
+            state_at(self._c, d),
+            (*(_address(tensors.get(name)) for name in ("input", "recurrent", "bias")), 0, _address(tensors.get("projection"))),
+            _address(self._lengths),
+            _address(self._resets),
+            d == 1,
+            self._options(weights.options, masks) | vectors,
+            (
+                None if masks.state is None else (masks.state.data_ptr(), masks.state.stride(0)),
+                *(sequence_at(mask, 0) for mask in masks[1:]),
+            ),
+        )
+
+    def _options(self, options: dict[str, Any], masks: Masks) -> dict[str, Any]:
+        """Where masks decide what is kept there is no part that is."""
+        decided = {"zoneout_h": masks.zoneout_h, "zoneout_c": masks.zoneout_c}
+        return options | {name: 0.0 for name, mask in decided.items() if mask is not None}
+
+    def forward(self) -> tuple[Tensor, ...]:
+        """Output, last h, last states, and of every step the states ``(T, B, S, D*H)`` and what is kept of it."""
+        (T, B, _, H, R), D, dtype, real = self._sizes, self._cell.spec.num_directions, self._x.dtype, self._real
+        *_, num_kept, num_states, _ = self._shape
+        y, h_last = empty((T, B, D * R), dtype), empty((D, B, R), dtype)
+        c_last = empty((*self._c.shape[:2], *([num_states] if num_states > 1 else []), H), real)
+        states, kept = empty((T, B, num_states, D * H), real), empty((T, B, num_kept, D * H), dtype)
+        self._run(
+            core.lstm_forward,
+            [
+                (
+                    self._direction(d),
+                    sequence_at(y, d * R),
+                    state_at(h_last, d),
+                    state_at(c_last, d),
+                    _trace(states, kept, d * H),
+                )
+                for d in range(D)
+            ],
+        )
+        return y, h_last, c_last, states, kept
+
+    def backward(
+        self, saved: Sequence[Tensor], upstream: Sequence[Tensor | None], wants: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Gradients of x, h, c and each weight, None where they are not wanted."""
+        (T, B, I, H, R), D, dtype, real = self._sizes, self._cell.spec.num_directions, self._x.dtype, self._real  # noqa: E741
+        y, states, kept = map(dense, saved)
+        kinds = (dtype, real, real, real, dtype)
+        dy, dh_last, dc_last, dstates, dkept = (
+            None if grad is None else dense(cast(grad, kind).contiguous())
+            for grad, kind in zip(upstream, kinds, strict=True)
+        )
+        dh = empty((D, B, R), real) if wants[1] else None
+        dc = empty(tuple(self._c.shape), real) if wants[2] else None
+        dx = [empty((T, B, I), dtype) if wants[0] else None for _ in range(D)]
+        grads = [self._empty_gradients(d) if any(wants[3:]) else {} for d in range(D)]
+        self._run(
+            core.lstm_backward,
+            [
+                (
+                    self._direction(d),
+                    sequence_at(y, d * R),
+                    _trace(states, kept, d * H),
+                    (sequence_at(dy, d * R), state_at(dh_last, d), state_at(dc_last, d), _trace(dstates, dkept, d * H)),
+                    (
+                        sequence_at(dx[d], 0),
+                        state_at(dh, d),
+                        state_at(dc, d),
+                        tuple(_address(grads[d].get(name)) for name in _GRADIENTS),
+                    ),
+                )
+                for d in range(D)
+            ],
+        )
+        both = [part for part in dx if part is not None]
+        joined = both[0].add_(both[1]) if len(both) == 2 else dx[0]
+        given = [grad for d in range(D) for grad in self._pull_back(d, grads[d])]
+        return [joined, *(None if grad is None else cast(grad, dtype) for grad in (dh, dc)), *given]
+
+    def _empty_gradients(self, d: int) -> dict[str, Tensor]:
+        tensors, (sums, *_, totals) = self._directions[d].tensors, self._shape
+        H = self._sizes[3]
+        shapes = {name: tuple(tensors[name].shape) for name in ("input", "recurrent", "projection", "proj_bias") if name in tensors}
+        shapes |= {"bias": (sums * H,)} | ({"totals": (totals, H)} if totals else {})
+        return {name: empty(shape, self._real) for name, shape in shapes.items()}
+
+    def _pull_back(self, d: int, grads: dict[str, Tensor]) -> list[Tensor | None]:
+        """From the core's layout to the gradients of the parameters."""
+        leaves, weights, _ = self._directions[d]
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        if not wanted:
+            return [None] * len(leaves)
+        if "totals" in grads:
+            rows = {name: grads["totals"][k : k + n].reshape(-1) for name, (k, n) in _TOTALS.items()}
+            grads = grads | {name: rows[name] for name in weights.tensors if name in rows}
+        pairs = [(value, grads[name].to(value.dtype)) for name, value in weights.tensors.items() if value.requires_grad]
+        found = iter(
+            torch.autograd.grad([v for v, _ in pairs], wanted, [g.reshape(v.shape) for v, g in pairs], allow_unused=True)
+        )
+        return [next(found) if leaf.requires_grad else None for leaf in leaves]
+
+
+_GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias")
+
+
+def _address(value: Tensor | None) -> int:
+    return 0 if value is None else value.data_ptr()
+
+
+def _trace(states: Tensor | None, kept: Tensor | None, first: int) -> tuple[Any, ...]:
+    """States ``(T, B, S, D*H)`` and kept numbers ``(T, B, K, D*H)`` from their column ``first`` on."""
+    strides = (0 if value is None else value.stride(2) for value in (kept, states))
+    return sequence_at(states, first), sequence_at(kept, first), *strides

@@ -1,0 +1,139 @@
+"""The parameters of a cell as the native core takes them, by torch operations through which gradients flow back.
+
+The core has one layout per kind of cell: gates without weights have rows of zeros, a bias is one vector for all sums,
+and what options need is named. docs/explanation/native.md says which sums a cell has.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lstmkit.spec import CellSpec, Variant, activation_constants
+
+# The core's heads end with a vector of any of its instruction sets.
+_LARGEST_VECTOR = 16
+
+_GATES = ("i", "f", "g", "o")
+
+
+class CoreWeights(NamedTuple):
+    """One direction of a layer as the core takes it."""
+
+    tensors: dict[str, Tensor]
+    """``input``, ``recurrent``, and where there are any ``bias``, ``projection`` and vectors of options by their names."""
+
+    options: dict[str, Any]
+    """What the core is told beside tensors; ``heads`` too."""
+
+
+def core_weights(spec: CellSpec, parameters: Mapping[str, Tensor]) -> CoreWeights:
+    """Arrange one direction's parameters, by their names without endings, for the core."""
+    return _ARRANGERS[spec.cell](spec, parameters)
+
+
+def _arrange_lstm(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    v, gates = spec.variant, spec.variant.gates_with_weights
+    bias = _spread(p["bias_ih"] + p["bias_hh"], gates) if spec.bias else None
+    tensors = {"input": _spread(p["weight_ih"], gates), "recurrent": _spread(p["weight_hh"], gates)}
+    tensors |= {"bias" if v.norm is None else "norm_bias": bias} if bias is not None else {}
+    tensors |= {"projection": p["weight_hr"]} if "weight_hr" in p else {}
+    tensors |= {"proj_bias": p["bias_hr"]} if "bias_hr" in p else {}
+    if v.peephole_gates:
+        own = p["weight_ch"].chunk(len(v.peephole_gates))
+        tensors |= {f"peephole_{gate}": weight for gate, weight in zip(v.peephole_gates, own, strict=True)}
+    tensors |= {name: _spread(p[name], gates) for name in ("gain_ih", "gain_hh", "gain_gates") if name in p}
+    tensors |= {name: p[name] for name in ("gain_c", "bias_c") if name in p}
+    return CoreWeights(tensors, {"cell": "lstm"} | _variant_options(v))
+
+
+def _variant_options(v: Variant) -> dict[str, Any]:
+    options: dict[str, Any] = {name: getattr(v, name) for name in ("input_gate", "forget_gate", "output_gate")}
+    for name in ("gate_activation", "candidate_activation", "cell_activation"):
+        options[name] = activation_constants(getattr(v, name))
+    for name in ("gate_clip", "cell_clip", "proj_clip"):
+        if (bound := getattr(v, name)) is not None:
+            options[name] = bound
+    options |= {"zoneout_h": v.zoneout_h, "zoneout_c": v.zoneout_c}
+    if v.norm is not None:
+        options |= {"norm": "gates" if v.norm.per_gate else "products", "cell_norm": v.norm.cell, "epsilon": v.norm.epsilon}
+    return options
+
+
+def _spread(rows: Tensor, gates: tuple[str, ...]) -> Tensor:
+    """Rows of gates that have weights, with zeros for those that have none."""
+    if gates == _GATES:
+        return rows
+    own = dict(zip(gates, rows.chunk(len(gates)), strict=True))
+    nothing = torch.zeros_like(own["g"])
+    return torch.cat([own.get(gate, nothing) for gate in _GATES])
+
+
+def _arrange_lstm1997(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """Its squashing functions are those of tanh: 4 sigmoid(z) - 2 = 2 tanh(z / 2), and 2 sigmoid(z) - 1 the half of that."""
+    variant = Variant(forget_gate="one", candidate_activation=("tanh", 2.0, 0.5), cell_activation=("tanh", 1.0, 0.5))
+    tensors = {name: _spread(p[own], variant.gates_with_weights) for name, own in _one_bias(spec).items()}
+    return CoreWeights(tensors, {"cell": "lstm", "truncates": True} | _variant_options(variant))
+
+
+def _arrange_entity_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """An LSTM whose input gate sees the static features, the last of its input, and nothing else."""
+    H, E = p["weight_sh"].shape
+    own, recurrent = p["weight_ih"], p["weight_hh"]
+    gate = torch.cat([own.new_zeros(H, own.shape[1]), p["weight_sh"]], 1)
+    tensors = {
+        "input": torch.cat([gate, torch.cat([own, own.new_zeros(own.shape[0], E)], 1)]),
+        "recurrent": torch.cat([recurrent.new_zeros(H, recurrent.shape[1]), recurrent]),
+    }
+    if spec.bias:
+        tensors["bias"] = torch.cat([p["bias_sh"], p["bias_ih"]])
+    return CoreWeights(tensors, {"cell": "lstm"} | _variant_options(Variant()))
+
+
+def _arrange_gru(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """The sums are the candidate's of the input, r, z, and the candidate's of the output before."""
+    H = spec.hidden_size
+    tensors = {"input": p["weight_ih"].roll(H, 0), "recurrent": p["weight_hh"]}
+    if spec.bias:
+        own, recurrent = p["bias_ih"], p["bias_hh"]
+        tensors["bias"] = torch.cat([own[2 * H :], own[: 2 * H] + recurrent[: 2 * H], recurrent[2 * H :]])
+    return CoreWeights(tensors, {"cell": "gru"})
+
+
+def _arrange_rnn(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    tensors = {"input": p["weight_ih"], "recurrent": p["weight_hh"]}
+    tensors |= {"bias": p["bias_ih"] + p["bias_hh"]} if spec.bias else {}
+    return CoreWeights(tensors, {"cell": "rnn", "candidate_activation": activation_constants(spec.nonlinearity)})
+
+
+def _arrange_janet(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    return CoreWeights({name: p[own] for name, own in _one_bias(spec).items()}, {"cell": "janet", "beta": spec.beta})
+
+
+def _arrange_slstm(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    tensors = {name: p[own] for name, own in _one_bias(spec).items()}
+    H, heads = spec.hidden_size, spec.num_heads
+    S = H // heads
+    if heads > 1 and S % _LARGEST_VECTOR:
+        # One head that sees all, of which it reads its own part.
+        blocks = p["weight_hh"].reshape(4, heads, S, S)
+        eye = torch.eye(heads, dtype=blocks.dtype, device=blocks.device)
+        tensors["recurrent"] = torch.einsum("gnsk,nm->gnsmk", blocks, eye).reshape(4 * H, H)
+        heads = 1
+    return CoreWeights(tensors, {"cell": "slstm", "heads": heads})
+
+
+def _one_bias(spec: CellSpec) -> dict[str, str]:
+    return {"input": "weight_ih", "recurrent": "weight_hh"} | ({"bias": "bias_ih"} if spec.bias else {})
+
+
+_ARRANGERS: dict[str, Callable[[CellSpec, Mapping[str, Tensor]], CoreWeights]] = {
+    "lstm": _arrange_lstm,
+    "lstm1997": _arrange_lstm1997,
+    "entity_aware": _arrange_entity_aware,
+    "gru": _arrange_gru,
+    "rnn": _arrange_rnn,
+    "janet": _arrange_janet,
+    "slstm": _arrange_slstm,
+}
