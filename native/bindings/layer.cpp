@@ -17,6 +17,7 @@
 #include <tuple>
 #include <vector>
 
+#include "lstmkit/draw.h"
 #include "lstmkit/layer.h"
 #include "lstmkit/memory.h"
 #include "unlocked.h"
@@ -242,6 +243,18 @@ std::tuple<Index, Index, Index, Index, Index, Index> cell_shape(const nb::dict& 
     return {shape.sums, shape.input, shape.recurrent, shape.kept, shape.states, lstmkit::totals_of(options)};
 }
 
+/// Choices in memory of the caller: `precision` "uint8" or one of numbers.
+void draw(std::uint64_t seed, std::uint32_t times, double chosen, double otherwise, Address out, Index count, int threads,
+          const std::string& precision) {
+    const auto run = [&](auto number) {
+        using Number = decltype(number);
+        const Unlocked unlocked(double(count));
+        lstmkit::draw(seed, times, static_cast<Number>(chosen), static_cast<Number>(otherwise), pointer<Number>(out), count, threads);
+    };
+    if (precision == "uint8") return run(std::uint8_t{});
+    with_precision(precision, [&](auto chosen_precision) { run(lstmkit::Stored<decltype(chosen_precision)>{}); });
+}
+
 using AnyArray = nb::ndarray<nb::device::cpu>;
 
 std::size_t numbers_of(const std::vector<std::size_t>& shape) {
@@ -270,6 +283,8 @@ void bind_layer(nb::module_& module) {
                nb::arg("precision") = "float32");
     module.def("lstm_backward", &backward, nb::arg("directions"), nb::arg("threads"), nb::arg("instruction_set") = "",
                nb::arg("precision") = "float32");
+    module.def("draw", &draw, nb::arg("seed"), nb::arg("times"), nb::arg("chosen"), nb::arg("otherwise"), nb::arg("out"),
+               nb::arg("count"), nb::arg("threads"), nb::arg("precision"));
     module.def("cell_shape", &cell_shape, nb::arg("options"));
     module.def("empty", &empty, nb::arg("shape"), nb::arg("precision") = "float32");
     module.def("release_memory", &lstmkit::release_memory);

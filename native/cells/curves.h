@@ -7,8 +7,7 @@ namespace lstmkit {
 namespace {
 
 // Functions of their own: in every place where a cell has a choice they would be too much code.
-template <Index N>
-__attribute__((noinline)) Bundle<N> activate(const Activation& a, const Bundle<N>& z) noexcept {
+__attribute__((noinline)) Vector activate(const Activation& a, Vector z) noexcept {
     const Real alpha = static_cast<Real>(a.alpha), beta = static_cast<Real>(a.beta);
     switch (a.curve) {
         case Curve::sigmoid: return sigmoid(z);
@@ -22,8 +21,7 @@ __attribute__((noinline)) Bundle<N> activate(const Activation& a, const Bundle<N
 }
 
 /// value * slope where the activation is y.
-template <Index N>
-LSTMKIT_INLINE Bundle<N> through(const Activation& a, const Bundle<N>& y, const Bundle<N>& value) noexcept {
+LSTMKIT_INLINE Vector through(const Activation& a, Vector y, Vector value) noexcept {
     const Real alpha = static_cast<Real>(a.alpha), beta = static_cast<Real>(a.beta);
     switch (a.curve) {
         case Curve::sigmoid: return value * y * (one - y);
@@ -31,7 +29,7 @@ LSTMKIT_INLINE Bundle<N> through(const Activation& a, const Bundle<N>& y, const 
         case Curve::hard_sigmoid: return where_inside(y, Real{}, one, alpha * value);
         case Curve::relu: return where_inside(y, Real{}, CellOptions<Precision>::none, value);
         case Curve::softsign: {
-            const Bundle<N> rest = one - magnitude(y);
+            const Vector rest = one - magnitude(y);
             return value * (rest * rest);
         }
         case Curve::identity: break;
@@ -40,11 +38,10 @@ LSTMKIT_INLINE Bundle<N> through(const Activation& a, const Bundle<N>& y, const 
 }
 
 /// The same behind a clip of what is activated to +-bound: nothing comes through where it cut.
-template <Index N>
-LSTMKIT_INLINE Bundle<N> through_clip(const Activation& a, Real bound, const Bundle<N>& y, const Bundle<N>& value) noexcept {
-    const Bundle<N> slope = through(a, y, value);
+LSTMKIT_INLINE Vector through_clip(const Activation& a, Real bound, Vector y, Vector value) noexcept {
+    const Vector slope = through(a, y, value);
     if (!(bound < CellOptions<Precision>::none)) return slope;
-    const Real least = activate(a, filled<1>(-bound)).part[0][0], most = activate(a, filled<1>(bound)).part[0][0];
+    const Real least = activate(a, Vector{} - bound)[0], most = activate(a, Vector{} + bound)[0];
     return where_inside(y, least, most, slope);
 }
 

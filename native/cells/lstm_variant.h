@@ -10,178 +10,153 @@ using Options = CellOptions<Precision>;
 using ForwardRow = CellForward<Precision>;
 using BackwardRow = CellBackward<Precision>;
 
-/// Vector of an option at a row's first unit.
-LSTMKIT_INLINE const Real* of_unit(const Real* option, Index first) noexcept { return option ? option + first : nullptr; }
-
 /// A gate's sum with its peephole.
-template <Index N>
-LSTMKIT_INLINE Bundle<N> peep(const Bundle<N>& z, const Real* weights, Index first, const Units<N>& units, const Bundle<N>& c) noexcept {
+LSTMKIT_INLINE Vector peep(Vector z, const Real* weights, Index first, const Units& units, Vector c) noexcept {
     return weights ? z + units.load(weights + first) * c : z;
 }
 
-template <Index N>
-LSTMKIT_INLINE Bundle<N> gate_of(const Options& o, Gate kind, const Bundle<N>& z) noexcept {
-    return kind == Gate::free ? activate(o.gate, clip(z, o.gate_clip)) : filled<N>(one);
+LSTMKIT_INLINE Vector gate_of(const Options& o, Gate kind, Vector z) noexcept {
+    return kind == Gate::free ? activate(o.gate, clip(z, o.gate_clip)) : (Vector{} + one);
 }
 
 /// What is kept of the value before: all where the mask says so, or the part that no mask decides.
-template <Index N>
-LSTMKIT_INLINE Bundle<N> part_kept(const std::uint8_t* keeps, Real rate, const Units<N>& units) noexcept {
-    return keeps ? units.load_choice(keeps) : filled<N>(rate);
+LSTMKIT_INLINE Vector part_kept(const std::uint8_t* keeps, Real rate, const Units& units) noexcept {
+    return keeps ? units.load_choice(keeps) : (Vector{} + rate);
 }
 
 /// The new value, or the old where it is kept; never a product with what is not taken, which may be infinite.
-template <Index N>
-LSTMKIT_INLINE Bundle<N> zone_out(const Bundle<N>& kept, const Bundle<N>& before, const Bundle<N>& after) noexcept {
-    return each([](Vector k, Vector a, Vector b) noexcept {
-        const Vector mixed = k * a + (one - k) * b;
-        return k == Vector{} ? b : k == Vector{} + one ? a : mixed;
-    }, kept, before, after);
+LSTMKIT_INLINE Vector zone_out(Vector kept, Vector before, Vector after) noexcept {
+    const Vector mixed = kept * before + (one - kept) * after;
+    return kept == Vector{} ? after : kept == Vector{} + one ? before : mixed;
 }
 
-template <Index N>
 struct LstmGates {
-    Bundle<N> i, f, g, o;
+    Vector i, f, g, o;
 };
 
-template <Index N>
-LSTMKIT_INLINE void couple(const Options& o, LstmGates<N>& gate) noexcept {
+LSTMKIT_INLINE void couple(const Options& o, LstmGates& gate) noexcept {
     if (o.input_gate == Gate::coupled) gate.i = one - gate.f;
     if (o.forget_gate == Gate::coupled) gate.f = one - gate.i;
 }
 
-template <Index N>
-LSTMKIT_INLINE Bundle<N> taken_up(const StepMasks<Precision>& masks, const Units<N>& units, const Bundle<N>& g) noexcept {
+LSTMKIT_INLINE Vector taken_up(const StepMasks<Precision>& masks, const Units& units, Vector g) noexcept {
     return masks.candidate ? g * units.load(masks.candidate) : g;
 }
 
-template <Index N>
-LSTMKIT_INLINE void keep_gates(const ForwardRow& row, const Units<N>& units, const LstmGates<N>& gate) noexcept {
+LSTMKIT_INLINE void keep_gates(const ForwardRow& row, const Units& units, const LstmGates& gate) noexcept {
     if (!row.kept) return;
-    units.store(row.kept, gate.i);
-    units.store(row.kept + row.kept_stride, gate.f);
-    units.store(row.kept + 2 * row.kept_stride, gate.g);
-    units.store(row.kept + 3 * row.kept_stride, gate.o);
+    units.leave(row.kept, gate.i, row.streams);
+    units.leave(row.kept + row.kept_stride, gate.f, row.streams);
+    units.leave(row.kept + 2 * row.kept_stride, gate.g, row.streams);
+    units.leave(row.kept + 3 * row.kept_stride, gate.o, row.streams);
 }
 
 /// What recurs, after zoneout.
-template <Index N>
-LSTMKIT_INLINE void leave(const ForwardRow& row, const Units<N>& units, const Bundle<N>& c_before, Bundle<N> c, Bundle<N> h) noexcept {
+LSTMKIT_INLINE void leave(const ForwardRow& row, const Units& units, Vector c_before, Vector c, Vector h) noexcept {
     const Options& o = row.options;
     if (row.h_before && (row.masks.keeps_h || o.zoneout_h > 0))
         h = zone_out(part_kept(row.masks.keeps_h, o.zoneout_h, units), units.load(row.h_before), h);
     if (row.masks.keeps_c || o.zoneout_c > 0) c = zone_out(part_kept(row.masks.keeps_c, o.zoneout_c, units), c_before, c);
-    units.store_vectors(row.state, c);
-    if (row.cells) units.store(row.cells, c);
+    units.store_vector(row.state, c);
+    if (row.cells) units.leave(row.cells, c, row.streams);
     units.store(row.y, h);
 }
 
-template <Index N>
-struct LstmForward {
-    static LSTMKIT_INLINE void run(const ForwardRow& row, const Units<N>& units) noexcept {
-        const Options& o = row.options;
-        const Bundle<N> c = units.load_vectors(row.state);
-        const auto sum = [&](Index k) noexcept { return units.load_vectors(row.sums + k * lanes, gates * lanes); };
-        LstmGates<N> gate;
-        gate.i = gate_of(o, o.input_gate, peep(sum(0), o.peepholes[0], row.first, units, c));
-        gate.f = gate_of(o, o.forget_gate, peep(sum(1), o.peepholes[1], row.first, units, c));
-        couple(o, gate);
-        gate.g = activate(o.candidate, clip(sum(2), o.gate_clip));
-        const Bundle<N> c_new = clip(gate.f * c + gate.i * taken_up(row.masks, units, gate.g), o.cell_clip);
-        gate.o = gate_of(o, o.output_gate, peep(sum(3), o.peepholes[2], row.first, units, c_new));
-        keep_gates(row, units, gate);
-        leave(row, units, c, c_new, gate.o * activate(o.output, c_new));
-    }
-};
+LSTMKIT_INLINE void lstm_forward(const ForwardRow& row, const Units& units) noexcept {
+    const Options& o = row.options;
+    const Vector c = units.load_vector(row.state);
+    const auto sum = [&](Index k) noexcept { return units.load_vector(row.sums + k * lanes, gates * lanes); };
+    LstmGates gate;
+    gate.i = gate_of(o, o.input_gate, peep(sum(0), o.peepholes[0], row.first, units, c));
+    gate.f = gate_of(o, o.forget_gate, peep(sum(1), o.peepholes[1], row.first, units, c));
+    couple(o, gate);
+    gate.g = activate(o.candidate, clip(sum(2), o.gate_clip));
+    const Vector c_new = clip(gate.f * c + gate.i * taken_up(row.masks, units, gate.g), o.cell_clip);
+    gate.o = gate_of(o, o.output_gate, peep(sum(3), o.peepholes[2], row.first, units, c_new));
+    keep_gates(row, units, gate);
+    leave(row, units, c, c_new, gate.o * activate(o.output, c_new));
+}
 
 /// What flows into a step from its output and from the state after it.
-template <Index N>
 struct Arriving {
-    Bundle<N> dh, dc;       // through the step
-    Bundle<N> dc_past;      // past it, to the state before
+    Vector dh, dc;       // through the step
+    Vector dc_past;      // past it, to the state before
 };
 
-template <Index N>
-LSTMKIT_INLINE Arriving<N> arrive(const BackwardRow& row, const Units<N>& units) noexcept {
+LSTMKIT_INLINE Arriving arrive(const BackwardRow& row, const Units& units) noexcept {
     const Options& o = row.options;
-    Arriving<N> in{units.load_vectors(row.dh), units.load_vectors(row.dstate), {}};
+    Arriving in{units.load_vector(row.dh), units.load_vector(row.dstate), {}};
     if (row.grad_y) in.dh = in.dh + units.load(row.grad_y);
     if (row.grad_cells) in.dc = in.dc + units.load(row.grad_cells);
     if (!row.hidden) {
-        Bundle<N> past = {};
+        Vector past = {};
         if (row.masks.keeps_h || o.zoneout_h > 0) {
-            const Bundle<N> kept = part_kept(row.masks.keeps_h, o.zoneout_h, units);
+            const Vector kept = part_kept(row.masks.keeps_h, o.zoneout_h, units);
             past = kept * in.dh;
             in.dh = in.dh - past;
         }
-        units.store_vectors(row.dh, past);
+        units.store_vector(row.dh, past);
     }
     if (row.masks.keeps_c || o.zoneout_c > 0) {
-        const Bundle<N> kept = part_kept(row.masks.keeps_c, o.zoneout_c, units);
+        const Vector kept = part_kept(row.masks.keeps_c, o.zoneout_c, units);
         in.dc_past = kept * in.dc;
         in.dc = in.dc - in.dc_past;
     }
     return in;
 }
 
-template <Index N>
-LSTMKIT_INLINE LstmGates<N> load_gates(const Saved<Precision>* from, Index stride, const Units<N>& units) noexcept {
+LSTMKIT_INLINE LstmGates load_gates(const Saved<Precision>* from, Index stride, const Units& units) noexcept {
     return {units.load(from), units.load(from + stride), units.load(from + 2 * stride), units.load(from + 3 * stride)};
 }
 
 /// Gradients of i and f from those of their products; a coupled gate passes its own on, and keeps none.
-template <Index N>
-LSTMKIT_INLINE void uncouple(const Options& o, Bundle<N>& di, Bundle<N>& df) noexcept {
+LSTMKIT_INLINE void uncouple(const Options& o, Vector& di, Vector& df) noexcept {
     if (o.input_gate == Gate::coupled) df = df - di;
     if (o.forget_gate == Gate::coupled) di = di - df;
-    if (o.input_gate != Gate::free) di = {};
-    if (o.forget_gate != Gate::free) df = {};
+    if (o.input_gate != Gate::free) di = Vector{};
+    if (o.forget_gate != Gate::free) df = Vector{};
 }
 
 /// Adds what a peephole passes on, and its own gradient.
-template <Index N>
-LSTMKIT_INLINE void peep_back(const BackwardRow& row, Index gate, const Units<N>& units, const Bundle<N>& dz, const Bundle<N>& c,
-                              Bundle<N>& dc) noexcept {
+LSTMKIT_INLINE void peep_back(const BackwardRow& row, Index gate, const Units& units, Vector dz, Vector c,
+                              Vector& dc) noexcept {
     const Real* const weights = row.options.peepholes[gate];
     if (!weights) return;
     dc = dc + units.load(weights + row.first) * dz;
-    if (row.totals) units.add_vectors(row.totals + (total::peepholes + gate) * row.totals_stride, dz * c);
+    if (row.totals) units.add_vector(row.totals + (total::peepholes + gate) * row.totals_stride, dz * c);
 }
 
-template <Index N>
-struct LstmBackward {
-    static LSTMKIT_INLINE void run(const BackwardRow& row, const Units<N>& units) noexcept {
-        const Options& o = row.options;
-        const LstmGates<N> gate = load_gates(row.kept, row.kept_stride, units);
-        LstmGates<N> grad = {};
-        if (row.grad_kept) grad = load_gates(row.grad_kept, row.grad_kept_stride, units);
-        const Bundle<N> c_before = units.load(row.cells_before), taken = taken_up(row.masks, units, gate.g);
-        const Bundle<N> c_raw = gate.f * c_before + gate.i * taken, c = clip(c_raw, o.cell_clip);
-        const Bundle<N> read = activate(o.output, c);
-        const Arriving<N> in = arrive(row, units);
+LSTMKIT_INLINE void lstm_backward(const BackwardRow& row, const Units& units) noexcept {
+    const Options& o = row.options;
+    const LstmGates gate = load_gates(row.kept, row.kept_stride, units);
+    LstmGates grad = {};
+    if (row.grad_kept) grad = load_gates(row.grad_kept, row.grad_kept_stride, units);
+    const Vector c_before = units.load(row.cells_before), taken = taken_up(row.masks, units, gate.g);
+    const Vector c_raw = gate.f * c_before + gate.i * taken, c = clip(c_raw, o.cell_clip);
+    const Vector read = activate(o.output, c);
+    const Arriving in = arrive(row, units);
 
-        Bundle<N> dc = in.dc + through(o.output, read, in.dh * gate.o);
-        Bundle<N> dzo = {};
-        if (o.output_gate == Gate::free) dzo = through_clip(o.gate, o.gate_clip, gate.o, in.dh * read + grad.o);
-        peep_back(row, 2, units, dzo, c, dc);
-        if (o.cell_clip < Options::none) dc = where_inside(c_raw, -o.cell_clip, o.cell_clip, dc);
+    Vector dc = in.dc + through(o.output, read, in.dh * gate.o);
+    Vector dzo = {};
+    if (o.output_gate == Gate::free) dzo = through_clip(o.gate, o.gate_clip, gate.o, in.dh * read + grad.o);
+    peep_back(row, 2, units, dzo, c, dc);
+    if (o.cell_clip < Options::none) dc = where_inside(c_raw, -o.cell_clip, o.cell_clip, dc);
 
-        Bundle<N> di = dc * taken + grad.i, df = dc * c_before + grad.f;
-        uncouple(o, di, df);
-        Bundle<N> dc_before = dc * gate.f + in.dc_past;
-        const Bundle<N> dzi = through_clip(o.gate, o.gate_clip, gate.i, di), dzf = through_clip(o.gate, o.gate_clip, gate.f, df);
-        peep_back(row, 0, units, dzi, c_before, dc_before);
-        peep_back(row, 1, units, dzf, c_before, dc_before);
-        const Bundle<N> dzg = through_clip(o.candidate, o.gate_clip, gate.g, taken_up(row.masks, units, dc * gate.i) + grad.g);
+    Vector di = dc * taken + grad.i, df = dc * c_before + grad.f;
+    uncouple(o, di, df);
+    Vector dc_before = dc * gate.f + in.dc_past;
+    const Vector dzi = through_clip(o.gate, o.gate_clip, gate.i, di), dzf = through_clip(o.gate, o.gate_clip, gate.f, df);
+    peep_back(row, 0, units, dzi, c_before, dc_before);
+    peep_back(row, 1, units, dzf, c_before, dc_before);
+    const Vector dzg = through_clip(o.candidate, o.gate_clip, gate.g, taken_up(row.masks, units, dc * gate.i) + grad.g);
 
-        units.store_vectors(row.dstate, dc_before);
-        if (row.hidden) units.store(row.hidden, gate.o * read);
-        units.store_vectors(row.dz, dzi, row.dz_block);
-        units.store_vectors(row.dz + lanes, dzf, row.dz_block);
-        units.store_vectors(row.dz + 2 * lanes, dzg, row.dz_block);
-        units.store_vectors(row.dz + 3 * lanes, dzo, row.dz_block);
-    }
-};
+    units.store_vector(row.dstate, dc_before);
+    if (row.hidden) units.store(row.hidden, gate.o * read);
+    units.store_vector(row.dz, dzi, row.dz_block);
+    units.store_vector(row.dz + lanes, dzf, row.dz_block);
+    units.store_vector(row.dz + 2 * lanes, dzg, row.dz_block);
+    units.store_vector(row.dz + 3 * lanes, dzo, row.dz_block);
+}
 
 }  // namespace
 }  // namespace lstmkit

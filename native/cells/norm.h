@@ -143,16 +143,6 @@ inline void normalise_gate(const ForwardRow& row, Index gate, const Column& sums
     scale_and_shift(sums, o.gain_gates + gate * row.units, o.bias ? o.bias + gate * row.units : nullptr, row.units);
 }
 
-/// function(units) over all units of a row, two vectors at a time.
-template <typename Function>
-LSTMKIT_INLINE void each_units(Index count, Function function) noexcept {
-    const Index whole = count / lanes, rest = count % lanes;
-    Index block = 0;
-    for (; block + 2 <= whole; block += 2) function(Units<2>{block, lanes});
-    if (block < whole) function(Units<1>{block, lanes});
-    if (rest) function(Units<1>{whole, rest});
-}
-
 inline void norm_forward(const ForwardRow& row) noexcept {
     const Options& o = row.options;
     const FreeGates free(o);
@@ -162,8 +152,8 @@ inline void norm_forward(const ForwardRow& row) noexcept {
     if (o.norm == Norm::products) {
         if (row.kept)
             for (Index k = 0; k < 2 * gates; ++k)
-                each_units(n, [&](const auto& units) noexcept {
-                    units.store(row.kept + (gates + k) * row.kept_stride, units.load_vectors(row.sums + k * lanes, stride));
+                each_units(n, [&](const Units& units) noexcept {
+                    units.leave(row.kept + (gates + k) * row.kept_stride, units.load_vector(row.sums + k * lanes, stride), row.streams);
                 });
         join_products(row, free);
     }
@@ -175,28 +165,28 @@ inline void norm_forward(const ForwardRow& row) noexcept {
             });
         if (o.norm == Norm::gates) normalise_gate(row, gate, column(gate));
     }
-    each_units(n, [&](const auto& units) noexcept {
-        const auto sum = [&](Index k) noexcept { return units.load_vectors(row.sums + k * lanes, stride); };
-        const auto c = units.load_vectors(row.state);
+    each_units(n, [&](const Units& units) noexcept {
+        const auto sum = [&](Index k) noexcept { return units.load_vector(row.sums + k * lanes, stride); };
+        const auto c = units.load_vector(row.state);
         auto i = gate_of(o, o.input_gate, sum(0)), f = gate_of(o, o.forget_gate, sum(1));
         if (o.input_gate == Gate::coupled) i = one - f;
         if (o.forget_gate == Gate::coupled) f = one - i;
         const auto g = activate(o.candidate, clip(sum(2), o.gate_clip));
         if (row.kept) {
-            units.store(row.kept, i);
-            units.store(row.kept + row.kept_stride, f);
-            units.store(row.kept + 2 * row.kept_stride, g);
+            units.leave(row.kept, i, row.streams);
+            units.leave(row.kept + row.kept_stride, f, row.streams);
+            units.leave(row.kept + 2 * row.kept_stride, g, row.streams);
         }
-        units.store_vectors(c_new.at, f * c + i * taken_up(row.masks, units, g), stride);
+        units.store_vector(c_new.at, f * c + i * taken_up(row.masks, units, g), stride);
     });
     if (o.cell_norm == CellNorm::fed_back) {
         normalise(&c_new, 1, n, o.epsilon);
         scale_and_shift(c_new, o.gain_cell, o.bias_cell, n);
     }
-    each_units(n, [&](const auto& units) noexcept {
-        const auto c = clip(units.load_vectors(c_new.at, stride), o.cell_clip);
-        units.store_vectors(c_new.at, c, stride);
-        units.store_vectors(read.at, c, stride);
+    each_units(n, [&](const Units& units) noexcept {
+        const auto c = clip(units.load_vector(c_new.at, stride), o.cell_clip);
+        units.store_vector(c_new.at, c, stride);
+        units.store_vector(read.at, c, stride);
     });
     if (o.output_gate == Gate::free) {
         const Column z = column(3);
@@ -208,12 +198,13 @@ inline void norm_forward(const ForwardRow& row) noexcept {
         normalise(&read, 1, n, o.epsilon);
         scale_and_shift(read, o.gain_cell, o.bias_cell, n);
     }
-    each_units(n, [&](const auto& units) noexcept {
-        const auto gate = gate_of(o, o.output_gate, units.load_vectors(row.sums + 3 * lanes, stride));
-        if (row.kept) units.store(row.kept + 3 * row.kept_stride, gate);
-        const auto h = gate * activate(o.output, units.load_vectors(read.at, stride));
-        leave(row, units, units.load_vectors(row.state), units.load_vectors(c_new.at, stride), h);
+    each_units(n, [&](const Units& units) noexcept {
+        const auto gate = gate_of(o, o.output_gate, units.load_vector(row.sums + 3 * lanes, stride));
+        if (row.kept) units.leave(row.kept + 3 * row.kept_stride, gate, row.streams);
+        const auto h = gate * activate(o.output, units.load_vector(read.at, stride));
+        leave(row, units, units.load_vector(row.state), units.load_vector(c_new.at, stride), h);
     });
+    if (row.streams) finish_streams();
 }
 
 /// Vectors of the whole row that backward needs beside what it is given.
@@ -244,11 +235,11 @@ struct NormBackward {
 
     /// The cell's way through the step, as forward took it.
     void recompute(Real& scale_raw, Real& scale_read) const noexcept {
-        each_units(n, [&](const auto& units) noexcept {
+        each_units(n, [&](const Units& units) noexcept {
             const auto gate = load_gates(row.kept, row.kept_stride, units);
             const auto c = gate.f * units.load(row.cells_before) + gate.i * taken_up(row.masks, units, gate.g);
-            units.store_vectors(vector(raw), c);
-            units.store_vectors(vector(c_after), c);
+            units.store_vector(vector(raw), c);
+            units.store_vector(vector(c_after), c);
         });
         if (o.cell_norm == CellNorm::fed_back) {
             const Column c = column(c_after);
@@ -257,10 +248,10 @@ struct NormBackward {
             scale_and_shift(c, o.gain_cell, o.bias_cell, n);
             copy(c_after, raw);  // what the clip was given
         }
-        each_units(n, [&](const auto& units) noexcept {
-            const auto c = clip(units.load_vectors(vector(c_after)), o.cell_clip);
-            units.store_vectors(vector(c_after), c);
-            units.store_vectors(vector(cell_read), c);
+        each_units(n, [&](const Units& units) noexcept {
+            const auto c = clip(units.load_vector(vector(c_after)), o.cell_clip);
+            units.store_vector(vector(c_after), c);
+            units.store_vector(vector(cell_read), c);
         });
         if (o.cell_norm == CellNorm::read) {
             const Column c = column(cell_read);
@@ -276,16 +267,16 @@ struct NormBackward {
 
     /// From the output to the output gate's sum and to the cell state before its clip.
     void to_output_gate(Real scale_read) const noexcept {
-        each_units(n, [&](const auto& units) noexcept {
+        each_units(n, [&](const Units& units) noexcept {
             const auto in = arrive(row, units);
             const auto gate = units.load(row.kept + 3 * row.kept_stride);
-            const auto read = activate(o.output, units.load_vectors(vector(cell_read)));
+            const auto read = activate(o.output, units.load_vector(vector(cell_read)));
             auto d_o = in.dh * read;
             if (row.grad_kept) d_o = d_o + units.load(row.grad_kept + 3 * row.grad_kept_stride);
-            units.store_vectors(vector(zo), o.output_gate == Gate::free ? through_clip(o.gate, o.gate_clip, gate, d_o) : d_o - d_o);
-            units.store_vectors(vector(cell_read), through(o.output, read, in.dh * gate));
-            units.store_vectors(vector(grad_c), in.dc);
-            units.store_vectors(vector(past), in.dc_past);
+            units.store_vector(vector(zo), o.output_gate == Gate::free ? through_clip(o.gate, o.gate_clip, gate, d_o) : d_o - d_o);
+            units.store_vector(vector(cell_read), through(o.output, read, in.dh * gate));
+            units.store_vector(vector(grad_c), in.dc);
+            units.store_vector(vector(past), in.dc_past);
             if (row.hidden) units.store(row.hidden, gate * read);
         });
         const Column dc = column(cell_read), values = column(read_norm);
@@ -294,19 +285,19 @@ struct NormBackward {
             normalise_back(&values, &dc, 1, n, scale_read);
         }
         if (o.norm == Norm::gates && o.output_gate == Gate::free) gate_back(3, zo);
-        each_units(n, [&](const auto& units) noexcept {
-            auto d = units.load_vectors(vector(grad_c)) + units.load_vectors(vector(cell_read));
-            peep_back(row, 2, units, units.load_vectors(vector(zo)), units.load_vectors(vector(c_after)), d);
-            if (o.cell_clip < Options::none) d = where_inside(units.load_vectors(vector(raw)), -o.cell_clip, o.cell_clip, d);
-            units.store_vectors(vector(grad_c), d);
+        each_units(n, [&](const Units& units) noexcept {
+            auto d = units.load_vector(vector(grad_c)) + units.load_vector(vector(cell_read));
+            peep_back(row, 2, units, units.load_vector(vector(zo)), units.load_vector(vector(c_after)), d);
+            if (o.cell_clip < Options::none) d = where_inside(units.load_vector(vector(raw)), -o.cell_clip, o.cell_clip, d);
+            units.store_vector(vector(grad_c), d);
         });
     }
 
     /// Through a gate's own normalisation: `grads` is then of its sum.
     void gate_back(Index gate, Index grads) const noexcept {
         const Column values = column(norm_i + gate), d = column(grads);
-        each_units(n, [&](const auto& units) noexcept {
-            units.store_vectors(values.at, units.load(row.kept + (gates + gate) * row.kept_stride));
+        each_units(n, [&](const Units& units) noexcept {
+            units.store_vector(values.at, units.load(row.kept + (gates + gate) * row.kept_stride));
         });
         const Real scale = normalise(&values, 1, n, o.epsilon);
         scale_and_shift_back(values, d, o.gain_gates + gate * n, total(total::gain_gates + gate), o.bias ? total(total::bias + gate) : nullptr, n);
@@ -319,29 +310,29 @@ struct NormBackward {
             scale_and_shift_back(values, d, o.gain_cell, total(total::gain_cell), o.bias_cell ? total(total::bias_cell) : nullptr, n);
             normalise_back(&values, &d, 1, n, scale_raw);
         }
-        each_units(n, [&](const auto& units) noexcept {
+        each_units(n, [&](const Units& units) noexcept {
             const auto gate = load_gates(row.kept, row.kept_stride, units);
             auto grad = gate;
             if (row.grad_kept) grad = load_gates(row.grad_kept, row.grad_kept_stride, units);
-            const auto dc = units.load_vectors(vector(grad_c));
+            const auto dc = units.load_vector(vector(grad_c));
             auto di = dc * taken_up(row.masks, units, gate.g), df = dc * units.load(row.cells_before);
             auto dg = taken_up(row.masks, units, dc * gate.i);
             if (row.grad_kept) di = di + grad.i, df = df + grad.f, dg = dg + grad.g;
             uncouple(o, di, df);
-            units.store_vectors(vector(zi), through_clip(o.gate, o.gate_clip, gate.i, di));
-            units.store_vectors(vector(zf), through_clip(o.gate, o.gate_clip, gate.f, df));
-            units.store_vectors(vector(zg), through_clip(o.candidate, o.gate_clip, gate.g, dg));
-            units.store_vectors(vector(past), units.load_vectors(vector(past)) + dc * gate.f);
+            units.store_vector(vector(zi), through_clip(o.gate, o.gate_clip, gate.i, di));
+            units.store_vector(vector(zf), through_clip(o.gate, o.gate_clip, gate.f, df));
+            units.store_vector(vector(zg), through_clip(o.candidate, o.gate_clip, gate.g, dg));
+            units.store_vector(vector(past), units.load_vector(vector(past)) + dc * gate.f);
         });
         if (o.norm == Norm::gates)
             for (Index k = 0; k < free.count; ++k)
                 if (free.which[k] < 3) gate_back(free.which[k], zi + free.which[k]);
-        each_units(n, [&](const auto& units) noexcept {
-            auto dc = units.load_vectors(vector(past));
+        each_units(n, [&](const Units& units) noexcept {
+            auto dc = units.load_vector(vector(past));
             const auto before = units.load(row.cells_before);
-            peep_back(row, 0, units, units.load_vectors(vector(zi)), before, dc);
-            peep_back(row, 1, units, units.load_vectors(vector(zf)), before, dc);
-            units.store_vectors(row.dstate, dc);
+            peep_back(row, 0, units, units.load_vector(vector(zi)), before, dc);
+            peep_back(row, 1, units, units.load_vector(vector(zf)), before, dc);
+            units.store_vector(row.dstate, dc);
         });
     }
 
@@ -352,8 +343,8 @@ struct NormBackward {
             for (Index k = 0; k < free.count; ++k) {
                 const Index gate = free.which[k];
                 values[k] = column(norm_i + gate), grads[k] = column(gate == 0 ? raw : gate == 1 ? raw_norm : gate == 2 ? c_after : read_norm);
-                each_units(n, [&](const auto& units) noexcept {
-                    units.store_vectors(values[k].at, units.load(row.kept + (gates * (1 + family) + gate) * row.kept_stride));
+                each_units(n, [&](const Units& units) noexcept {
+                    units.store_vector(values[k].at, units.load(row.kept + (gates * (1 + family) + gate) * row.kept_stride));
                 });
                 each_block(n, [&](Index b, Vector) noexcept { put(grads[k], b, get(column(zi + gate), b)); });
             }

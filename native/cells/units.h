@@ -1,4 +1,4 @@
-// A row of units, some vectors at a time.
+// A row of units, one vector at a time: what one of them waits for, the processor does for the next ones meanwhile.
 #pragma once
 
 #include "activation.h"
@@ -7,77 +7,57 @@
 namespace lstmkit {
 namespace {
 
-/// N vectors of units side by side, the last with `count` units.
-template <Index N>
+/// One vector of units, of which `count` are there.
 struct Units {
     Index block, count;
 
-    Index first() const noexcept { return block * lanes; }
-    Index size(Index n) const noexcept { return n + 1 < N ? lanes : count; }
-
     /// Numbers of units, of which no more are there.
     template <typename Number>
-    LSTMKIT_INLINE Bundle<N> load(const Number* units) const noexcept {
-        Bundle<N> value;
-#pragma GCC unroll 4
-        for (Index n = 0; n < N; ++n) value.part[n] = load_up_to(units + first() + n * lanes, size(n));
-        return value;
+    LSTMKIT_INLINE Vector load(const Number* units) const noexcept {
+        return load_up_to(units + block * lanes, count);
     }
     template <typename Number>
-    LSTMKIT_INLINE void store(Number* units, const Bundle<N>& value) const noexcept {
-#pragma GCC unroll 4
-        for (Index n = 0; n < N; ++n) store_up_to(units + first() + n * lanes, value.part[n], size(n));
+    LSTMKIT_INLINE void store(Number* units, Vector value) const noexcept {
+        store_up_to(units + block * lanes, value, count);
+    }
+    /// For nobody who reads it soon.
+    template <typename Number>
+    LSTMKIT_INLINE void leave(Number* units, Vector value, bool streams) const noexcept {
+        if (streams) stream(units + block * lanes, value);
+        else store(units, value);
     }
     /// Where whole vectors are there, one in every `stride` numbers.
-    LSTMKIT_INLINE Bundle<N> load_vectors(const Real* vectors, Index stride = lanes) const noexcept {
-        Bundle<N> value;
-#pragma GCC unroll 4
-        for (Index n = 0; n < N; ++n) value.part[n] = lstmkit::load(vectors + (block + n) * stride);
-        return value;
+    LSTMKIT_INLINE Vector load_vector(const Real* vectors, Index stride = lanes) const noexcept {
+        return lstmkit::load(vectors + block * stride);
     }
     template <typename Number>
-    LSTMKIT_INLINE void store_vectors(Number* vectors, const Bundle<N>& value, Index stride = lanes) const noexcept {
-#pragma GCC unroll 4
-        for (Index n = 0; n < N; ++n) lstmkit::store(vectors + (block + n) * stride, value.part[n]);
+    LSTMKIT_INLINE void store_vector(Number* vectors, Vector value, Index stride = lanes) const noexcept {
+        lstmkit::store(vectors + block * stride, value);
     }
-    LSTMKIT_INLINE void add_vectors(Real* vectors, const Bundle<N>& value) const noexcept {
-        store_vectors(vectors, load_vectors(vectors) + value);
-    }
+    LSTMKIT_INLINE void add_vector(Real* vectors, Vector value) const noexcept { store_vector(vectors, load_vector(vectors) + value); }
     /// 1 where `keeps` is not 0, else 0.
-    LSTMKIT_INLINE Bundle<N> load_choice(const std::uint8_t* keeps) const noexcept {
-        Bundle<N> value = {};
-        for (Index n = 0; n < N; ++n)
-            for (Index lane = 0; lane < size(n); ++lane) value.part[n][lane] = keeps[first() + n * lanes + lane] ? one : Real{};
-        return value;
+    LSTMKIT_INLINE Vector load_choice(const std::uint8_t* keeps) const noexcept {
+        typedef std::uint8_t Bytes __attribute__((vector_size(lanes)));
+        Bytes bytes = {};
+        __builtin_memcpy(&bytes, keeps + block * lanes, static_cast<std::size_t>(count));
+        return __builtin_convertvector(bytes, Integers) != Integers{} ? Vector{} + one : Vector{};
     }
 };
 
-/// Step<N>::run(row, units) for all units of a row.
-template <template <Index> class Step, typename Row>
-LSTMKIT_INLINE void run_units(const Row& row) noexcept {
-    const Index whole = row.units / lanes, rest = row.units % lanes;
-    Index block = 0;
-    for (; block + 2 <= whole; block += 2) Step<2>::run(row, Units<2>{block, lanes});
-    if (block < whole) Step<1>::run(row, Units<1>{block, lanes});
-    if (rest) Step<1>::run(row, Units<1>{whole, rest});
-}
-
-template <Index N>
-LSTMKIT_INLINE Bundle<N> filled(Real value) noexcept {
-    Bundle<N> result;
-#pragma GCC unroll 4
-    for (Index n = 0; n < N; ++n) result.part[n] = Vector{} + value;
-    return result;
+/// function(units) for all units of a row.
+template <typename Function>
+LSTMKIT_INLINE void each_units(Index count, Function function) noexcept {
+    const Index whole = count / lanes, rest = count % lanes;
+    for (Index block = 0; block < whole; ++block) function(Units{block, lanes});
+    if (rest) function(Units{whole, rest});
 }
 
 /// `value` where `inside` is below the bound on either side, else 0.
-template <Index N>
-LSTMKIT_INLINE Bundle<N> where_inside(const Bundle<N>& inside, Real least, Real most, const Bundle<N>& value) noexcept {
-    return each([least, most](Vector x, Vector y) noexcept { return (x > Vector{} + least) & (x < Vector{} + most) ? y : Vector{}; }, inside, value);
+LSTMKIT_INLINE Vector where_inside(Vector inside, Real least, Real most, Vector value) noexcept {
+    return (inside > Vector{} + least) & (inside < Vector{} + most) ? value : Vector{};
 }
 
-template <Index N>
-LSTMKIT_INLINE Bundle<N> clip(const Bundle<N>& x, Real bound) noexcept {
+LSTMKIT_INLINE Vector clip(Vector x, Real bound) noexcept {
     return bound < CellOptions<Precision>::none ? at_least(at_most(x, bound), -bound) : x;
 }
 

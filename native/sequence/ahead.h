@@ -11,7 +11,8 @@ inline constexpr Index cached_bytes = 2 << 20;
 /// Of cells and gates of all steps.
 template <typename P>
 Index trace_bytes(const Course& layer) noexcept {
-    return layer.steps * layer.batch * layer.units * Index{sizeof(Real<P>) + gates * sizeof(Saved<P>)};
+    const Index states = layer.shape.states * Index{sizeof(Real<P>)}, kept = layer.shape.kept * Index{sizeof(Saved<P>)};
+    return layer.steps * layer.batch * layer.units * (states + kept);
 }
 
 /// Whether every block of a row begins at a multiple of a vector, as what goes past the caches must.

@@ -163,7 +163,7 @@ private:
             run_.recurrent.multiply(run_.kernels, &gathered_.dz[rows_ * s.sums()], s.sums(), gathered_.dz_block, active,
                                     run_.recurrent_pack.data(), flow.d_output_rows.data(), groups_.first, groups_.last, fetch);
         } else if (!run_.layer.options->truncates) {
-            add_recurrent(walk, active, flow);
+            add_recurrent(walk, active, flow, fetch);
         }
         for (Index r = 0; r < active; ++r)
             if (walk.is_reset(t, r)) zero_flow(flow, r);
@@ -171,7 +171,7 @@ private:
     }
 
     /// Adds what flows to the output before through the sums to what goes past them.
-    void add_recurrent(const Walk& walk, Index active, const Flow<P>& flow) const noexcept {
+    void add_recurrent(const Walk& walk, Index active, const Flow<P>& flow, Fetch* fetch) const noexcept {
         const Blocks& s = run_.sizes;
         const Stored<P>* const dz = &gathered_.dz[rows_ * s.sums() + s.shape.recurrent_first * s.lanes];
         const State<const Stored<P>>& mask = run_.layer.masks.state;
@@ -180,7 +180,7 @@ private:
             const Index last = run_.layer.heads > 1 ? run_.recurrent.groups() : groups_.last;
             run_.recurrent_of(head).multiply(run_.kernels, dz + head * run_.recurrent.blocks() * gathered_.dz_block, s.sums(),
                                              gathered_.dz_block, active, run_.recurrent_pack_of(head), to, groups_.first, last,
-                                             nullptr, false, !mask, head * s.seen());
+                                             fetch, false, !mask, head * s.seen());
         }
         for (Index r = 0; r < active && mask; ++r)
             for (Index k = 0; k < s.outputs; ++k) flow.d_output_rows[r][k] += Real<P>(mask.at(walk.row(r))[k]) * to[r][k];

@@ -23,7 +23,7 @@ template <typename P>
 bool goes_past_caches(const Course& layer, const TraceOut<P>& trace, Index lanes) noexcept {
     const Index vector_bytes = lanes * Index{sizeof(Real<P>)};
     return trace.cells && trace.activations && trace_bytes<P>(layer) > cached_bytes && layer.units % lanes == 0 &&
-           trace.gate_stride % lanes == 0 && is_aligned(trace.cells, vector_bytes) && is_aligned(trace.activations, vector_bytes);
+           trace.gate_stride % lanes == 0 && trace.cell_stride % lanes == 0 && is_aligned(trace.cells, vector_bytes) && is_aligned(trace.activations, vector_bytes);
 }
 
 /// One direction, ready to run: what all its threads read.
@@ -41,7 +41,7 @@ struct Run {
     /// `rows`: of a step in one share.
     Run(const ForwardJob<P>& job, const Kernels<P>& kernels, Index rows)
         : layer(job.layer), result(job.result), kernels(kernels), sizes(layer, kernels.lanes),
-          streams(!layer.options && goes_past_caches<P>(layer, result.trace, kernels.lanes)), merges(is_merged(rows)),
+          streams(goes_past_caches<P>(layer, result.trace, kernels.lanes)), merges(is_merged(rows)),
           fetches(!merges && !layer.options && layer.steps * layer.batch * layer.inputs * Index{sizeof(Stored<P>)} > cached_bytes),
           // The product needs the weight the other way round.
           projection({layer.weight_projection, layer.outputs, 1, layer.units, layer.units, 0, gates}, sizes.wide_blocks(layer.units),
@@ -222,7 +222,7 @@ private:
             {options, first, units_.size(), sums(first_sum_ + r, blocks_.first), state(r) + first, s.padded(),
              projected ? nullptr : h_before(t, r) + first, own, (projected ? to_.hidden : to_.y)[r] + first,
              trace.cells ? to_.cells[r] + first : nullptr, trace.cell_stride,
-             trace.activations ? to_.activations[r] + first : nullptr, trace.gate_stride});
+             trace.activations ? to_.activations[r] + first : nullptr, trace.gate_stride, run_.streams});
     }
 
     template <typename Number>

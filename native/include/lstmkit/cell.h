@@ -120,6 +120,7 @@ struct CellForward {
     Index cell_stride;
     Saved<P>* kept;             ///< at distance kept_stride, or null
     Index kept_stride;
+    bool streams;               ///< whether cells and kept go past the caches, whole vectors at multiples of their size
 };
 
 /// The same backwards; null gradients are zero.

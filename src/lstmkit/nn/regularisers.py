@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout
 
+from lstmkit.ops import draw_choices, draw_factors
 from lstmkit.reference import Masks
 from lstmkit.spec import CellSpec, OptionError
 
@@ -40,14 +40,14 @@ NO_RATES = Rates()
 
 def drop_input(x: Tensor, rate: float) -> Tensor:
     """Zero features of ``x (T, B, I)``, the same ones at every step of a row."""
-    return x * dropout(x.new_ones(1, *x.shape[1:]), rate) if rate else x
+    return x * draw_factors((1, *x.shape[1:]), rate, x) if rate else x
 
 
 def drop_weights(spec: CellSpec, weights: Sequence[Tensor], rate: float) -> list[Tensor]:
     """One layer's weights, with entries of its recurrent matrices zeroed; the parameters stay as they are."""
     names = spec.parameter_names()
     recurrent = {k for k in range(len(weights)) if names[k % len(names)] == "weight_hh"}
-    return [dropout(weight, rate) if k in recurrent else weight for k, weight in enumerate(weights)]
+    return [w * draw_factors(w.shape, rate, w) if k in recurrent else w for k, w in enumerate(weights)]
 
 
 def draw_masks(spec: CellSpec, rates: Rates, layer: int, x: Tensor) -> list[Masks] | None:
@@ -58,15 +58,12 @@ def draw_masks(spec: CellSpec, rates: Rates, layer: int, x: Tensor) -> list[Mask
         return None
     (R,), (H,) = shapes["h"], shapes["c"]
 
-    def keeps(rate: float, size: int) -> Tensor | None:
-        return torch.rand(T, B, size, device=x.device) < rate if rate else None
-
     return [
         Masks(
-            state=dropout(x.new_ones(B, R), rates.state_dropout) if rates.state_dropout else None,
-            candidate=dropout(x.new_ones(T, B, H), rates.candidate_dropout) if rates.candidate_dropout else None,
-            zoneout_h=keeps(variant.zoneout_h, R),
-            zoneout_c=keeps(variant.zoneout_c, H),
+            state=draw_factors((B, R), rates.state_dropout, x) if rates.state_dropout else None,
+            candidate=draw_factors((T, B, H), rates.candidate_dropout, x) if rates.candidate_dropout else None,
+            zoneout_h=draw_choices((T, B, R), variant.zoneout_h, x.device) if variant.zoneout_h else None,
+            zoneout_c=draw_choices((T, B, H), variant.zoneout_c, x.device) if variant.zoneout_c else None,
         )
         for _ in range(spec.num_directions)
     ]

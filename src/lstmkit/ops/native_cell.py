@@ -3,7 +3,7 @@
 Its gradient is the core's; who asks for the gradient of the gradient, or for many at once, gets that of the equations.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lstmkit.ops.engines import is_batched
 from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype, run_core, sequence_at, state_at
-from lstmkit.ops.native_weights import CoreWeights, core_weights
+from lstmkit.ops.native_weights import core_weights
 from lstmkit.reference import LayerResult, Masks
 from lstmkit.spec import CellSpec
 
@@ -55,32 +55,50 @@ def run_native_cell(
     # Beside h the core has one state of S rows: c; h itself where there is none; or c, n and m.
     h, *others = state
     c = torch.stack(others, 2) if len(others) > 1 else others[0] if others else h
-    y, h, c, states, kept = _NativeCell.apply(cell, x, h, c, *weights)  # pyright: ignore
+    names = cell.spec.parameter_names()
+    n = len(names)
+    directions = [
+        core_weights(cell.spec, dict(zip(names, weights[d * n : (d + 1) * n], strict=True)))
+        for d in range(cell.spec.num_directions)
+    ]
+    arranged = [tensor for own in directions for tensor in own.tensors.values()]
+    layouts = [_Layout(tuple(own.tensors), own.options) for own in directions]
+    y, h, c, states, kept = _NativeCell.apply(cell, layouts, len(weights), x, h, c, *weights, *arranged)  # pyright: ignore
     last = [*c.unbind(2)] if len(others) > 1 else [c] if others else []
     shown = kept.index_select(2, torch.tensor(cell.gates)).permute(2, 0, 1, 3) if gates else None
     return LayerResult(y, (h, *last), cast(states[:, :, 0], x.dtype) if cells else None, shown)
 
 
+class _Layout(NamedTuple):
+    """What stands in one direction's arranged tensors, and what the core is told beside them."""
+
+    names: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
 class _NativeCell(torch.autograd.Function):
+    """Takes the weights twice: arranged for the core, and as they are for the equations. One of both gets gradients."""
+
     @staticmethod
-    def forward(ctx: Any, cell: NativeCell, *inputs: Tensor) -> Any:
-        x, h, c, *weights = inputs
-        call = _Call(cell, x, h, c, weights)
-        y, h_last, c_last, states, kept = call.forward()
-        ctx.cell = cell
+    def forward(ctx: Any, cell: NativeCell, layouts: list[_Layout], num_weights: int, *inputs: Tensor) -> Any:
+        x, h, c = inputs[:3]
+        y, h_last, c_last, states, kept = _Call(cell, layouts, x, h, c, inputs[3 + num_weights :]).forward()
+        ctx.cell, ctx.layouts, ctx.num_weights = cell, layouts, num_weights
         ctx.save_for_backward(*inputs, y, states, kept)
         ctx.set_materialize_grads(False)
         return y, h_last, cast(c_last, x.dtype), states, kept
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
-        cell: NativeCell = ctx.cell
         *inputs, y, states, kept = ctx.saved_tensors
-        wants = ctx.needs_input_grad[1:]
+        wants, n = ctx.needs_input_grad[3:], 3 + ctx.num_weights
         if torch.is_grad_enabled() or is_batched(upstream):
-            return None, *_differentiate_equations(cell, inputs, upstream, wants)
-        x, h, c, *weights = inputs
-        return None, *_Call(cell, x, h, c, weights, wants[3:]).backward((y, states, kept), upstream, wants)
+            found = _differentiate_equations(ctx.cell, inputs[:n], upstream, wants[:n])
+            return None, None, None, *found, *[None] * (len(inputs) - n)
+        x, h, c = inputs[:3]
+        call = _Call(ctx.cell, ctx.layouts, x, h, c, inputs[n:])
+        dx, dh, dc, *arranged = call.backward((y, states, kept), upstream, (*wants[:3], any(wants[n:])))
+        return None, None, None, dx, dh, dc, *[None] * ctx.num_weights, *arranged
 
 
 def _differentiate_equations(
@@ -95,13 +113,13 @@ def _differentiate_equations(
         c_last = torch.stack(last, 2) if c.dim() == 4 else last[0]
         results = [found.output, found.state[0], c_last, found.cells, found.gates]
         given = list(upstream)
-        if len(states) == 1 and given[2] is not None:
-            raise AssertionError("a cell whose state is its output gives that state once")
         if given[3] is not None:
             given[3] = given[3][:, :, 0]
         if given[4] is not None:
             given[4] = given[4].index_select(2, torch.tensor(cell.gates)).permute(2, 0, 1, 3)
         pairs = [(r, g) for r, g in zip(results, given, strict=True) if g is not None]
+        if len(states) == 1:
+            wants = [*wants[:2], False, *wants[3:]]  # the state is h, whose gradient has it all
         wanted = [value for value, want in zip(inputs, wants, strict=True) if want]
         grads = iter(
             torch.autograd.grad(
@@ -115,46 +133,27 @@ def _differentiate_equations(
     return [next(grads) if want else None for want in wants]
 
 
-class _Direction(NamedTuple):
-    """One direction's weights in the core's layout, and the parameters that they were made of."""
-
-    leaves: list[Tensor]
-    weights: CoreWeights
-    tensors: dict[str, Tensor]  # as the core reads them
-
-
 class _Call:
     """The arguments of one call; keeps alive what the addresses point to."""
 
     def __init__(
-        self, cell: NativeCell, x: Tensor, h: Tensor, c: Tensor, weights: Sequence[Tensor], wants: Sequence[bool] = ()
+        self, cell: NativeCell, layouts: Sequence[_Layout], x: Tensor, h: Tensor, c: Tensor, arranged: Sequence[Tensor]
     ) -> None:
-        spec = cell.spec
-        self._cell, self._real = cell, real_dtype(x.dtype)
+        self._cell, self._layouts, self._real = cell, layouts, real_dtype(x.dtype)
         self._x, self._h, self._c = dense(x), dense(h), dense(cast(c, self._real))
         self._lengths = None if cell.lengths is None else cell.lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if cell.resets is None else cell.resets.contiguous()
-        n = len(weights) // spec.num_directions
-        self._directions = [
-            self._arrange(weights[d * n : (d + 1) * n], wants[d * n : (d + 1) * n]) for d in range(spec.num_directions)
+        values = iter(arranged)
+        self._tensors = [
+            {name: self._as_read(name, next(values).detach()) for name in layout.names} for layout in layouts
         ]
-        self._masks = [self._dense_masks(masks) for masks in cell.masks or [Masks()] * spec.num_directions]
-        first = self._directions[0]
-        flags = {name: 1 for name in first.tensors if name.startswith("peephole")}
-        self._shape = core.cell_shape({k: v for k, v in first.weights.options.items() if k != "heads"} | flags)
-        self._sizes = (*x.shape, spec.hidden_size, h.shape[2])  # T, B, I, H and R
+        self._masks = [self._dense_masks(masks) for masks in cell.masks or [Masks()] * len(layouts)]
+        self._shape = _shape_of(layouts[0])
+        self._sizes = (*x.shape, cell.spec.hidden_size, h.shape[2])  # T, B, I, H and R
 
-    def _arrange(self, weights: Sequence[Tensor], wants: Sequence[bool]) -> _Direction:
-        names = self._cell.spec.parameter_names()
-        leaves = [w.detach().requires_grad_(want) for w, want in zip(weights, wants or [False] * len(names), strict=True)]
-        with torch.enable_grad():
-            arranged = core_weights(self._cell.spec, dict(zip(names, leaves, strict=True)))
-        kept = {"input", "recurrent", "bias", "projection"}
-        tensors = {
-            name: dense((w if name in kept else cast(w, self._real)).detach().contiguous())
-            for name, w in arranged.tensors.items()
-        }
-        return _Direction(leaves, arranged, tensors)
+    def _as_read(self, name: str, value: Tensor) -> Tensor:
+        """Matrices and the bias are of the input's type, vectors of options of that which sums have."""
+        return dense((value if name in _MATRICES else cast(value, self._real)).contiguous())
 
     def _dense_masks(self, masks: Masks) -> Masks:
         state, candidate = (None if m is None else dense(cast(m, self._x.dtype)) for m in masks[:2])
@@ -166,7 +165,7 @@ class _Call:
 
     def _direction(self, d: int) -> tuple[Any, ...]:
         """One direction's sizes, addresses and strides."""
-        tensors, weights, masks = self._directions[d].tensors, self._directions[d].weights, self._masks[d]
+        tensors, options, masks = self._tensors[d], self._layouts[d].options, self._masks[d]
         named = {"norm_bias": "bias"}
         vectors = {named.get(name, name): tensors[name].data_ptr() for name in (*_TOTALS, "proj_bias") if name in tensors}
         return (
@@ -178,17 +177,17 @@ class _Call:
             _address(self._lengths),
             _address(self._resets),
             d == 1,
-            self._options(weights.options, masks) | vectors,
+            self._options(options, masks) | vectors,
             (
                 None if masks.state is None else (masks.state.data_ptr(), masks.state.stride(0)),
                 *(sequence_at(mask, 0) for mask in masks[1:]),
             ),
         )
 
-    def _options(self, options: dict[str, Any], masks: Masks) -> dict[str, Any]:
+    def _options(self, options: Mapping[str, Any], masks: Masks) -> dict[str, Any]:
         """Where masks decide what is kept there is no part that is."""
         decided = {"zoneout_h": masks.zoneout_h, "zoneout_c": masks.zoneout_c}
-        return options | {name: 0.0 for name, mask in decided.items() if mask is not None}
+        return {**options, **{name: 0.0 for name, mask in decided.items() if mask is not None}}
 
     def forward(self) -> tuple[Tensor, ...]:
         """Output, last h, last states, and of every step the states ``(T, B, S, D*H)`` and what is kept of it."""
@@ -215,7 +214,7 @@ class _Call:
     def backward(
         self, saved: Sequence[Tensor], upstream: Sequence[Tensor | None], wants: Sequence[bool]
     ) -> list[Tensor | None]:
-        """Gradients of x, h, c and each weight, None where they are not wanted."""
+        """Gradients of x, h, c and each arranged tensor, None where they are not wanted."""
         (T, B, I, H, R), D, dtype, real = self._sizes, self._cell.spec.num_directions, self._x.dtype, self._real  # noqa: E741
         y, states, kept = map(dense, saved)
         kinds = (dtype, real, real, real, dtype)
@@ -226,7 +225,7 @@ class _Call:
         dh = empty((D, B, R), real) if wants[1] else None
         dc = empty(tuple(self._c.shape), real) if wants[2] else None
         dx = [empty((T, B, I), dtype) if wants[0] else None for _ in range(D)]
-        grads = [self._empty_gradients(d) if any(wants[3:]) else {} for d in range(D)]
+        grads = [self._empty_gradients(d) if wants[3] else {} for d in range(D)]
         self._run(
             core.lstm_backward,
             [
@@ -247,33 +246,35 @@ class _Call:
         )
         both = [part for part in dx if part is not None]
         joined = both[0].add_(both[1]) if len(both) == 2 else dx[0]
-        given = [grad for d in range(D) for grad in self._pull_back(d, grads[d])]
-        return [joined, *(None if grad is None else cast(grad, dtype) for grad in (dh, dc)), *given]
+        given = [grad for d in range(D) for grad in self._in_order(d, grads[d])]
+        return [joined, *(None if grad is None else cast(grad, dtype) for grad in (dh, dc, *given))]
 
     def _empty_gradients(self, d: int) -> dict[str, Tensor]:
-        tensors, (sums, *_, totals) = self._directions[d].tensors, self._shape
+        tensors, (sums, *_, totals) = self._tensors[d], self._shape
         H = self._sizes[3]
-        shapes = {name: tuple(tensors[name].shape) for name in ("input", "recurrent", "projection", "proj_bias") if name in tensors}
+        shapes = {name: tuple(tensors[name].shape) for name in _GRADIENTS if name in tensors}
         shapes |= {"bias": (sums * H,)} | ({"totals": (totals, H)} if totals else {})
         return {name: empty(shape, self._real) for name, shape in shapes.items()}
 
-    def _pull_back(self, d: int, grads: dict[str, Tensor]) -> list[Tensor | None]:
-        """From the core's layout to the gradients of the parameters."""
-        leaves, weights, _ = self._directions[d]
-        wanted = [leaf for leaf in leaves if leaf.requires_grad]
-        if not wanted:
-            return [None] * len(leaves)
+    def _in_order(self, d: int, grads: dict[str, Tensor]) -> list[Tensor | None]:
+        """Gradients of a direction's arranged tensors."""
+        names = self._layouts[d].names
+        if not grads:
+            return [None] * len(names)
         if "totals" in grads:
-            rows = {name: grads["totals"][k : k + n].reshape(-1) for name, (k, n) in _TOTALS.items()}
-            grads = grads | {name: rows[name] for name in weights.tensors if name in rows}
-        pairs = [(value, grads[name].to(value.dtype)) for name, value in weights.tensors.items() if value.requires_grad]
-        found = iter(
-            torch.autograd.grad([v for v, _ in pairs], wanted, [g.reshape(v.shape) for v, g in pairs], allow_unused=True)
-        )
-        return [next(found) if leaf.requires_grad else None for leaf in leaves]
+            rows = {name: _TOTALS[name] for name in names if name in _TOTALS}
+            grads = grads | {name: grads["totals"][k : k + n].view(-1) for name, (k, n) in rows.items()}
+        return [grads[name] for name in names]
 
 
+_MATRICES = ("input", "recurrent", "bias", "projection")
 _GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias")
+
+
+def _shape_of(layout: _Layout) -> tuple[int, ...]:
+    """Sums, those of the input, recurrent ones, numbers kept, states and vectors of totals of a cell."""
+    peepholes = {name: 1 for name in layout.names if name.startswith("peephole")}
+    return core.cell_shape({name: value for name, value in layout.options.items() if name != "heads"} | peepholes)
 
 
 def _address(value: Tensor | None) -> int:

@@ -5,6 +5,7 @@ and what options need is named. docs/explanation/native.md says which sums a cel
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -45,17 +46,20 @@ def _arrange_lstm(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
         tensors |= {f"peephole_{gate}": weight for gate, weight in zip(v.peephole_gates, own, strict=True)}
     tensors |= {name: _spread(p[name], gates) for name in ("gain_ih", "gain_hh", "gain_gates") if name in p}
     tensors |= {name: p[name] for name in ("gain_c", "bias_c") if name in p}
-    return CoreWeights(tensors, {"cell": "lstm"} | _variant_options(v))
+    return CoreWeights(tensors, {"cell": "lstm", **_variant_options(v)})
 
 
-def _variant_options(v: Variant) -> dict[str, Any]:
+@cache
+def _variant_options(v: Variant) -> Mapping[str, Any]:
+    """What differs from the plain LSTM, which the core takes for granted."""
+    return {name: value for name, value in _all_options(v).items() if value != _all_options(Variant()).get(name)}
+
+
+def _all_options(v: Variant) -> dict[str, Any]:
     options: dict[str, Any] = {name: getattr(v, name) for name in ("input_gate", "forget_gate", "output_gate")}
     for name in ("gate_activation", "candidate_activation", "cell_activation"):
         options[name] = activation_constants(getattr(v, name))
-    for name in ("gate_clip", "cell_clip", "proj_clip"):
-        if (bound := getattr(v, name)) is not None:
-            options[name] = bound
-    options |= {"zoneout_h": v.zoneout_h, "zoneout_c": v.zoneout_c}
+    options |= {name: getattr(v, name) for name in ("gate_clip", "cell_clip", "proj_clip", "zoneout_h", "zoneout_c")}
     if v.norm is not None:
         options |= {"norm": "gates" if v.norm.per_gate else "products", "cell_norm": v.norm.cell, "epsilon": v.norm.epsilon}
     return options
@@ -74,7 +78,7 @@ def _arrange_lstm1997(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
     """Its squashing functions are those of tanh: 4 sigmoid(z) - 2 = 2 tanh(z / 2), and 2 sigmoid(z) - 1 the half of that."""
     variant = Variant(forget_gate="one", candidate_activation=("tanh", 2.0, 0.5), cell_activation=("tanh", 1.0, 0.5))
     tensors = {name: _spread(p[own], variant.gates_with_weights) for name, own in _one_bias(spec).items()}
-    return CoreWeights(tensors, {"cell": "lstm", "truncates": True} | _variant_options(variant))
+    return CoreWeights(tensors, {"cell": "lstm", "truncates": True, **_variant_options(variant)})
 
 
 def _arrange_entity_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
@@ -88,7 +92,7 @@ def _arrange_entity_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeight
     }
     if spec.bias:
         tensors["bias"] = torch.cat([p["bias_sh"], p["bias_ih"]])
-    return CoreWeights(tensors, {"cell": "lstm"} | _variant_options(Variant()))
+    return CoreWeights(tensors, {"cell": "lstm", **_variant_options(Variant())})
 
 
 def _arrange_gru(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:

@@ -229,6 +229,13 @@ class CellSpec:
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """torch's parameter names and shapes, layer by layer, forward direction first."""
+        kept = self.__dict__.get("_parameter_shapes")
+        if kept is None:
+            kept = self._find_parameter_shapes()
+            object.__setattr__(self, "_parameter_shapes", kept)
+        return dict(kept)
+
+    def _find_parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         letters = {p.name: p.shape for p in self.entry.parameters}
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(self.num_layers):

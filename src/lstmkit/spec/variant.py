@@ -87,6 +87,8 @@ class Variant:
 
     def __post_init__(self) -> None:
         self._check_gates()
+        free = tuple(letter for letter in GATES if getattr(self, _GATE_FIELDS[letter]) == "free")
+        object.__setattr__(self, "_free_gates", free)
         for name in ("gate_activation", "candidate_activation", "cell_activation"):
             object.__setattr__(self, name, read_activation(name, getattr(self, name)))
         for name in ("full_gate_recurrence", "proj_bias"):
@@ -99,10 +101,19 @@ class Variant:
         for name in ("zoneout_h", "zoneout_c"):
             _check_zoneout(name, getattr(self, name))
         self._check_peepholes()
-        changed = tuple(own.name for own in fields(self) if getattr(self, own.name) != own.default)
-        object.__setattr__(self, "_changed", changed)
+        self._keep()
         if self.full_gate_recurrence and not self.free_gates:
             raise OptionError("full_gate_recurrence needs a gate that is free; here none is")
+
+    def _keep(self) -> None:
+        """What layers ask for in every call."""
+        kept = {
+            "_changed": tuple(own.name for own in fields(self) if getattr(self, own.name) != own.default),
+            "_gates_with_weights": tuple(gate for gate in ("i", "f", "g", "o") if gate == "g" or gate in self.free_gates),
+            "_peephole_gates": tuple(gate for gate in GATES if gate in self.peepholes),
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
 
     def _check_gates(self) -> None:
         for letter, kinds in _GATE_KINDS.items():
@@ -130,17 +141,17 @@ class Variant:
     @property
     def free_gates(self) -> tuple[str, ...]:
         """Letters of i, f and o that have weights."""
-        return tuple(letter for letter in GATES if getattr(self, _GATE_FIELDS[letter]) == "free")
+        return self.__dict__["_free_gates"]
 
     @property
     def gates_with_weights(self) -> tuple[str, ...]:
         """The free gates and the candidate, in the order of their rows in a weight matrix."""
-        return tuple(letter for letter in ("i", "f", "g", "o") if letter == "g" or letter in self.free_gates)
+        return self.__dict__["_gates_with_weights"]
 
     @property
     def peephole_gates(self) -> tuple[str, ...]:
         """The letters of ``peepholes`` in the order of their rows."""
-        return tuple(letter for letter in GATES if letter in self.peepholes)
+        return self.__dict__["_peephole_gates"]
 
     @property
     def norm(self) -> LayerNorm | None:
