@@ -243,16 +243,21 @@ std::tuple<Index, Index, Index, Index, Index, Index> cell_shape(const nb::dict& 
     return {shape.sums, shape.input, shape.recurrent, shape.kept, shape.states, lstmkit::totals_of(options)};
 }
 
-/// Choices in memory of the caller: `precision` "uint8" or one of numbers.
+/// Choices in memory of the caller: as numbers of a precision, or as bytes of 1 and 0.
 void draw(std::uint64_t seed, std::uint32_t times, double chosen, double otherwise, Address out, Index count, int threads,
           const std::string& precision) {
-    const auto run = [&](auto number) {
-        using Number = decltype(number);
-        const Unlocked unlocked(double(count));
-        lstmkit::draw(seed, times, static_cast<Number>(chosen), static_cast<Number>(otherwise), pointer<Number>(out), count, threads);
-    };
-    if (precision == "uint8") return run(std::uint8_t{});
-    with_precision(precision, [&](auto chosen_precision) { run(lstmkit::Stored<decltype(chosen_precision)>{}); });
+    const Unlocked unlocked{double(count)};
+    with_precision(precision, [&](auto name) {
+        using P = decltype(name);
+        using Number = lstmkit::Stored<P>;
+        lstmkit::draw<P>(seed, times, static_cast<Number>(chosen), static_cast<Number>(otherwise), pointer<Number>(out), count, threads,
+                         lstmkit::default_set());
+    });
+}
+
+void draw_bytes(std::uint64_t seed, std::uint32_t times, Address out, Index count, int threads) {
+    const Unlocked unlocked{double(count)};
+    lstmkit::draw_bytes(seed, times, pointer<std::uint8_t>(out), count, threads, lstmkit::default_set());
 }
 
 using AnyArray = nb::ndarray<nb::device::cpu>;
@@ -285,6 +290,7 @@ void bind_layer(nb::module_& module) {
                nb::arg("precision") = "float32");
     module.def("draw", &draw, nb::arg("seed"), nb::arg("times"), nb::arg("chosen"), nb::arg("otherwise"), nb::arg("out"),
                nb::arg("count"), nb::arg("threads"), nb::arg("precision"));
+    module.def("draw_bytes", &draw_bytes, nb::arg("seed"), nb::arg("times"), nb::arg("out"), nb::arg("count"), nb::arg("threads"));
     module.def("cell_shape", &cell_shape, nb::arg("options"));
     module.def("empty", &empty, nb::arg("shape"), nb::arg("precision") = "float32");
     module.def("release_memory", &lstmkit::release_memory);

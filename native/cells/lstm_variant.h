@@ -16,7 +16,13 @@ LSTMKIT_INLINE Vector peep(Vector z, const Real* weights, Index first, const Uni
 }
 
 LSTMKIT_INLINE Vector gate_of(const Options& o, Gate kind, Vector z) noexcept {
-    return kind == Gate::free ? activate(o.gate, clip(z, o.gate_clip)) : (Vector{} + one);
+    if (kind != Gate::free) return Vector{} + one;
+    z = clip(z, o.gate_clip);
+    return __builtin_expect(o.gate.curve == Curve::sigmoid, 1) ? sigmoid(z) : activate(o.gate, z);
+}
+
+LSTMKIT_INLINE Vector curve_of(const Activation& a, Vector z) noexcept {
+    return __builtin_expect(a.curve == Curve::tanh && a.alpha == 1 && a.beta == 1, 1) ? tanh(z) : activate(a, z);
 }
 
 /// What is kept of the value before: all where the mask says so, or the part that no mask decides.
@@ -70,11 +76,11 @@ LSTMKIT_INLINE void lstm_forward(const ForwardRow& row, const Units& units) noex
     gate.i = gate_of(o, o.input_gate, peep(sum(0), o.peepholes[0], row.first, units, c));
     gate.f = gate_of(o, o.forget_gate, peep(sum(1), o.peepholes[1], row.first, units, c));
     couple(o, gate);
-    gate.g = activate(o.candidate, clip(sum(2), o.gate_clip));
+    gate.g = curve_of(o.candidate, clip(sum(2), o.gate_clip));
     const Vector c_new = clip(gate.f * c + gate.i * taken_up(row.masks, units, gate.g), o.cell_clip);
     gate.o = gate_of(o, o.output_gate, peep(sum(3), o.peepholes[2], row.first, units, c_new));
     keep_gates(row, units, gate);
-    leave(row, units, c, c_new, gate.o * activate(o.output, c_new));
+    leave(row, units, c, c_new, gate.o * curve_of(o.output, c_new));
 }
 
 /// What flows into a step from its output and from the state after it.
@@ -133,7 +139,7 @@ LSTMKIT_INLINE void lstm_backward(const BackwardRow& row, const Units& units) no
     if (row.grad_kept) grad = load_gates(row.grad_kept, row.grad_kept_stride, units);
     const Vector c_before = units.load(row.cells_before), taken = taken_up(row.masks, units, gate.g);
     const Vector c_raw = gate.f * c_before + gate.i * taken, c = clip(c_raw, o.cell_clip);
-    const Vector read = activate(o.output, c);
+    const Vector read = curve_of(o.output, c);
     const Arriving in = arrive(row, units);
 
     Vector dc = in.dc + through(o.output, read, in.dh * gate.o);

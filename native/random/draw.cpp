@@ -2,46 +2,40 @@
 
 #include <algorithm>
 
-#include "lstmkit/precision.h"
 #include "threads/team.h"
 
 namespace lstmkit {
 namespace {
 
-// So many choices are worth a thread.
-constexpr std::ptrdiff_t share = 1 << 16, choices = 4;
+constexpr Index choices = 4;    // of a number
+constexpr Index share = 1 << 16;  // so many choices are worth a thread
 
-std::uint64_t mix(std::uint64_t z) noexcept {
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
+template <typename Number, typename Choose>
+void draw_shares(std::uint64_t seed, std::uint32_t times, Number chosen, Number otherwise, Number* out, Index count, int threads,
+                 Choose choose) {
+    // The choice is between signed numbers, of which the least are chosen.
+    const std::int16_t limit = static_cast<std::int16_t>(static_cast<std::int32_t>(times) - (1 << 15));
+    const int shares = static_cast<int>((count + share - 1) / share);
+    run_shares(shares, std::min(threads, shares), [&](int part) {
+        const Index first = part * share;
+        choose(seed, static_cast<std::uint64_t>(first / choices), limit, chosen, otherwise, out + first, std::min(share, count - first));
+    });
 }
 
 }  // namespace
 
-template <typename Number>
-void draw(std::uint64_t seed, std::uint32_t times, Number chosen, Number otherwise, Number* out, std::ptrdiff_t count, int threads) {
-    // The choice is between signed numbers, of which the least are chosen.
-    const std::int32_t limit = static_cast<std::int32_t>(times) - (1 << 15);
-    const Number both[] = {otherwise, chosen};  // looked up: nobody could foretell a branch
-    const std::ptrdiff_t shares = (count + share - 1) / share;
-    run_shares(static_cast<int>(shares), std::min<int>(threads, static_cast<int>(shares)), [&](int part) noexcept {
-        const std::ptrdiff_t last = std::min(count, (part + 1) * share);
-        std::ptrdiff_t k = part * share;
-        const auto choose = [&](std::ptrdiff_t many) noexcept {
-            const std::uint64_t number = mix((seed + static_cast<std::uint64_t>(k / choices)) * 0x9E3779B97F4A7C15u);
-            for (std::ptrdiff_t n = 0; n < many; ++n) out[k + n] = both[static_cast<std::int16_t>(number >> 16 * n) < limit];
-        };
-        for (; k + choices <= last; k += choices) choose(choices);
-        choose(last - k);
-    });
+template <typename P>
+void draw(std::uint64_t seed, std::uint32_t times, Stored<P> chosen, Stored<P> otherwise, Stored<P>* out, Index count, int threads,
+          InstructionSet set) {
+    draw_shares(seed, times, chosen, otherwise, out, count, threads, kernels_of<P>(set).choose);
 }
 
-#define LSTMKIT_DRAW(Number) template void draw(std::uint64_t, std::uint32_t, Number, Number, Number*, std::ptrdiff_t, int);
-LSTMKIT_DRAW(std::uint8_t)
-LSTMKIT_DRAW(float)
-LSTMKIT_DRAW(double)
-LSTMKIT_DRAW(bfloat16)
-#undef LSTMKIT_DRAW
+void draw_bytes(std::uint64_t seed, std::uint32_t times, std::uint8_t* out, Index count, int threads, InstructionSet set) {
+    draw_shares<std::uint8_t>(seed, times, 1, 0, out, count, threads, kernels_of<Float32>(set).choose_bytes);
+}
+
+#define LSTMKIT_PRECISION(P) template void draw<P>(std::uint64_t, std::uint32_t, Stored<P>, Stored<P>, Stored<P>*, Index, int, InstructionSet);
+LSTMKIT_EVERY_PRECISION
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

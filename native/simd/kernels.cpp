@@ -3,6 +3,7 @@
 #include "lstmkit/dispatch.h"
 #include "cell_steps.h"
 #include "lstm.h"
+#include "random.h"
 #include "tile.h"
 #include "vector.h"
 
@@ -292,7 +293,7 @@ void interleave(const Number* even, const Number* odd, Number* out, Index count)
 }
 
 constexpr Kernels<Precision> table = {lanes,   tile_rows, sigmoid_all, tanh_all, transpose,  sum,           forward, cell_backward,
-                                      product, outer,     round,       interleave, LSTMKIT_SET::CellSteps<Precision>::forward,
+                                      product, outer,     round,       interleave, choose<Factor>, choose<std::uint8_t>, LSTMKIT_SET::CellSteps<Precision>::forward,
                                       LSTMKIT_SET::CellSteps<Precision>::backward};
 
 }  // namespace

@@ -29,6 +29,11 @@ struct Kernels {
     void (*round)(const Real<P>* in, Stored<P>* out, Index count) noexcept;
     /// out[2k], out[2k + 1] = even[k], odd[k] for k < count; null is zeros.
     void (*interleave)(const Stored<P>* even, const Stored<P>* odd, Stored<P>* out, Index count) noexcept;
+    /// Random choices for lstmkit::draw, of a share that begins with a whole number of the seed.
+    void (*choose)(std::uint64_t seed, std::uint64_t first, std::int16_t limit, Stored<P> chosen, Stored<P> otherwise, Stored<P>* out,
+                   Index count) noexcept;
+    void (*choose_bytes)(std::uint64_t seed, std::uint64_t first, std::int16_t limit, std::uint8_t chosen, std::uint8_t otherwise,
+                         std::uint8_t* out, Index count) noexcept;
     /// A row's step through a cell, by Cell.
     void (*const* step)(const CellForward<P>& row) noexcept;
     void (*const* step_backward)(const CellBackward<P>& row) noexcept;

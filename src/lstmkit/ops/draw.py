@@ -33,7 +33,7 @@ def draw_choices(shape: Sequence[int], rate: float, device: torch.device) -> Ten
     if _is_native(device):
         count = prod(shape)
         chosen = empty(((count + 3) // 4,), torch.float32).view(torch.bool)[:count]
-        _draw_native(chosen, "uint8", times, 1.0, 0.0)
+        core.draw_bytes(_seed(), times, chosen.data_ptr(), count, torch.get_num_threads())
         return chosen.view(tuple(shape))
     return _compare(shape, times, device)
 
@@ -43,7 +43,8 @@ def draw_factors(shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
     times, kept = round(rate * _TIMES), 1 / (1 - rate)
     if _is_native(like.device) and like.dtype in PRECISIONS:
         factors = empty(tuple(shape), like.dtype)
-        _draw_native(factors, PRECISIONS[like.dtype], times, 0.0, kept)
+        where = factors.data_ptr(), factors.numel(), torch.get_num_threads()
+        core.draw(_seed(), times, 0.0, kept, *where, PRECISIONS[like.dtype])
         return factors
     return _compare(shape, times, like.device).logical_not().to(like.dtype) * kept
 
@@ -52,9 +53,8 @@ def _is_native(device: torch.device) -> bool:
     return device.type == "cpu" and native_available() and not torch.compiler.is_compiling()
 
 
-def _draw_native(out: Tensor, kind: str, times: int, chosen: float, otherwise: float) -> None:
-    seed = int(torch.randint(2**62, (1,)))
-    core.draw(seed, times, chosen, otherwise, out.data_ptr(), out.numel(), torch.get_num_threads(), kind)
+def _seed() -> int:
+    return int(torch.randint(2**62, (1,)))
 
 
 def _compare(shape: Sequence[int], times: int, device: torch.device) -> Tensor:
