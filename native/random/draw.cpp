@@ -13,6 +13,7 @@ constexpr Index share = 1 << 16;  // so many choices are worth a thread
 template <typename Number, typename Choose>
 void draw_shares(std::uint64_t seed, std::uint32_t times, Number chosen, Number otherwise, Number* out, Index count, int threads,
                  Choose choose) {
+    if (times > 65535) return void(std::fill_n(out, count, chosen));
     // The choice is between signed numbers, of which the least are chosen.
     const std::int16_t limit = static_cast<std::int16_t>(static_cast<std::int32_t>(times) - (1 << 15));
     const int shares = static_cast<int>((count + share - 1) / share);

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lstmkit import nn
 from lstmkit.nn.regularisers import Rates, draw_masks
-from lstmkit.ops import native_available
+from lstmkit.ops import draw_choices, draw_factors, native_available
+from lstmkit.ops import draw as draw_module
 from lstmkit.reference import Masks
 from lstmkit.spec import CellSpec, EngineError, OptionError
 
@@ -128,7 +129,7 @@ def test_masks__match_rate_and_scale(name: str) -> None:
 def test_input_dropout__equals_masked_input__same_at_every_step() -> None:
     layer, plain = make(input_dropout=0.5), make()
     torch.manual_seed(3)
-    mask = torch.nn.functional.dropout(torch.ones(1, 5, I, dtype=torch.float64), 0.5)
+    mask = draw_factors((1, 5, I), 0.5, draw(1))
     assert 0 < int((mask == 0).sum()) < mask.numel()
     for left, right in zip(run(layer), plain(draw(6, 5, I) * mask), strict=False):
         close(left, right if isinstance(right, Tensor) else right[0])
@@ -142,7 +143,7 @@ def test_weight_dropout__equals_masked_weight__parameter_untouched(engine: str) 
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     output = run(layer)[0]
     torch.manual_seed(3)
-    kept = torch.nn.functional.dropout(torch.ones_like(plain.weight_hh_l0), 0.5)  # pyright: ignore
+    kept = draw_factors((4 * H, H), 0.5, draw(1))
     with torch.no_grad():
         plain.weight_hh_l0 *= kept  # pyright: ignore
     close(output, run(plain)[0])
@@ -188,14 +189,35 @@ def test_gradient__matches_finite_differences__in_training(name: str) -> None:
     assert torch.autograd.gradcheck(loss, (draw(3, 2, I).requires_grad_(), *values), fast_mode=True)
 
 
-@pytest.mark.parametrize("engine", ["torch", "native"])
 @pytest.mark.parametrize("name", ["state_dropout", "candidate_dropout"])
-def test_engine__rejects_masks__in_training_alone(name: str, engine: str) -> None:
-    layer = make(engine=engine, **{name: 0.4})
+def test_aten__rejects_masks__in_training_alone(name: str) -> None:
+    layer = make(engine="torch", **{name: 0.4})
     with pytest.raises(EngineError, match=name):
         run(layer)
-    if engine != "native" or native_available():
-        run(layer.eval())
+    run(layer.eval())
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 11), (200, 300), (0, 4)])
+@pytest.mark.parametrize("rate", [0.0, 1e-4, 0.3, 0.5, 1 - 1e-12])
+def test_draw__equals_torch_operations__native(shape: tuple[int, ...], rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not native_available():
+        pytest.skip("the native core was not built")
+    draws = [lambda: draw_choices(shape, rate, torch.device("cpu")), lambda: draw_factors(shape, rate, draw(1))]
+    found: list[list[Tensor]] = []
+    for is_native in (True, False):
+        monkeypatch.setattr(draw_module, "native_available", lambda is_native=is_native: is_native)
+        torch.manual_seed(4)
+        found.append([function() for function in draws])
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.shape == shape
+
+
+def test_draw__has_no_pattern__neighbours_and_rows() -> None:
+    torch.manual_seed(0)
+    centred = draw_choices((1000, 1000), 0.3, torch.device("cpu")).double() - 0.3
+    for product in (centred, centred[1:] * centred[:-1], centred[:, 1:] * centred[:, :-1], centred[:, 4:] * centred[:, :-4]):
+        assert abs(float(product.mean())) < 5 * float(product.std()) / product.numel() ** 0.5
 
 
 @pytest.mark.parametrize("name", RATES)

@@ -6,7 +6,7 @@
 
 namespace lstmkit {
 
-/// out[k] = chosen with probability `times` / 65536, else `otherwise`, for k < count and times <= 65535.
+/// out[k] = chosen with probability `times` / 65536, else `otherwise`, for k < count.
 template <typename P>
 void draw(std::uint64_t seed, std::uint32_t times, Stored<P> chosen, Stored<P> otherwise, Stored<P>* out, Index count, int threads,
           InstructionSet set);

@@ -27,7 +27,7 @@ def draw_choices(shape: Sequence[int], rate: float, device: torch.device) -> Ten
     Example:
         >>> _ = torch.manual_seed(0)
         >>> draw_choices((10000,), 0.25, torch.device("cpu")).float().mean().item()
-        0.2485000044107437
+        0.25519999861717224
     """
     times = round(rate * _TIMES)
     if _is_native(device):
@@ -63,4 +63,4 @@ def _compare(shape: Sequence[int], times: int, device: torch.device) -> Tensor:
     z = (torch.arange((count + 3) // 4, device=device) + torch.randint(2**62, (1,), device=device)) * _GOLDEN
     for shift, factor in _MIX:
         z = (z ^ (z >> shift & 2 ** (64 - shift) - 1)) * factor
-    return (z.view(torch.int16)[:count] < times - _TIMES // 2).reshape(tuple(shape))
+    return (z.view(torch.int16)[:count].int() < times - _TIMES // 2).reshape(tuple(shape))

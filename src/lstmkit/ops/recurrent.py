@@ -207,7 +207,7 @@ def _backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
     present = [k for k, grad in enumerate(grads) if grad is not None]
     given = [grads[k] for k in present]
     dx, *others = cell_layer_backward(given, present, ctx.spec, x, state, weights, lengths, resets, masks, *ctx.ways)
-    return None, dx, others[:num_states], others[num_states:], *(None,) * 7
+    return None, dx, others[:num_states], others[num_states:], None, None, [None] * len(masks), *(None,) * 4
 
 
 def _keep_for_double_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
@@ -230,7 +230,8 @@ def _double_backward(ctx: Any, tangents: Sequence[Tensor]) -> tuple[Any, ...]:
             [g for g, _ in wanted], values, [v for _, v in wanted], allow_unused=True, materialize_grads=True
         )
     dx, *others = second[n:]
-    return [*second[:n]], None, None, dx, others[:num_states], others[num_states:], *(None,) * 7
+    nothing = None, None, [None] * len(ctx.masks), *(None,) * 4
+    return [*second[:n]], None, None, dx, others[:num_states], others[num_states:], *nothing
 
 
 cell_layer.register_autograd(_backward, setup_context=_keep_for_backward)
