@@ -27,7 +27,9 @@ SQUARES = [
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize(("row", "check", "engine"), SQUARES)
-def test_engine__matches_judge__or_refuses_as_explained(row: str, check: str, engine: str, record_property: Any) -> None:
+def test_engine__matches_judge__or_refuses_as_explained(
+    row: str, check: str, engine: str, record_property: Any
+) -> None:
     refusal = find_refusal(ROWS[row], CHECKS[check], engine)
     if refusal is None:
         CHECKS[check].run(ROWS[row], engine)

@@ -214,10 +214,9 @@ def _convolve(x: Tensor, kernel: Tensor, same: bool) -> Tensor:
     if same:
         x = torch.nn.functional.pad(x, [edge for k in reversed(sizes) for edge in ((k - 1) // 2, k // 2)])
     space = [n - k + 1 for n, k in zip(x.shape[1:], sizes, strict=True)]
-    places = [
-        torch.einsum("oi...,i...->o", kernel, x[(slice(None), *(slice(a, a + k) for a, k in zip(at, sizes, strict=True)))])
-        for at in product(*map(range, space))
-    ]
+    every = product(*map(range, space))
+    windows = [x[(slice(None), *(slice(a, a + k) for a, k in zip(at, sizes, strict=True)))] for at in every]
+    places = [torch.einsum("oi...,i...->o", kernel, window) for window in windows]
     return torch.stack(places, 1).reshape(len(kernel), *space)
 
 

@@ -55,7 +55,9 @@ def cell_of(options: Options) -> CellSpec:
     """
     spec = CellSpec.from_dict(options["cell"])
     if spec.entry.extra is not None:
-        raise OptionError(f"a stage reads its input alone, but the cell {spec.cell!r} reads {spec.entry.extra} beside it")
+        raise OptionError(
+            f"a stage reads its input alone, but the cell {spec.cell!r} reads {spec.entry.extra} beside it"
+        )
     if spec.entry.driver not in ("steps", "chunks"):
         raise OptionError(f"a stage reads sequences of vectors, over which the cell {spec.cell!r} does not run")
     if max(spec.input_size, *spec.hidden_sizes) > _LARGEST_OPTION or spec.num_layers > _MOST_LAYERS:
