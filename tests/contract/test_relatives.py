@@ -1,7 +1,7 @@
-"""The contract: every other cell of the catalog x every check, on hostile data.
+"""What is asked of the other cells beside the contract of the family: more sizes, precisions, forms, wrong input.
 
-A cell that is new in the catalog is tested here by itself. What has to be written is its layer in ``LAYERS`` and its
-equations once more, for one row and one step, in ``helpers/plain_cells.py``.
+A cell that is new in the catalog is tested here by itself. What has to be written is its layer in ``nn/build.py`` and
+its equations once more, for one row and one step, in ``helpers/plain_cells.py``.
 """
 
 import io
@@ -11,48 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.family import OPTIONS, beside, flat, gradients, leaves, many, one
 from helpers.hostile import Hostile, close, hostile
 from helpers.plain_cells import PLAIN, run_plain
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lstmkit import nn
+from lstmkit.nn.build import LAYERS
 from lstmkit.ops import cell_layer, describe
 from lstmkit.reference import run_sequence, run_step
 from lstmkit.spec import CATALOG, CellSpec
 
-LAYERS: dict[str, Any] = {
-    "rnn": nn.RNN,
-    "gru": nn.GRU,
-    "slstm": nn.SLSTM,
-    "mlstm": nn.MLSTM,
-    "minlstm": nn.MinLSTM,
-    "mingru": nn.MinGRU,
-    "janet": nn.JANET,
-    "multiplicative": nn.MultiplicativeLSTM,
-    "mogrifier": nn.MogrifierLSTM,
-    "on_lstm": nn.ONLSTM,
-    "phased": nn.PhasedLSTM,
-    "time_aware": nn.TimeAwareLSTM,
-    "entity_aware": nn.EALSTM,
-    "lstm1997": nn.LSTM1997,
-}
+CELLS = [cell for cell, entry in CATALOG.items() if entry.driver in ("steps", "chunks") and cell != "lstm"]
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "plain": {"input_size": 3, "hidden_size": 6},
     "one-unit": {"input_size": 1, "hidden_size": 1},
     "no-bias": {"input_size": 2, "hidden_size": 4, "bias": False},
     "L2-bi": {"input_size": 3, "hidden_size": 6, "num_layers": 2, "bidirectional": True},
-}
-OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "rnn": {"relu": {"nonlinearity": "relu"}},
-    "gru": {"reset-before": {"reset_after": False}},
-    "slstm": {"heads": {"num_heads": 2}},
-    "mlstm": {"heads": {"num_heads": 2}},
-    "janet": {"beta": {"beta": 0.25}},
-    "mogrifier": {"rank": {"rounds": 4, "rank": 2}, "one": {"rounds": 1}},
-    "on_lstm": {"chunks": {"chunk_size": 3}},
-    "phased": {"leak": {"leak": 0.1}},
-    "entity_aware": {"static": {"static_size": 4}},
 }
 
 
@@ -61,18 +37,18 @@ def with_options(configuration: str) -> dict[str, CellSpec]:
     sizes = CONFIGURATIONS[configuration]
     return {
         f"{cell}-{configuration}{dash}{name}": CellSpec(**sizes, **options, cell=cell)
-        for cell in LAYERS
+        for cell in CELLS
         for dash, name, options in [("", "", {}), *(("-", *item) for item in OPTIONS.get(cell, {}).items())]
     }
 
 
 RICH = with_options("L2-bi")
-SPECS = {f"{cell}-{name}": CellSpec(**sizes, cell=cell) for cell in LAYERS for name, sizes in CONFIGURATIONS.items()}
+SPECS = {f"{cell}-{name}": CellSpec(**sizes, cell=cell) for cell in CELLS for name, sizes in CONFIGURATIONS.items()}
 SPECS |= RICH
 EVERY = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 RICHEST = pytest.mark.parametrize("spec", RICH.values(), ids=RICH)
 # Options change nothing in how a cell is compiled, exported or refused.
-DEFAULTS = {f"{cell}-L2-bi": RICH[f"{cell}-L2-bi"] for cell in LAYERS}
+DEFAULTS = {f"{cell}-L2-bi": RICH[f"{cell}-L2-bi"] for cell in CELLS}
 EACH_CELL = pytest.mark.parametrize("spec", DEFAULTS.values(), ids=DEFAULTS)
 SHALLOW = with_options("plain")
 # Two layers amplify float32's rounding in exponential gates, and many turns that of a time, beyond any tolerance that
@@ -86,44 +62,9 @@ ONE_WAY = {name: spec for name, spec in (SPECS | SHALLOW).items() if not spec.bi
 
 
 def make(case: Hostile, **options: Any) -> Any:
-    spec = case.spec
-    own = {name: getattr(spec, name) for name in spec.entry.options}
-    layer = LAYERS[spec.cell](
-        spec.input_size,
-        spec.hidden_size,
-        spec.num_layers,
-        bias=spec.bias,
-        bidirectional=spec.bidirectional,
-        dtype=case.clean.dtype,
-        **own,
-        **options,
-    )
+    layer = nn.build(case.spec, dtype=case.clean.dtype, **options)
     layer.load_state_dict(case.parameters)
     return layer
-
-
-def one(states: tuple[Tensor, ...]) -> Any:
-    """States as a layer takes them: a tuple, or the one there is."""
-    return states if len(states) > 1 else states[0]
-
-
-def many(state: Any) -> tuple[Tensor, ...]:
-    return state if isinstance(state, tuple) else (state,)
-
-
-def beside(case: Hostile, at: Any = slice(None)) -> dict[str, Tensor]:
-    """What the layer reads beside its input, by its argument's name; ``at`` picks steps and rows."""
-    name = case.spec.entry.extra
-    if name is None or case.extra is None:
-        return {}
-    value = case.extra[at]
-    return {name: value[0] if name == "static" else value.squeeze(-1)}
-
-
-def flat(result: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    output, state = result[:2]
-    gates = [] if len(result) == 2 else [gate for gates in result[2].gates for gate in gates.values()]
-    return output, *many(state), *gates
 
 
 def plain(case: Hostile, parameters: Any, x: Tensor, hx: Any) -> tuple[Tensor, ...]:
@@ -135,22 +76,10 @@ def plain(case: Hostile, parameters: Any, x: Tensor, hx: Any) -> tuple[Tensor, .
     return tuple(value.to(x.dtype) for value in every)
 
 
-def gradients(outputs: tuple[Tensor, ...], inputs: list[Tensor]) -> tuple[Tensor, ...]:
-    """Gradients of a sum in which every number has a weight of its own."""
-    generator = torch.Generator().manual_seed(1)
-    draws = [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y.dtype) for y in outputs]
-    total: Any = sum((y * w).sum() for y, w in zip(outputs, draws, strict=True))
-    return torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
-
-
-def leaves(x: Tensor, hx: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    return x.detach().clone().requires_grad_(), tuple(value.detach().clone().requires_grad_() for value in hx)
-
-
 def test_catalog__equals_tested_cells() -> None:
     """What is no sequence of vectors has tests of its own: test_tree.py, test_conv.py."""
-    assert set(LAYERS) | {"lstm"} == {cell for cell, entry in CATALOG.items() if entry.driver in ("steps", "chunks")}
-    assert set(LAYERS) == set(PLAIN)
+    assert {*LAYERS} == {*CELLS, "lstm"}
+    assert {*PLAIN} == {*CELLS, "conv_lstm"}
 
 
 @EVERY_PRECISION
@@ -172,22 +101,9 @@ def test_numpy_reference__matches_plain_loop(spec: CellSpec, dtype: torch.dtype)
 def test_layer__matches_plain_loop__values_and_all_gradients(spec: CellSpec, dtype: torch.dtype) -> None:
     case = hostile(spec, dtype=dtype)
     layer = make(case)
-    compare_with_plain_loop(case, layer, layer)
-
-
-@EACH_CELL
-def test_layer__matches_plain_loop__compiled(spec: CellSpec) -> None:
-    case = hostile(spec)
-    layer = make(case)
-    torch._dynamo.reset()
-    compare_with_plain_loop(case, layer, torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=True))
-
-
-def compare_with_plain_loop(case: Hostile, layer: Any, call: Any) -> None:
-    spec = case.spec
     x, hx = leaves(case.x, case.hx)
     masks = {"lengths": case.lengths, "resets": case.resets}
-    actual = flat(call(x, one(hx), **beside(case), **masks, return_gates=True))
+    actual = flat(layer(x, one(hx), **beside(case), **masks, return_gates=True))
     clean, state = leaves(case.clean, case.hx)
     expected = plain(case, layer.named_parameters(), clean, state)
     for ours, theirs in zip(actual, expected, strict=True):
@@ -200,28 +116,6 @@ def compare_with_plain_loop(case: Hostile, layer: Any, call: Any) -> None:
     for name, left, right in zip(names, ours, theirs, strict=True):
         close(left, right, f"d{name}")
     assert (ours[0][case.x.isnan()] == 0).all()
-
-
-# What its gradient is not: the derivative of its outputs.
-TRUNCATED = {"lstm1997"}
-EXACT = {name: spec for name, spec in RICH.items() if spec.cell not in TRUNCATED}
-
-
-@pytest.mark.parametrize("spec", EXACT.values(), ids=EXACT)
-def test_layer__matches_finite_differences__twice(spec: CellSpec) -> None:
-    case = hostile(spec, steps=3, batch=2)
-    layer = make(case)
-    x, hx = leaves(case.clean, case.hx)
-    names, values = zip(*layer.named_parameters(), strict=True)
-    n = len(hx)
-
-    def run(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        parameters = dict(zip(names, rest[n:], strict=True))
-        arguments = {"lengths": case.lengths, **beside(case)}
-        return flat(torch.func.functional_call(layer, parameters, (x, one(rest[:n])), arguments))
-
-    assert torch.autograd.gradcheck(run, (x, *hx, *values), fast_mode=True)
-    assert torch.autograd.gradgradcheck(run, (x, *hx, *values), fast_mode=True)
 
 
 @EVERY
@@ -264,23 +158,6 @@ def test_layer__never_reads_padding(spec: CellSpec, filler: float) -> None:
     assert all(torch.equal(a, b) for a, b in zip(flat(left), flat(right), strict=True))
 
 
-@RICHEST
-def test_layer__preserves_batch_order(spec: CellSpec) -> None:
-    case = hostile(spec, batch=4)
-    layer = make(case)
-    order = torch.tensor([2, 0, 3, 1])
-    output, state = layer(case.x, one(case.hx), lengths=case.lengths, resets=case.resets, **beside(case))
-    shuffled, shuffled_state = layer(
-        case.x[:, order],
-        one(tuple(value[:, order] for value in case.hx)),
-        lengths=case.lengths[order],
-        resets=case.resets[:, order],
-        **beside(case, (slice(None), order)),
-    )
-    for left, right in zip((shuffled, *many(shuffled_state)), (output, *many(state)), strict=True):
-        close(left, right[:, order])
-
-
 @EACH_CELL
 def test_layer__preserves_meaning__batch_first(spec: CellSpec) -> None:
     case = hostile(spec)
@@ -305,42 +182,6 @@ def test_step__matches_sequence(name: str) -> None:
         close(output, whole.output[t])
     for left, right in zip(state, whole.state, strict=True):
         close(left, right)
-
-
-@pytest.mark.parametrize("cut", [1, 3, 6])
-@pytest.mark.parametrize("name", ONE_WAY)
-def test_layer__preserves_values__split_anywhere(name: str, cut: int) -> None:
-    case = hostile(ONE_WAY[name], steps=7)
-    layer = make(case)
-    output, state = layer(case.clean, one(case.hx), **beside(case))
-    head, between = layer(case.clean[:cut], one(case.hx), **beside(case, slice(0, cut)))
-    tail, last = layer(case.clean[cut:], between, **beside(case, slice(cut, 7)))
-    close(torch.cat([head, tail]), output)
-    for left, right in zip(many(last), many(state), strict=True):
-        close(left, right)
-
-
-@RICHEST
-def test_layer__matches_loop__vmap_and_per_sample_gradients(spec: CellSpec) -> None:
-    case = hostile(spec)
-    layer = make(case)
-    xs = torch.randn(2, *case.clean.shape, dtype=torch.float64)
-    extras = {"lengths": case.lengths, **beside(case)}
-    together = torch.func.vmap(lambda x: flat(layer(x, **extras)))(xs)
-    for n, x in enumerate(xs):
-        for left, right in zip(together, flat(layer(x, **extras)), strict=True):
-            close(left[n], right)
-    parameters = {name: value.detach() for name, value in layer.named_parameters()}
-
-    def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(layer, parameters, (x,), extras)[0].square().sum()
-
-    every = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, xs)
-    for n, x in enumerate(xs):
-        loss_alone = layer(x, **extras)[0].square().sum()
-        alone = torch.autograd.grad(loss_alone, [*layer.parameters()], allow_unused=True, materialize_grads=True)
-        for (name, _), gradient in zip(layer.named_parameters(), alone, strict=True):
-            close(every[name][n], gradient, name)
 
 
 @EACH_CELL
@@ -374,39 +215,11 @@ def test_initial_state__learns(spec: CellSpec) -> None:
 
 
 def make_learning(case: Hostile) -> Any:
-    layer = make_empty(case, learn_initial_state=True)
+    layer = nn.build(case.spec, dtype=case.clean.dtype, learn_initial_state=True)
     missing, unexpected = layer.load_state_dict(case.parameters, strict=False)
     assert set(missing) == {f"{name}_0" for name in case.spec.state_shapes()}
     assert not unexpected
     return layer
-
-
-def make_empty(case: Hostile, **options: Any) -> Any:
-    spec = case.spec
-    own = {name: getattr(spec, name) for name in spec.entry.options}
-    sizes = spec.input_size, spec.hidden_size, spec.num_layers
-    shared = {"bias": spec.bias, "bidirectional": spec.bidirectional, "dtype": case.clean.dtype}
-    return LAYERS[spec.cell](*sizes, **shared, **own, **options)
-
-
-@EACH_CELL
-def test_export__equals_module__other_batch_and_time(spec: CellSpec) -> None:
-    case = hostile(spec)
-    layer = make(case).eval()
-    time, batch = torch.export.Dim("time", min=1), torch.export.Dim("batch", min=1)
-    shapes: dict[str, Any] = {"input": {0: time, 1: batch}, "lengths": {0: batch}}
-    for name in beside(case):
-        shapes[name] = {0: batch} if name == "static" else {0: time, 1: batch}
-    program = torch.export.export(
-        layer, (case.clean,), {"lengths": case.lengths, **beside(case)}, dynamic_shapes=shapes
-    )
-    calls = [node for node in program.graph.nodes if node.target is torch.ops.lstmkit.cell_layer.default]
-    assert len(calls) == spec.num_layers
-    other = hostile(spec, steps=8, batch=4, seed=2)
-    arguments = {"lengths": other.lengths, **beside(other)}
-    exported = program.module()(other.clean, **arguments)
-    for left, right in zip(flat(exported), flat(layer(other.clean, **arguments)), strict=True):
-        close(left, right)
 
 
 @EACH_CELL
@@ -456,7 +269,7 @@ def test_layer__rejects_wrong_input(spec: CellSpec, change: dict[str, Any], mess
         make(case)(**({"input": torch.zeros(5, 3, 3), **beside(case)} | change))
 
 
-@pytest.mark.parametrize("cell", LAYERS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_layer__rejects_unknown_option(cell: str) -> None:
     with pytest.raises(TypeError, match="has no argument proj_sise; its own are:"):
         LAYERS[cell](3, 6, proj_sise=2)

@@ -16,6 +16,9 @@ from lstmkit.spec import CellSpec
 # How far two ways to the same number may lie apart, relative to numbers of about 1.
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 5e-6, torch.bfloat16: 3e-2}
 
+# Axes of space, as many as a kernel has.
+SPACE = (4, 3, 2)
+
 
 @dataclass(frozen=True)
 class Hostile:
@@ -47,14 +50,15 @@ def hostile(
 
     lengths = torch.randint(1, max(steps, 2), (batch,), generator=generator)
     lengths[0] = steps
-    padding = torch.arange(steps)[:, None] >= lengths
-    clean = draw(batch, spec.input_size, steps).permute(2, 0, 1) * ~padding[:, :, None]
+    space = SPACE[: len(spec.kernel_size)]
+    padding = (torch.arange(steps)[:, None] >= lengths).reshape(steps, batch, *[1] * (1 + len(space)))
+    clean = draw(batch, spec.input_size, *space, steps).movedim(-1, 0) * ~padding
     return Hostile(
         spec=spec,
         parameters={name: 0.7 * draw(*shape) for name, shape in spec.parameter_shapes().items()},
-        x=clean.masked_fill(padding[:, :, None], float("nan")),
+        x=clean.masked_fill(padding, float("nan")),
         clean=clean,
-        hx=tuple(draw_state(name, batch, spec.state_rows, *shape) for name, shape in spec.state_shapes().items()),
+        hx=tuple(draw_state(name, batch, spec.state_rows, *shape) for name, shape in spec.state_shapes(space).items()),
         lengths=lengths,
         resets=torch.rand(steps, batch, generator=generator) < 0.35,
         extra=draw_extra(spec, steps, batch, generator, dtype),

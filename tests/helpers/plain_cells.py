@@ -5,7 +5,7 @@ the drivers have an oracle too. Autograd goes through, which gives the gradients
 """
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import torch
@@ -196,7 +196,32 @@ def _lstm1997(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Ve
     return h, [h, s], {"i": i, "g": g, "o": o}
 
 
+def _conv_lstm(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
+    h, c = state
+    z = _convolve(x, p["weight_ih"], spec.padding == "same") + _convolve(h, p["weight_hh"], True)
+    if spec.bias:
+        z = z + p["bias_ih"].reshape(-1, *[1] * (z.dim() - 1))
+    zi, zf, zg, zo = z.chunk(4)
+    i, f, g, o = zi.sigmoid(), zf.sigmoid(), zg.tanh(), zo.sigmoid()
+    c = f * c + i * g
+    h = o * c.tanh()
+    return h, [h, c], {"i": i, "f": f, "g": g, "o": o}
+
+
+def _convolve(x: Tensor, kernel: Tensor, same: bool) -> Tensor:
+    """A channel at a time, a place at a time; an even kernel reaches further forwards."""
+    sizes = kernel.shape[2:]
+    if same:
+        x = torch.nn.functional.pad(x, [edge for k in reversed(sizes) for edge in ((k - 1) // 2, k // 2)])
+    space = [n - k + 1 for n, k in zip(x.shape[1:], sizes, strict=True)]
+    every = product(*map(range, space))
+    windows = [x[(slice(None), *(slice(a, a + k) for a, k in zip(at, sizes, strict=True)))] for at in every]
+    places = [torch.einsum("oi...,i...->o", kernel, window) for window in windows]
+    return torch.stack(places, 1).reshape(len(kernel), *space)
+
+
 PLAIN: dict[str, Step] = {
+    "conv_lstm": _conv_lstm,
     "janet": _janet,
     "multiplicative": _multiplicative,
     "mogrifier": _mogrifier,

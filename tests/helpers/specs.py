@@ -1,11 +1,11 @@
-"""Stacks that Hypothesis draws: any sizes, any options, in any combination that is allowed."""
+"""Stacks that Hypothesis draws: any cell, any sizes, any options, in any combination that is allowed."""
 
 from dataclasses import fields
 from typing import Any
 
 from hypothesis import strategies as st
 
-from lstmkit.spec import LAYER_NORMS, CellSpec, Variant
+from lstmkit.spec import CATALOG, LAYER_NORMS, CellSpec, Variant
 
 SIGMOIDS = ["sigmoid", "hard_sigmoid", ("hard_sigmoid", 0.2, 0.5), "softsign"]
 TANHS = ["tanh", ("tanh", 2.0, 0.5), "relu", "softsign", "identity"]
@@ -101,3 +101,45 @@ def specs(draw: st.DrawFn, *, bidirectional: bool | None = None, plain: bool = F
         skip=draw(st.sampled_from(["none", "residual", "highway"])) if may_skip else "none",
         variant=Variant() if plain else draw(variants(projection=projection > 0)),
     )
+
+
+# What the options of the other cells may be; heads and chunks are drawn among the divisors of a size.
+OWN: dict[str, st.SearchStrategy[Any]] = {
+    "nonlinearity": st.sampled_from(["tanh", "relu"]),
+    "reset_after": st.booleans(),
+    "beta": st.sampled_from([-1.0, 0.0, 0.25, 2.0]),
+    "rounds": st.integers(1, 6),
+    "rank": st.integers(0, 3),
+    "leak": st.sampled_from([0.001, 0.1, 0.5]),
+    "static_size": st.integers(1, 4),
+}
+
+
+@st.composite
+def relatives(draw: st.DrawFn, *, bidirectional: bool | None = None) -> CellSpec:
+    """Any stack of another cell over vectors."""
+    cells = [cell for cell, entry in CATALOG.items() if entry.driver in ("steps", "chunks") and cell != "lstm"]
+    cell, hidden = draw(st.sampled_from(cells)), draw(st.integers(1, 6))
+    divisors = st.sampled_from([n for n in range(1, hidden + 1) if hidden % n == 0])
+    own = OWN | {"num_heads": divisors, "chunk_size": divisors}
+    return CellSpec(
+        input_size=draw(st.integers(1, 4)),
+        hidden_size=hidden,
+        num_layers=draw(st.integers(1, 2)),
+        bias=draw(st.booleans()),
+        bidirectional=draw(st.booleans()) if bidirectional is None else bidirectional,
+        cell=cell,
+        **{name: draw(own[name]) for name in CATALOG[cell].options},
+    )
+
+
+def family(*, bidirectional: bool | None = None) -> st.SearchStrategy[CellSpec]:
+    """Any stack of any cell over vectors."""
+    return st.one_of(specs(bidirectional=bidirectional), relatives(bidirectional=bidirectional))
+
+
+@st.composite
+def rates(draw: st.DrawFn) -> dict[str, float]:
+    """Any dropouts of an LSTM."""
+    names = ("dropout", "input_dropout", "state_dropout", "candidate_dropout", "weight_dropout")
+    return {name: rate for name in names if (rate := draw(RATES))}

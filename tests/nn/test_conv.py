@@ -98,6 +98,27 @@ def test_layer__matches_loop_over_convolutions__values_and_all_gradients(axes: i
         close(left, right)
 
 
+@pytest.mark.square("by hand", "conv_lstm", "conv_lstm valid", engine="reference")
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_layer__matches_hand_worked_step(padding: str) -> None:
+    """Three places, x = (1, 2, 4) and kernel (1, 1) into the candidate alone, h = 1 where it is: i, f, o are 1/2.
+
+    An even kernel reaches forwards: the input gives 3, 6 and, at the edge, 4, which "valid" leaves out. The recurrent
+    kernel keeps its space: from h = 1 it gives 2 and 1 at the edge. With c = 2 before, c = 1 + tanh(sum) / 2.
+    """
+    layer = nn.ConvLSTM1D(1, 1, 2, padding=padding, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+        layer.weight_ih[2], layer.weight_hh[2] = 1.0, 1.0
+    sums = [5.0, 8.0, 5.0] if padding == "same" else [5.0, 7.0]
+    expected = 1 + torch.tensor(sums, dtype=torch.float64).tanh() / 2
+    h, c = torch.ones(1, 1, len(sums), dtype=torch.float64), torch.full((1, 1, len(sums)), 2.0, dtype=torch.float64)
+    output, (_, last) = layer(torch.tensor([[[1.0, 2.0, 4.0]]], dtype=torch.float64), (h, c))
+    close(last[0, 0], expected)
+    close(output[0, 0], expected.tanh() / 2)
+
+
 @AXES
 def test_layer__equals_lstm_at_each_place__kernel_of_one(axes: int) -> None:
     layer = LAYERS[axes - 1](I, H, 1, dtype=torch.float64)

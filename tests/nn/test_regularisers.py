@@ -69,6 +69,11 @@ def as_lists(masks: Masks, b: int, t: int) -> dict[str, Any]:
     return {name: mask.tolist() for name, mask in found.items() if mask is not None}
 
 
+@pytest.mark.square(
+    "values",
+    *("lstm state_dropout", "lstm candidate_dropout", "lstm zoneout-h-drawn", "lstm zoneout-c-drawn"),
+    engine="reference",
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -126,8 +131,12 @@ def test_masks__match_rate_and_scale(name: str) -> None:
     assert abs(share - expected) < 5 * (0.25 * 0.75 / mask.numel()) ** 0.5
 
 
-def test_input_dropout__equals_masked_input__same_at_every_step() -> None:
-    layer, plain = make(input_dropout=0.5), make()
+@pytest.mark.square("values", "lstm input_dropout")
+@pytest.mark.parametrize("engine", ["torch", "reference", "native"])
+def test_input_dropout__equals_masked_input__same_at_every_step(engine: str) -> None:
+    if engine == "native" and not native_available():
+        pytest.skip("the native core was not built")
+    layer, plain = make(input_dropout=0.5, engine=engine), make()
     torch.manual_seed(3)
     mask = draw_factors((1, 5, I), 0.5, draw(1))
     assert 0 < int((mask == 0).sum()) < mask.numel()
@@ -135,6 +144,7 @@ def test_input_dropout__equals_masked_input__same_at_every_step() -> None:
         close(left, right if isinstance(right, Tensor) else right[0])
 
 
+@pytest.mark.square("values", "lstm weight_dropout")
 @pytest.mark.parametrize("engine", ["torch", "reference", "native"])
 def test_weight_dropout__equals_masked_weight__parameter_untouched(engine: str) -> None:
     if engine == "native" and not native_available():

@@ -34,6 +34,7 @@ def fill(layer: Any, **values: Any) -> Any:
     return layer
 
 
+@pytest.mark.square("by hand", "janet", "janet beta", engine="reference")
 def test_janet__matches_hand_worked_step() -> None:
     """f = 3/4, so s = log 3; with beta = log 3 the share of the new is 1 - sigmoid(0) = 1/2. g = tanh(1), h = 2."""
     layer = fill(nn.JANET(1, 1, beta=log(3), dtype=torch.float64), bias_ih=[log(3), 1.0])
@@ -42,6 +43,7 @@ def test_janet__matches_hand_worked_step() -> None:
     close(h, output)
 
 
+@pytest.mark.square("by hand", "multiplicative", engine="reference")
 def test_multiplicative__matches_hand_worked_step() -> None:
     """m = (2 x)(3 h) = 6 for x = 2 and h = 1/2; g sees m / 6, i and o are 1/2, f is 3/4, c was 1."""
     layer = fill(
@@ -56,40 +58,52 @@ def test_multiplicative__matches_hand_worked_step() -> None:
     close(output, tensor([[tanh(0.75 + tanh(1) / 2) / 2]]))
 
 
-def test_mogrifier__matches_hand_worked_rounds() -> None:
+@pytest.mark.square("by hand", "mogrifier", "mogrifier rank", "mogrifier one", engine="reference")
+@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize("rank", [0, 2])
+def test_mogrifier__matches_hand_worked_rounds(rounds: int, rank: int) -> None:
     """Q = R = log 3 and x = h = 1: x <- 2 * 3/4 = 3/2, h <- 2 sigmoid(3/2 log 3), x <- 2 sigmoid(log 3 * h) * 3/2.
 
-    The candidate alone sees them, as x + h; i, f and o are 1/2 and c was 0.
+    The candidate alone sees them, as x + h; i, f and o are 1/2 and c was 0. Of rank 2, log 3 = 1 * log 2 + 1 * log 3/2.
     """
+    factors = {"left": [[1.0, 1.0]], "right": [[log(2)], [log(1.5)]]}
+    names = ["q", "r"] if rounds > 1 else ["q"]
+    weights: dict[str, Any] = {f"weight_{name}_{side}": value for name in names for side, value in factors.items()}
+    if not rank:
+        weights = dict.fromkeys(["weight_q", "weight_r"], log(3))
     layer = fill(
-        nn.MogrifierLSTM(1, 1, rounds=3, dtype=torch.float64),
-        weight_q=log(3),
-        weight_r=log(3),
+        nn.MogrifierLSTM(1, 1, rounds=rounds, rank=rank, dtype=torch.float64),
+        **weights,
         weight_ih=[[0.0], [0.0], [1.0], [0.0]],
         weight_hh=[[0.0], [0.0], [1.0], [0.0]],
     )
     _, (_, c) = layer(tensor([[1.0]]), (tensor([[1.0]]), tensor([[0.0]])))
-    h = 2 * sigmoid(1.5 * log(3))
-    x = 2 * sigmoid(log(3) * h) * 1.5
+    h = 2 * sigmoid(1.5 * log(3)) if rounds == 3 else 1.0
+    x = 2 * sigmoid(log(3) * h) * 1.5 if rounds == 3 else 1.5
     close(c, tensor([[tanh(x + h) / 2]]))
 
 
-def test_on_lstm__matches_hand_worked_step() -> None:
-    """Two units. Masters: f = cumax(log 1, log 3) = (1/4, 1), i = 1 - cumax(log 3, log 1) = (1/4, 0).
+@pytest.mark.square("by hand", "on_lstm", "on_lstm chunks", engine="reference")
+@pytest.mark.parametrize("chunk_size", [1, 3])
+def test_on_lstm__matches_hand_worked_step(chunk_size: int) -> None:
+    """Two chunks of equal units. Masters: f = cumax(log 1, log 3) = (1/4, 1), i = 1 - cumax(log 3, log 1) = (1/4, 0).
 
     Overlap (1/16, 0); i = f = o = 1/2, so f_hat = (1/32 + 3/16, 1) and i_hat = (1/32 + 3/16, 0); c was (1, 1).
     """
+    n = chunk_size
     layer = fill(
-        nn.ONLSTM(1, 2, dtype=torch.float64),
-        bias_ih=[0, 0, 0, 0, 1, 1, 0, 0],
+        nn.ONLSTM(1, 2 * n, chunk_size=n, dtype=torch.float64),
+        bias_ih=[*[0.0] * 4 * n, *[1.0] * 2 * n, *[0.0] * 2 * n],
         bias_master_ih=[0.0, log(3), log(3), 0.0],
     )
-    _, (_, c), trace = layer(tensor([[0.0]]), (tensor([[0.0, 0.0]]), tensor([[1.0, 1.0]])), return_gates=True)
-    close(c, tensor([[7 / 32 * (1 + tanh(1)), 1.0]]))
-    close(trace.gates[0]["master_f"], tensor([[0.25, 1.0]]))
-    close(trace.gates[0]["master_i"], tensor([[0.25, 0.0]]))
+    state = torch.zeros(1, 2 * n, dtype=torch.float64), torch.ones(1, 2 * n, dtype=torch.float64)
+    _, (_, c), trace = layer(tensor([[0.0]]), state, return_gates=True)
+    close(c, tensor([[*[7 / 32 * (1 + tanh(1))] * n, *[1.0] * n]]))
+    close(trace.gates[0]["master_f"], tensor([[*[0.25] * n, *[1.0] * n]]))
+    close(trace.gates[0]["master_i"], tensor([[*[0.25] * n, *[0.0] * n]]))
 
 
+@pytest.mark.square("by hand", "phased leak", engine="reference")
 def test_phased__matches_hand_worked_openness() -> None:
     """Period 4, shift 1, open for half of it: k rises over (1, 2), falls over (2, 3), and leaks 1/10 of the phase."""
     layer = fill(nn.PhasedLSTM(1, 1, leak=0.1, dtype=torch.float64), log_period=log(4), shift=1.0)
@@ -98,6 +112,7 @@ def test_phased__matches_hand_worked_openness() -> None:
     close(trace.gates[0]["k"], tensor([[0.5], [1.0], [0.5], [0.1 * 0.75], [0.25]]))
 
 
+@pytest.mark.square("by hand", "phased", engine="reference")
 def test_phased__matches_hand_worked_step() -> None:
     """Half open: between the old (h = 1, c = 2) and an LSTM's step, with all gates 1/2 and g = tanh(1)."""
     layer = fill(nn.PhasedLSTM(1, 1, dtype=torch.float64), log_period=log(4), bias_ih=[0.0, 0.0, 1.0, 0.0])
@@ -107,6 +122,7 @@ def test_phased__matches_hand_worked_step() -> None:
     close(output, tensor([[0.5 + tanh(fresh) / 4]]))
 
 
+@pytest.mark.square("by hand", "time_aware", engine="reference")
 def test_time_aware__matches_hand_worked_steps() -> None:
     """Of c = 1 the part tanh(1) is short-term; after an interval of e^2 - e half of it is left. f = 1/2, g = 0."""
     layer = fill(nn.TimeAwareLSTM(1, 1, dtype=torch.float64), weight_d=[[1.0]])
@@ -117,14 +133,18 @@ def test_time_aware__matches_hand_worked_steps() -> None:
     close(c, tensor([[0.5]]))
 
 
-def test_entity_aware__matches_hand_worked_step() -> None:
-    """i = sigmoid(log 3) = 3/4 by the static feature alone; f = o = 1/2, g = tanh(1), c was 2."""
-    layer = fill(nn.EALSTM(1, 1, dtype=torch.float64), weight_sh=[[log(3) / 2]], weight_ih=[[0.0], [1.0], [0.0]])
-    output, (_, c) = layer(tensor([[1.0]]), (tensor([[0.0]]), tensor([[2.0]])), static=tensor([2.0]))
+@pytest.mark.square("by hand", "entity_aware", "entity_aware static", engine="reference")
+@pytest.mark.parametrize("static", [[2.0], [3.0, -1.0]], ids=str)
+def test_entity_aware__matches_hand_worked_step(static: list[float]) -> None:
+    """i = sigmoid(log 3) = 3/4 by the static features alone; f = o = 1/2, g = tanh(1), c was 2."""
+    layer = nn.EALSTM(1, 1, static_size=len(static), dtype=torch.float64)
+    layer = fill(layer, weight_sh=[[log(3) / 2] * len(static)], weight_ih=[[0.0], [1.0], [0.0]])
+    output, (_, c) = layer(tensor([[1.0]]), (tensor([[0.0]]), tensor([[2.0]])), static=tensor(static))
     close(c, tensor([[1 + 0.75 * tanh(1)]]))
     close(output, tensor([[tanh(1 + 0.75 * tanh(1)) / 2]]))
 
 
+@pytest.mark.square("by hand", "lstm1997", engine="reference")
 def test_lstm1997__matches_hand_worked_steps() -> None:
     """i = o = 1/2; g = 4 * 3/4 - 2 = 1 for x = 1, -1 for x = -1: s is 1/2, 1, 1/2, and h is sigmoid(s) - 1/2."""
     layer = fill(nn.LSTM1997(1, 1, dtype=torch.float64), weight_ih=[[0.0], [log(3)], [0.0]])

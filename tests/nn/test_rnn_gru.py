@@ -1,5 +1,6 @@
 """What nn.RNN and nn.GRU share with torch's layers."""
 
+from math import tanh
 from typing import Any
 
 import pytest
@@ -102,6 +103,7 @@ def weighted_sum(*values: Tensor) -> Tensor:
     return torch.stack(parts).sum()
 
 
+@pytest.mark.square("by hand", "gru", "gru reset-before", engine="reference")
 def test_gru__matches_hand_worked_step__both_conventions() -> None:
     """One unit, x = 1, h = 1/2: r = z = sigmoid(0) = 1/2, and a candidate whose argument is worked out by hand.
 
@@ -126,12 +128,21 @@ def test_gru__matches_hand_worked_step__both_conventions() -> None:
         close(trace.gates[0]["z"], torch.full((1, 1, 1), 0.5, dtype=torch.float64))
 
 
-def test_rnn__matches_hand_worked_steps__relu() -> None:
-    """x = 1, -3, 2 with h <- max(0, 2 x + h - 1): 1, max(0, -6) = 0, 3."""
-    layer = nn.RNN(1, 1, nonlinearity="relu")
+@pytest.mark.square("by hand", "rnn", "rnn relu", engine="reference")
+@pytest.mark.parametrize(
+    ("nonlinearity", "expected"),
+    [
+        ("relu", [1.0, 0.0, 3.0]),
+        ("tanh", [tanh(1), tanh(tanh(1) - 7), tanh(tanh(tanh(1) - 7) + 3)]),
+    ],
+)
+def test_rnn__matches_hand_worked_steps(nonlinearity: str, expected: list[float]) -> None:
+    """x = 1, -3, 2 with h <- a(2 x + h - 1): a(1), a(h - 7), a(h + 3)."""
+    layer = nn.RNN(1, 1, nonlinearity=nonlinearity, engine="reference")
     values = {"weight_ih_l0": [[2.0]], "weight_hh_l0": [[1.0]], "bias_ih_l0": [-2.0], "bias_hh_l0": [1.0]}
     layer.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
-    assert layer(torch.tensor([[1.0], [-3.0], [2.0]]))[0].flatten().tolist() == [1.0, 0.0, 3.0]
+    output, _ = layer(torch.tensor([[1.0], [-3.0], [2.0]]))
+    close(output, torch.tensor(expected)[:, None])
 
 
 def test_explanation__matches_what_runs() -> None:

@@ -39,6 +39,7 @@ def draw(bias: bool = True) -> tuple[nn.TreeLSTM, Tensor]:
     return layer, torch.randn(len(PARENTS), 3, dtype=torch.float64)
 
 
+@pytest.mark.square("by hand", "tree", engine="reference")
 def test_tree__matches_hand_worked_node() -> None:
     """Two leaves with x = 1 under a root with x = 0: g = tanh(x), and i, f, o are 1/2.
 
@@ -54,6 +55,8 @@ def test_tree__matches_hand_worked_node() -> None:
     close(h, torch.full((3, 1), tanh(tanh(1) / 2) / 2, dtype=torch.float64))
 
 
+@pytest.mark.square("values", "tree", engine="reference")
+@pytest.mark.square("gradients", "tree", engine="reference")
 @pytest.mark.parametrize("bias", [True, False])
 def test_tree__matches_recursion__values_and_all_gradients(bias: bool) -> None:
     layer, x = draw(bias)
@@ -87,6 +90,7 @@ def test_chain__matches_torch_lstm() -> None:
     close(h, lstm(x)[0])
 
 
+@pytest.mark.square("order", "tree", engine="reference")
 def test_tree__preserves_order_of_nodes_and_children() -> None:
     layer, x = draw()
     h, c = layer(x, PARENTS)
@@ -97,6 +101,8 @@ def test_tree__preserves_order_of_nodes_and_children() -> None:
         close(left, right[order])
 
 
+@pytest.mark.square("differences", "tree", engine="reference")
+@pytest.mark.square("second", "tree", engine="reference")
 def test_tree__matches_finite_differences__twice() -> None:
     layer, x = draw()
     names, values = zip(*layer.named_parameters(), strict=True)

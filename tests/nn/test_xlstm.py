@@ -23,6 +23,7 @@ def column(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)[:, None]
 
 
+@pytest.mark.square("by hand", "slstm", engine="reference")
 def test_slstm__matches_hand_worked_steps() -> None:
     """i = e^x, f = 1/2, z = tanh(1), o = 1/2, for x = 0 and then log 3.
 
@@ -38,6 +39,7 @@ def test_slstm__matches_hand_worked_steps() -> None:
     close(trace.gates[0]["f"], column(1, 1 / 6))
 
 
+@pytest.mark.square("by hand", "mlstm", engine="reference")
 def test_mlstm__matches_hand_worked_steps__every_form() -> None:
     """One head of 2 units. Value (1, 2) is stored under key (1, 0), then (3, 4) under (0, 1), with i = 2 and f = 1/2.
 
@@ -59,6 +61,7 @@ def test_mlstm__matches_hand_worked_steps__every_form() -> None:
         close(n[0] * m.exp(), torch.tensor([[1.0, 2.0]], dtype=torch.float64))
 
 
+@pytest.mark.square("by hand", "minlstm", "mingru", engine="reference")
 def test_minimal_cells__match_hand_worked_steps() -> None:
     """minLSTM: f = 1/2 and i = 1/4, so 2/3 old and 1/3 new. minGRU: z = 1/4. The new is x = 3, then 6."""
     quarter = torch.tensor(1 / 3, dtype=torch.float64).log()

@@ -13,7 +13,7 @@ from helpers.specs import make_spec
 
 from lstmkit.reference import LSTM_VARIANT, Masks, run_sequence
 from lstmkit.reference.activations import activate
-from lstmkit.spec import CellSpec, activation_constants
+from lstmkit.spec import LAYER_NORMS, CellSpec, activation_constants
 
 LINEAR = {
     "gate_activation": ("hard_sigmoid", 0.25, 0.5),
@@ -22,6 +22,11 @@ LINEAR = {
 }
 ROWS = {"weight_ih": "0 1 1 0", "weight_hh": "1 0 0.5 -0.5", "bias_ih": "-1 -1 0 1", "bias_hh": "0 0 0 0"}
 H, C = 2.0, 4.0
+
+
+def by_hand(*options: str) -> pytest.MarkDecorator:
+    """The options that a test has by hand, as the table of the family names them."""
+    return pytest.mark.square("by hand", *(f"lstm {name}".strip() for name in options), engine="reference")
 
 
 def parameters(spec: CellSpec) -> dict[str, Any]:
@@ -44,6 +49,9 @@ def step(options: dict[str, Any], extra: dict[str, Any], *, masks: Masks | None 
     return [value[0].tolist() for value in new]
 
 
+@by_hand("", "no-forget-gate", "no-input-gate", "no-output-gate", "f-coupled", "i-coupled")
+@by_hand("peepholes", "peephole-f", "gate-clip", "cell-clip", "zoneout-h", "zoneout-c")
+@by_hand("linear-input", "linear-output")
 @pytest.mark.parametrize(
     ("options", "extra", "h", "c"),
     [
@@ -55,6 +63,7 @@ def step(options: dict[str, Any], extra: dict[str, Any], *, masks: Masks | None 
         ({"input_gate": "coupled"}, {}, 1.5, 3.0),  # i = 0.5
         # z_i = 1 - 0.25 * 4 = 0, z_f = 0.5 * 4 = 2, c' = 1 * 4 + 0.5 * 2 = 5, z_o = 0.2 * 5 = 1
         ({"peepholes": "ifo"}, {"weight_ch": [-0.25, 0.5, 0.2]}, 3.75, 5.0),
+        ({"peepholes": "f"}, {"weight_ch": [0.5]}, 2.75, 5.5),  # z_f = 0.5 * 4 = 2, f = 1
         ({"peepholes": "oi"}, {"weight_ch": [-0.25, 0.25]}, 0.6875 * 3, 3.0),  # z_o = 0.25 * 3 = 0.75
         ({"cell_clip": 3.0}, {}, 1.5, 3.0),
         ({"gate_clip": 0.5}, {}, 1.15625, 2.3125),  # i = 0.625, g = 0.5
@@ -67,12 +76,14 @@ def test_step__equals_hand_worked(options: dict[str, Any], extra: dict[str, Any]
     assert step(options, extra) == [[h], [c]]
 
 
+@by_hand("gate-recurrence")
 def test_gate_recurrence__equals_hand_worked() -> None:
     """The gates (1, 0, 1) before: z_i = 1 - 1 = 0, z_f = 0 + 2 = 2, c' = 4 + 0.5 * 2 = 5."""
     weights = [[0, 0, -1], [2, 0, 0], [0, 0, 0]]
     assert step({"full_gate_recurrence": True}, {"weight_gates": weights}) == [[2.5], [5.0], [0.5, 1.0, 0.5]]
 
 
+@by_hand("projection", "proj-bias", "proj-clip")
 @pytest.mark.parametrize(
     ("options", "extra", "h"),
     [
@@ -89,6 +100,7 @@ def test_projection__equals_hand_worked(options: dict[str, Any], extra: dict[str
     assert step({"cell_clip": 9.0} | options, {"weight_hr": [[1, 1]]} | extra, **sizes) == [[h], [3.5, 3.5]]
 
 
+@by_hand("state_dropout", "candidate_dropout", "zoneout-h-drawn", "zoneout-c-drawn")
 @pytest.mark.parametrize(
     ("masks", "h", "c"),
     [
@@ -104,6 +116,7 @@ def test_masks__equal_hand_worked(masks: Masks, h: float, c: float) -> None:
     assert step({"zoneout_h": 0.0, "zoneout_c": 0.0}, {}, masks=masks) == [[h], [c]]
 
 
+@by_hand(*(f"norm-{name}" for name in LAYER_NORMS))
 @pytest.mark.parametrize(
     ("layer_norm", "h", "c"),
     [
@@ -127,6 +140,7 @@ def test_layer_norm__matches_hand_worked(layer_norm: str, h: list[float], c: lis
         np.testing.assert_allclose(found[0, 0], expected, atol=3e-5)
 
 
+@by_hand("hard-sigmoid", "hard-sigmoid-of-onnx", "relu-softsign", "sigmoid-candidate", "scaled-tanh")
 @pytest.mark.parametrize(
     ("activation", "z", "value"),
     [

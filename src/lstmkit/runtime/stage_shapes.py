@@ -8,7 +8,7 @@ from math import prod
 from numbers import Integral
 from typing import Any
 
-from lstmkit.spec import CellSpec
+from lstmkit.spec import CellSpec, OptionError
 
 Options = Mapping[str, Any]
 Shape = tuple[int, ...]
@@ -51,9 +51,15 @@ def cell_of(options: Options) -> CellSpec:
     """The cell of a recurrent stage, with sizes that a machine can hold.
 
     Raises:
-        ValueError: there is none, or it is too large.
+        ValueError: there is none, it is too large, or it reads more than vectors.
     """
     spec = CellSpec.from_dict(options["cell"])
+    if spec.entry.extra is not None:
+        raise OptionError(
+            f"a stage reads its input alone, but the cell {spec.cell!r} reads {spec.entry.extra} beside it"
+        )
+    if spec.entry.driver not in ("steps", "chunks"):
+        raise OptionError(f"a stage reads sequences of vectors, over which the cell {spec.cell!r} does not run")
     if max(spec.input_size, *spec.hidden_sizes) > _LARGEST_OPTION or spec.num_layers > _MOST_LAYERS:
         raise ValueError("the cell is too large")
     return spec

@@ -178,8 +178,9 @@ def _recurrent(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], o
     """(B, T, I), optionally with the cell's states (L*D, B, ...) -> (B, T, D*R) and the last states."""
     x, *state = inputs
     spec = CellSpec.from_dict(options["cell"])
-    if not state and "h_0" in weights:
-        state = [xp.stack([weights[f"{name}_0"]] * x.shape[0], axis=1) for name in spec.state_shapes()]
+    firsts = [weights[f"{name}_0"] for name in spec.state_shapes() if f"{name}_0" in weights]
+    if not state:
+        state = [xp.stack([first] * x.shape[0], axis=1) for first in firsts]
     result = run_sequence(xp, spec, weights, x.swapaxes(0, 1), state or None)
     return result.output.swapaxes(0, 1), *result.state
 
