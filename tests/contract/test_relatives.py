@@ -231,7 +231,7 @@ def test_op__matches_its_declaration(spec: CellSpec) -> None:
         case.clean if case.extra is None else torch.cat([case.clean, case.extra], 2),
         tuple(value[: spec.num_directions] for value in case.hx),
     )
-    arguments = (describe(spec), x, list(state), weights, case.lengths, case.resets, "reference", False, True, 0)
+    arguments = (describe(spec), x, list(state), weights, case.lengths, case.resets, [], "reference", False, True, 0)
     assert set(torch.library.opcheck(cell_layer, arguments).values()) == {"SUCCESS"}
 
 

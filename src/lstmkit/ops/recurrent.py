@@ -207,7 +207,12 @@ def _backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
     present = [k for k, grad in enumerate(grads) if grad is not None]
     given = [grads[k] for k in present]
     dx, *others = cell_layer_backward(given, present, ctx.spec, x, state, weights, lengths, resets, masks, *ctx.ways)
-    return None, dx, others[:num_states], others[num_states:], None, None, [None] * len(masks), *(None,) * 4
+    return None, dx, others[:num_states], others[num_states:], None, None, _no_gradients(masks), *(None,) * 4
+
+
+def _no_gradients(masks: Sequence[Tensor | None]) -> list[None] | None:
+    """torch sees a list in one that is of tensors alone, and a single argument in any other."""
+    return None if any(mask is None for mask in masks) else [None] * len(masks)
 
 
 def _keep_for_double_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
@@ -230,7 +235,7 @@ def _double_backward(ctx: Any, tangents: Sequence[Tensor]) -> tuple[Any, ...]:
             [g for g, _ in wanted], values, [v for _, v in wanted], allow_unused=True, materialize_grads=True
         )
     dx, *others = second[n:]
-    nothing = None, None, [None] * len(ctx.masks), *(None,) * 4
+    nothing = None, None, _no_gradients(ctx.masks), *(None,) * 4
     return [*second[:n]], None, None, dx, others[:num_states], others[num_states:], *nothing
 
 
