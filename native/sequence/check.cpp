@@ -79,7 +79,7 @@ void check_case(const LayerCase<P>& layer) {
     expect(layer.options || !layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
     expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
     expect_aligned(layer.x.data, layer.h.data, layer.c.data, layer.weight_input, layer.weight_recurrent, layer.bias_input,
-                   layer.bias_recurrent, layer.weight_projection, layer.lengths);
+                   layer.bias_recurrent, layer.weight_projection, layer.lengths, layer.masks.state.data, layer.masks.candidate.data);
     check_lengths(layer);
 }
 
@@ -109,7 +109,8 @@ void check_job(const BackwardJob<P>& job) {
 
 bool are_alike(const Course& a, const Course& b) noexcept {
     return a.steps == b.steps && a.batch == b.batch && a.inputs == b.inputs && a.units == b.units &&
-           a.outputs == b.outputs && a.projected == b.projected && a.lengths == b.lengths && a.resets == b.resets;
+           a.outputs == b.outputs && a.projected == b.projected && a.lengths == b.lengths && a.resets == b.resets &&
+           are_alike(a.shape, b.shape) && a.heads == b.heads;
 }
 
 template <typename Job>

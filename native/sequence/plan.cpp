@@ -50,7 +50,7 @@ Plan plan_layer(const Course& layer, int directions, int threads, const TileSize
     const int row_shares = static_cast<int>(std::clamp<Index>(divide_up(useful, directions), 1, std::max<Index>(layer.batch, 1)));
     const int unit_shares = static_cast<int>(std::min<Index>(useful, blocks));
     const Plan by_rows{std::min(useful, directions * row_shares), row_shares, 1}, by_units{unit_shares, 1, unit_shares};
-    if (unit_shares < 2 || whole_rows) return by_rows;
+    if (unit_shares < 2 || whole_rows || layer.projected) return by_rows;
     const double turns = divide_up(directions * row_shares, by_rows.threads);
     const double cycles_by_rows = turns * step_cycles(layer, divide_up(layer.batch, row_shares), blocks, tile);
     const double cycles_by_units =

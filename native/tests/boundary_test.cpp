@@ -78,6 +78,30 @@ void pointers_are_checked() {
     backward_refuses(projected, "no gradient of the projection", [](Backward& job) { job.gradients.weight_projection = nullptr; });
 }
 
+void options_are_checked() {
+    const auto kind = [](CellKind of, Index units = 4) { return Shape{3, 2, 2, units, 0, 1, true, true, of}; };
+    static lstmkit::CellOptions<Float32> other;
+    both_refuse(kind(CellKind::gru), "a shape of another cell", [](Layer& layer) { layer.shape = {}; });
+    both_refuse(plain, "a shape without its cell", [](Layer& layer) { layer.shape.sums = 8; });
+    both_refuse(kind(CellKind::coupled), "heads of an LSTM", [](Layer& layer) { layer.heads = 2; });
+    both_refuse(kind(CellKind::slstm), "heads that do not divide", [](Layer& layer) { layer.heads = 3; });
+    both_refuse(kind(CellKind::slstm), "heads of parts of vectors", [](Layer& layer) { layer.heads = 4; });
+    both_refuse(kind(CellKind::coupled), "a recurrent bias alone", [](Layer& layer) { layer.bias_input = nullptr; });
+    both_refuse(kind(CellKind::normed_products), "no gain", [](Layer& layer) {
+        other = *layer.options, other.gain_recurrent = nullptr, layer.options = &other;
+    });
+    both_refuse(kind(CellKind::normed_gates), "no gain of the cell state", [](Layer& layer) {
+        other = *layer.options, other.gain_cell = nullptr, layer.options = &other;
+    });
+    both_refuse(kind(CellKind::masked), "a projection's bias alone", [](Layer& layer) {
+        other = *layer.options, other.projection_bias = layer.bias_input, layer.options = &other;
+    });
+    both_refuse(kind(CellKind::masked), "a misaligned mask", [](Layer& layer) {
+        layer.masks.candidate.data = reinterpret_cast<const float*>(reinterpret_cast<std::uintptr_t>(layer.masks.candidate.data) + 1);
+    });
+    backward_refuses(kind(CellKind::coupled), "no gradients of options", [](Backward& job) { job.gradients.totals = nullptr; });
+}
+
 template <typename Number>
 void shift(Number*& data) {
     data = reinterpret_cast<Number*>(reinterpret_cast<std::uintptr_t>(data) + 1);
@@ -181,6 +205,7 @@ void what_nobody_wants_may_be_null() {
 int main() {
     sizes_are_checked();
     pointers_are_checked();
+    options_are_checked();
     alignment_is_checked();
     directions_are_checked();
     lengths_are_checked();

@@ -21,13 +21,15 @@ Shape draw_shape() {
     if (shape.units > 1 && draw(0, 2) == 0) shape.projection = draw(1, shape.units - 1);
     shape.directions = static_cast<int>(draw(1, 2));
     shape.has_lengths = draw(0, 1), shape.has_resets = draw(0, 1);
+    shape.kind = static_cast<CellKind>(draw(0, 1) ? draw(0, cell_kinds - 1) : 0);
+    if (shape.kind >= CellKind::gru) shape.projection = 0;
     return shape;
 }
 
 std::string named(const Shape& s, int threads, lstmkit::InstructionSet set) {
     return "T" + std::to_string(s.steps) + " B" + std::to_string(s.batch) + " I" + std::to_string(s.inputs) + " H" +
            std::to_string(s.units) + " R" + std::to_string(s.projection) + " D" + std::to_string(s.directions) +
-           (s.has_lengths ? " lengths" : "") + (s.has_resets ? " resets" : "") + " on " + std::to_string(threads) + " threads, " +
+           " kind " + std::to_string(static_cast<int>(s.kind)) + (s.has_lengths ? " lengths" : "") + (s.has_resets ? " resets" : "") + " on " + std::to_string(threads) + " threads, " +
            std::string(lstmkit::name_of(set));
 }
 

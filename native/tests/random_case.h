@@ -7,16 +7,23 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lstmkit/layer.h"
+
+/// What a cell can be; their options are smooth, so that rounding never decides.
+enum class CellKind { plain, coupled, normed_products, normed_gates, masked, truncated, gru, rnn, janet, slstm };
+inline constexpr int cell_kinds = 10;
 
 struct Shape {
     lstmkit::Index steps, batch, inputs, units, projection = 0;  // 0: none
     int directions = 1;
     bool has_lengths = true, has_resets = true;
+    CellKind kind = CellKind::plain;
 
     lstmkit::Index outputs() const { return projection ? projection : units; }
+    lstmkit::Index heads() const { return kind == CellKind::slstm && units % 32 == 0 ? 2 : 1; }
 };
 
 /// Buffers are exactly as long as needed, so that a sanitizer sees a step beyond; outputs are NaN at first, and padding too.
@@ -45,6 +52,7 @@ public:
         std::vector<double> all;
         for (const Direction& d : directions_) {
             append(all, d.y, d.h_last, d.cells, d.c_last, d.dh, d.dc, d.d_input, d.d_recurrent, d.d_bias, d.d_projection);
+            append(all, d.d_totals, d.d_projection_bias);
             append(all, d.gates, d.dx);
         }
         return all;
@@ -62,6 +70,10 @@ private:
     using InputGradient = std::vector<std::remove_pointer_t<decltype(lstmkit::Gradients<P>{}.x.data)>>;
 
     struct Direction {
+        lstmkit::CellOptions<P> options;
+        Real vectors, d_totals, d_projection_bias;
+        Stored candidate, state_mask;
+        std::vector<std::uint8_t> keeps_h, keeps_c;
         Stored x, h, weight_input, weight_recurrent, bias_input, bias_recurrent, weight_projection, gy;
         Real c, gh, gc, g_cells;
         Saved g_gates;
@@ -87,38 +99,88 @@ private:
 
     Direction draw_direction() {
         Direction d;
-        const auto [T, B, I, H, projection, count, has_lengths, has_resets] = shape_;
+        const auto [T, B, I, H, projection, count, has_lengths, has_resets, kind] = shape_;
         const Index R = shape_.outputs(), n = T * B;
         const double scale = 1 / std::sqrt(double(I + R));
-        draw(d.x, n * I, 1), draw(d.h, B * R, 1), draw(d.c, B * H, 1);
-        draw(d.weight_input, 4 * H * I, scale), draw(d.weight_recurrent, 4 * H * R, scale);
-        draw(d.bias_input, 4 * H, 1), draw(d.bias_recurrent, 4 * H, 1), draw(d.weight_projection, projection * H, scale);
-        draw(d.gy, n * R, 1), draw(d.gh, B * R, 1), draw(d.gc, B * H, 1), draw(d.g_cells, n * H, 1), draw(d.g_gates, 4 * n * H, 1);
-        poison(d.y, n * R), poison(d.h_last, B * R), poison(d.c_last, B * H), poison(d.cells, n * H), poison(d.gates, 4 * n * H);
-        poison(d.dx, n * I), poison(d.dh, B * R), poison(d.dc, B * H), poison(d.d_input, 4 * H * I);
-        poison(d.d_recurrent, 4 * H * R), poison(d.d_bias, 4 * H), poison(d.d_projection, projection * H);
+        draw_options(d);
+        const lstmkit::CellShape cell = lstmkit::shape_of(d.options);
+        const Index G = cell.sums, S = cell.states, K = cell.kept, seen = R / shape_.heads();
+        draw(d.x, n * I, 1), draw(d.h, B * R, 1), draw(d.c, B * S * H, 1);
+        if (kind == CellKind::slstm)  // what divides is positive
+            for (auto& c : d.c) c = std::fabs(c) + 1;
+        draw(d.weight_input, cell.input * H * I, scale), draw(d.weight_recurrent, cell.recurrent * H * seen, scale);
+        draw(d.bias_input, G * H, 1), draw(d.bias_recurrent, G * H, 1), draw(d.weight_projection, projection * H, scale);
+        draw(d.gy, n * R, 1), draw(d.gh, B * R, 1), draw(d.gc, B * S * H, 1), draw(d.g_cells, n * S * H, 1), draw(d.g_gates, K * n * H, 1);
+        poison(d.y, n * R), poison(d.h_last, B * R), poison(d.c_last, B * S * H), poison(d.cells, n * S * H), poison(d.gates, K * n * H);
+        poison(d.dx, n * I), poison(d.dh, B * R), poison(d.dc, B * S * H), poison(d.d_input, cell.input * H * I);
+        poison(d.d_recurrent, cell.recurrent * H * seen), poison(d.d_bias, G * H), poison(d.d_projection, projection * H);
+        poison(d.d_totals, lstmkit::totals_of(d.options) * H), poison(d.d_projection_bias, d.options.projection_bias ? R : 0);
         for (Index b = 0; b < B && has_lengths; ++b)
             for (Index t = lengths_[std::size_t(b)]; t < T; ++t)
                 std::fill_n(&d.x[std::size_t((t * B + b) * I)], I, static_cast<lstmkit::Stored<P>>(NAN));
         return d;
     }
 
+    /// The options of a kind; their vectors point into one array.
+    void draw_options(Direction& d) {
+        const Index H = shape_.units, n = shape_.steps * shape_.batch;
+        lstmkit::CellOptions<P>& o = d.options;
+        draw(d.vectors, 25 * H, 1);
+        const auto vector = [&](Index k) { return &d.vectors[std::size_t(k * H)]; };
+        switch (shape_.kind) {
+            case CellKind::plain: return;
+            case CellKind::coupled:
+                o.forget_gate = lstmkit::Gate::coupled, o.peepholes[0] = vector(0), o.peepholes[2] = vector(1);
+                o.zoneout_h = o.zoneout_c = lstmkit::Real<P>(0.25), o.gate.curve = lstmkit::Curve::softsign;
+                break;
+            case CellKind::normed_products:
+                o.norm = lstmkit::Norm::products, o.cell_norm = lstmkit::CellNorm::read, o.epsilon = lstmkit::Real<P>(1e-3);
+                o.gain_input = vector(0), o.gain_recurrent = vector(4), o.bias = vector(8), o.gain_cell = vector(12), o.bias_cell = vector(13);
+                break;
+            case CellKind::normed_gates:
+                o.norm = lstmkit::Norm::gates, o.cell_norm = lstmkit::CellNorm::fed_back, o.epsilon = lstmkit::Real<P>(1e-3);
+                o.gain_gates = vector(0), o.gain_cell = vector(4), o.peepholes[1] = vector(5), o.peepholes[2] = vector(6);
+                break;
+            case CellKind::masked:
+                draw(d.candidate, n * H, 1), draw(d.state_mask, shape_.batch * shape_.outputs(), 1);
+                for (Index k = 0; k < n * shape_.outputs(); ++k) d.keeps_h.push_back(random_() % 3 == 0);
+                for (Index k = 0; k < n * H; ++k) d.keeps_c.push_back(random_() % 3 == 0);
+                if (shape_.projection) o.projection_bias = vector(0);
+                break;
+            case CellKind::truncated: o.truncates = true, o.forget_gate = lstmkit::Gate::one, o.output.beta = 0.5; break;
+            case CellKind::gru: o.cell = lstmkit::Cell::gru; break;
+            case CellKind::rnn: o.cell = lstmkit::Cell::rnn; break;
+            case CellKind::janet: o.cell = lstmkit::Cell::janet, o.shift = 1; break;
+            case CellKind::slstm: o.cell = lstmkit::Cell::slstm; break;
+        }
+    }
+
     void fill_jobs(int index) {
         Direction& d = directions_[std::size_t(index)];
-        const auto [T, B, I, H, projection, count, has_lengths, has_resets] = shape_;
+        const auto [T, B, I, H, projection, count, has_lengths, has_resets, kind] = shape_;
         const Index R = shape_.outputs();
+        const lstmkit::CellShape cell = lstmkit::shape_of(d.options);
+        const Index S = cell.states, K = cell.kept;
+        const bool masked = kind == CellKind::masked;
         auto* const projected = projection ? d.weight_projection.data() : nullptr;
         const lstmkit::LayerCase<P> layer{
-            {T, B, I, H, R, projection > 0, has_lengths ? lengths_.data() : nullptr, has_resets ? resets_.data() : nullptr, index == 1},
-            {d.x.data(), B * I, I}, {d.h.data(), R}, {d.c.data(), H}, d.weight_input.data(), d.weight_recurrent.data(),
-            d.bias_input.data(), d.bias_recurrent.data(), projected};
-        forward_.push_back({layer, {{d.y.data(), B * R, R}, {d.h_last.data(), R}, {d.c_last.data(), H},
-                                    {{d.cells.data(), B * H, H}, {d.gates.data(), 4 * B * H, 4 * H}, H}}});
-        backward_.push_back({layer, {d.y.data(), B * R, R}, {{d.cells.data(), B * H, H}, {d.gates.data(), 4 * B * H, 4 * H}, H},
-                             {{d.gy.data(), B * R, R}, {d.gh.data(), R}, {d.gc.data(), H},
-                              {{d.g_cells.data(), B * H, H}, {d.g_gates.data(), 4 * B * H, 4 * H}, H}},
-                             {{d.dx.data(), B * I, I}, {d.dh.data(), R}, {d.dc.data(), H}, d.d_input.data(), d.d_recurrent.data(),
-                              d.d_bias.data(), projection ? d.d_projection.data() : nullptr}});
+            {T, B, I, H, R, projection > 0, has_lengths ? lengths_.data() : nullptr, has_resets ? resets_.data() : nullptr, index == 1, cell, shape_.heads()},
+            {d.x.data(), B * I, I}, {d.h.data(), R}, {d.c.data(), S * H}, d.weight_input.data(), d.weight_recurrent.data(),
+            d.bias_input.data(), d.bias_recurrent.data(), projected, kind == CellKind::plain ? nullptr : &d.options,
+            {{masked ? d.state_mask.data() : nullptr, R}, {masked ? d.candidate.data() : nullptr, B * H, H},
+             {masked ? d.keeps_h.data() : nullptr, B * R, R}, {masked ? d.keeps_c.data() : nullptr, B * H, H}}};
+        const auto trace = [&](auto* cells, auto* gates) {
+            return lstmkit::Trace<std::remove_pointer_t<decltype(cells)>, std::remove_pointer_t<decltype(gates)>>{
+                {cells, B * S * H, S * H}, {gates, K * B * H, K * H}, H, H};
+        };
+        forward_.push_back({layer, {{d.y.data(), B * R, R}, {d.h_last.data(), R}, {d.c_last.data(), S * H}, trace(d.cells.data(), d.gates.data())}});
+        backward_.push_back({layer, {d.y.data(), B * R, R}, trace(std::as_const(d.cells).data(), std::as_const(d.gates).data()),
+                             {{d.gy.data(), B * R, R}, {d.gh.data(), R}, {d.gc.data(), S * H},
+                              trace(std::as_const(d.g_cells).data(), std::as_const(d.g_gates).data())},
+                             {{d.dx.data(), B * I, I}, {d.dh.data(), R}, {d.dc.data(), S * H}, d.d_input.data(), d.d_recurrent.data(),
+                              d.d_bias.data(), projection ? d.d_projection.data() : nullptr,
+                              lstmkit::totals_of(d.options) ? d.d_totals.data() : nullptr,
+                              d.options.projection_bias ? d.d_projection_bias.data() : nullptr}});
     }
 
     Shape shape_;

@@ -24,7 +24,11 @@ constexpr Kind kinds[] = {{"rows", {12, 40, 20, 33}, 3},
                           {"units", {12, 2, 90, 120}, 2},
                           {"units in both directions", {10, 2, 90, 120, 0, 2}, 3},
                           {"two directions", {12, 20, 20, 40, 0, 2}, 2},
-                          {"projected", {12, 30, 20, 40, 12, 2}, 4}};
+                          {"projected", {12, 30, 20, 40, 12, 2}, 4},
+                          {"units of a GRU", {12, 2, 90, 120, 0, 1, true, true, CellKind::gru}, 2},
+                          {"units with peepholes", {12, 2, 90, 120, 0, 2, true, true, CellKind::coupled}, 2},
+                          {"normalised rows", {12, 30, 20, 40, 0, 2, true, true, CellKind::normed_products}, 4},
+                          {"masked rows", {12, 30, 20, 40, 12, 1, true, true, CellKind::masked}, 3}};
 
 /// Calls again and again until told to stop, but at least once; whether the numbers were always the same.
 template <typename P>
