@@ -36,5 +36,6 @@ def chosen_engine(case: Case) -> str:
         gates=case.trace,
         native_available=native_module() is not None,
         sizes=case.sizes,
+        gradients=case.task != "infer",
     )
     return choose_engine(request, case.engine).engine

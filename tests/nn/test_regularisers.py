@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lstmkit import nn
 from lstmkit.nn.regularisers import Rates, draw_masks
-from lstmkit.ops import draw_choices, draw_factors, native_available
 from lstmkit.ops import draw as draw_module
+from lstmkit.ops import draw_choices, draw_factors, native_available
 from lstmkit.reference import Masks
 from lstmkit.spec import CellSpec, EngineError, OptionError
 
@@ -209,7 +209,9 @@ def test_aten__rejects_masks__in_training_alone(name: str) -> None:
 
 @pytest.mark.parametrize("shape", [(7,), (3, 5, 11), (200, 300), (0, 4)])
 @pytest.mark.parametrize("rate", [0.0, 1e-4, 0.3, 0.5, 1 - 1e-12])
-def test_draw__equals_torch_operations__native(shape: tuple[int, ...], rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draw__equals_torch_operations__native(
+    shape: tuple[int, ...], rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not native_available():
         pytest.skip("the native core was not built")
     draws = [lambda: draw_choices(shape, rate, torch.device("cpu")), lambda: draw_factors(shape, rate, draw(1))]
@@ -226,7 +228,12 @@ def test_draw__equals_torch_operations__native(shape: tuple[int, ...], rate: flo
 def test_draw__has_no_pattern__neighbours_and_rows() -> None:
     torch.manual_seed(0)
     centred = draw_choices((1000, 1000), 0.3, torch.device("cpu")).double() - 0.3
-    for product in (centred, centred[1:] * centred[:-1], centred[:, 1:] * centred[:, :-1], centred[:, 4:] * centred[:, :-4]):
+    for product in (
+        centred,
+        centred[1:] * centred[:-1],
+        centred[:, 1:] * centred[:, :-1],
+        centred[:, 4:] * centred[:, :-4],
+    ):
         assert abs(float(product.mean())) < 5 * float(product.std()) / product.numel() ** 0.5
 
 

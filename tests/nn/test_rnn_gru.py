@@ -20,7 +20,9 @@ OPTIONS = [
     {"num_layers": 3, "dropout": 0.4, "bidirectional": True},
 ]
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
-NATIVE = pytest.param("native", marks=pytest.mark.skipif(not native_available(), reason="the native core was not built"))
+NATIVE = pytest.param(
+    "native", marks=pytest.mark.skipif(not native_available(), reason="the native core was not built")
+)
 EVERY_ENGINE = pytest.mark.parametrize("engine", ["torch", "reference", NATIVE])
 
 

@@ -249,7 +249,9 @@ class LSTM(RecurrentLayer):
         rates, weights = self.rates if self.training else NO_RATES, self._weights()
         if rates.weight_dropout:
             weights = [drop_weights(self.spec, layer, rates.weight_dropout) for layer in weights]
-        return Stack(self.spec, weights, self.dropout, self.training, rates, self._skips(), self._layers, self._documents)
+        return Stack(
+            self.spec, weights, self.dropout, self.training, rates, self._skips(), self._layers, self._documents
+        )
 
     def _skips(self) -> dict[str, Tensor]:
         if self.spec.skip != "highway":
@@ -288,6 +290,7 @@ class LSTM(RecurrentLayer):
             exporting=exporting(),
             native_available=native_available(),
             sizes=sizes,
+            gradients=torch.is_grad_enabled(),
         )
         return choose_engine(request, self.engine)
 

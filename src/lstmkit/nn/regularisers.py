@@ -6,7 +6,6 @@ They come from torch's generator in one order, so a seed fixes them whatever the
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from lstmkit.ops import draw_choices, draw_factors

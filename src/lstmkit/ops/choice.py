@@ -43,6 +43,7 @@ class EngineRequest:
         exporting: Whether the case is being exported.
         native_available: Whether the native core was built.
         sizes: T, B, I and H where they are known; they decide which engine is faster.
+        gradients: Whether gradients are wanted, which takes part in that.
     """
 
     cell: str = "lstm"
@@ -58,6 +59,7 @@ class EngineRequest:
     exporting: bool = False
     native_available: bool = False
     sizes: tuple[int, int, int, int] | None = None
+    gradients: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def _native_drawback(request: EngineRequest) -> str | None:
         return "an exported graph should also run where the native core is absent; ask for it by name"
     if request.sizes is None or _torch_obstacle(request) is not None:
         return None
-    return native_drawback(request.sizes, request.dtype)
+    return native_drawback(request.sizes, request.dtype, gradients=request.gradients)
 
 
 def _torch_obstacle(request: EngineRequest) -> str | None:

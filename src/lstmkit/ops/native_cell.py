@@ -167,13 +167,19 @@ class _Call:
         """One direction's sizes, addresses and strides."""
         tensors, options, masks = self._tensors[d], self._layouts[d].options, self._masks[d]
         named = {"norm_bias": "bias"}
-        vectors = {named.get(name, name): tensors[name].data_ptr() for name in (*_TOTALS, "proj_bias") if name in tensors}
+        vectors = {
+            named.get(name, name): tensors[name].data_ptr() for name in (*_TOTALS, "proj_bias") if name in tensors
+        }
         return (
             self._sizes,
             sequence_at(self._x, 0),
             state_at(self._h, d),
             state_at(self._c, d),
-            (*(_address(tensors.get(name)) for name in ("input", "recurrent", "bias")), 0, _address(tensors.get("projection"))),
+            (
+                *(_address(tensors.get(name)) for name in ("input", "recurrent", "bias")),
+                0,
+                _address(tensors.get("projection")),
+            ),
             _address(self._lengths),
             _address(self._resets),
             d == 1,

@@ -61,7 +61,11 @@ def _all_options(v: Variant) -> dict[str, Any]:
         options[name] = activation_constants(getattr(v, name))
     options |= {name: getattr(v, name) for name in ("gate_clip", "cell_clip", "proj_clip", "zoneout_h", "zoneout_c")}
     if v.norm is not None:
-        options |= {"norm": "gates" if v.norm.per_gate else "products", "cell_norm": v.norm.cell, "epsilon": v.norm.epsilon}
+        options |= {
+            "norm": "gates" if v.norm.per_gate else "products",
+            "cell_norm": v.norm.cell,
+            "epsilon": v.norm.epsilon,
+        }
     return options
 
 

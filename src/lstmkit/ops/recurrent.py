@@ -160,7 +160,9 @@ def cell_layer_backward(
     """Gradients with respect to x, each state and each weight, from those of the outputs that ``present`` numbers."""
     with autograd_inside_op():
         values = [value.detach().requires_grad_() for value in (x, *state, *weights)]
-        outputs = _outputs(values, present, (spec, len(state), lengths, resets, masks, Ways(engine, cells, gates, chunk)))
+        outputs = _outputs(
+            values, present, (spec, len(state), lengths, resets, masks, Ways(engine, cells, gates, chunk))
+        )
         found = torch.autograd.grad(outputs, values, [*upstream], allow_unused=True, materialize_grads=True)
     return [gradient.clone(memory_format=torch.contiguous_format) for gradient in found]
 

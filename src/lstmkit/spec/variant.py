@@ -109,7 +109,9 @@ class Variant:
         """What layers ask for in every call."""
         kept = {
             "_changed": tuple(own.name for own in fields(self) if getattr(self, own.name) != own.default),
-            "_gates_with_weights": tuple(gate for gate in ("i", "f", "g", "o") if gate == "g" or gate in self.free_gates),
+            "_gates_with_weights": tuple(
+                gate for gate in ("i", "f", "g", "o") if gate == "g" or gate in self.free_gates
+            ),
             "_peephole_gates": tuple(gate for gate in GATES if gate in self.peepholes),
         }
         for name, value in kept.items():
