@@ -23,7 +23,7 @@ class CoreWeights(NamedTuple):
     """One direction of a layer as the core takes it."""
 
     tensors: dict[str, Tensor]
-    """``input``, ``recurrent``, and where there are any ``bias``, ``projection`` and vectors of options by their names."""
+    """``input``, ``recurrent``; where there are any ``bias``, ``projection``, and vectors of options by their names."""
 
     options: dict[str, Any]
     """What the core is told beside tensors; ``heads`` too."""
@@ -79,7 +79,7 @@ def _spread(rows: Tensor, gates: tuple[str, ...]) -> Tensor:
 
 
 def _arrange_lstm1997(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
-    """Its squashing functions are those of tanh: 4 sigmoid(z) - 2 = 2 tanh(z / 2), and 2 sigmoid(z) - 1 the half of that."""
+    """Its squashing functions are those of tanh: 4 sigmoid(z) - 2 = 2 tanh(z / 2), 2 sigmoid(z) - 1 half of that."""
     variant = Variant(forget_gate="one", candidate_activation=("tanh", 2.0, 0.5), cell_activation=("tanh", 1.0, 0.5))
     tensors = {name: _spread(p[own], variant.gates_with_weights) for name, own in _one_bias(spec).items()}
     return CoreWeights(tensors, {"cell": "lstm", "truncates": True, **_variant_options(variant)})

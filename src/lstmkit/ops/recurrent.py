@@ -1,7 +1,8 @@
-"""The boundary for every cell beside the plain LSTM: one opaque op per layer and sequence in compiled and exported graphs.
+"""The boundary for every cell beside the plain LSTM: one opaque op per layer and sequence in graphs.
 
-What runs inside is the engine ``native``, ``torch``, which is ATen's RNN and GRU, or ``reference``, the equations. Each is
-differentiated by autograd inside the gradient's op, which runs the layer again. Outside graphs this op is not used.
+What runs inside is the engine ``native``, ``torch``, which is ATen's RNN and GRU, or ``reference``, the equations.
+Each is differentiated by autograd inside the gradient's op, which runs the layer again. Outside compiled and exported
+graphs this op is not used.
 """
 
 import json
