@@ -1,6 +1,7 @@
 """The layer of any cell: torch's constructor, lengths, resets and gates, over the engines that have the cell."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -254,11 +255,11 @@ class Recurrent(RecurrentLayer):
             "engine": None,
         }
         changed = [f"{name}={value!r}" for name in defaults if (value := getattr(self, name)) != defaults[name]]
-        plain = CellSpec(self.input_size, self.hidden_size, cell=self.cell)
+        plain = {field.name: field.default for field in fields(CellSpec)}
         own = [
             f"{name}={value!r}"
             for name in self.spec.entry.options
-            if (value := getattr(self.spec, name)) != getattr(plain, name)
+            if (value := getattr(self.spec, name)) != plain[name]
         ]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed, *own])
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from math import isfinite, prod
+from math import prod
+from sys import float_info
 from typing import Any
 
 from lstmkit.spec.catalog import CatalogEntry, catalog_entry
@@ -29,6 +30,9 @@ _CHOICES = {
 _SWITCHES = ("bias", "bidirectional", "reset_after")
 
 _PLAIN = Variant()
+
+# A whole number of JSON may be larger than any float, and then even to ask whether it is finite fails.
+_LARGEST = float_info.max
 
 # What every cell has.
 _COMMON = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "cell"}
@@ -115,7 +119,7 @@ class CellSpec:
                 raise OptionError(f"{name} must divide hidden_size, not {getattr(self, name)} into {self.hidden_size}")
         for name in ("beta", "leak"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
                 raise OptionError(f"{name} must be a finite number, not {value!r}")
         if self.layer_sizes:
             self._check_layer_sizes()
@@ -214,6 +218,11 @@ class CellSpec:
     def extra_size(self) -> int:
         """Features of what the cell reads beside its input, ``E``; most cells read nothing else."""
         return {None: 0, "static": self.static_size}.get(self.entry.extra, 1)
+
+    @property
+    def read_size(self) -> int:
+        """Features of a step with what the cell reads beside its input behind them, ``I + E``."""
+        return self.input_size + self.extra_size
 
     @property
     def full_rank(self) -> bool:
