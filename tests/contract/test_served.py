@@ -32,8 +32,9 @@ from lstmkit.spec import CATALOG, CellSpec, DataError, EngineError, OptionError,
 EVERY = pytest.mark.parametrize("spec", SERVED.values(), ids=SERVED)
 EACH_CELL = pytest.mark.parametrize("spec", DEFAULT.values(), ids=DEFAULT)
 
-# Of float32 over some steps, against float64; exponential gates and rhythms amplify rounding.
-TOLERANCE = 2e-5
+# Of float32 over seven steps, against float64. The worst of many draws is 6e-6: a Phased LSTM, whose phase is what many
+# turns of its time leave over; of all other cells it is below 1e-6.
+TOLERANCE = 1e-5
 
 
 def near(ours: Any, theirs: Any, message: str = "") -> None:

@@ -58,8 +58,8 @@ def cell_of(options: Options) -> CellSpec:
     _expect(isinstance(options["cell"], Mapping), "the cell is not described as one")
     spec = CellSpec.from_dict(options["cell"])
     _expect(spec.entry.driver != "tree", "a Tree-LSTM runs over trees, not from step to step")
-    if max(spec.input_size, *spec.hidden_sizes) > _LARGEST_OPTION or spec.num_layers > _MOST_LAYERS:
-        raise ValueError("the cell is too large")
+    _expect(spec.num_layers <= _MOST_LAYERS, "the cell is too large")
+    _expect(max(spec.input_size, *spec.hidden_sizes) <= _LARGEST_OPTION, "the cell is too large")
     return spec
 
 
