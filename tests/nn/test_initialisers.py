@@ -1,10 +1,11 @@
 import pytest
 import torch
 from helpers.hostile import close
+from helpers.served import BIDIRECTIONAL, NEEDED
 
 from lstmkit import nn
 from lstmkit.nn import initialisers
-from lstmkit.spec import OptionError
+from lstmkit.spec import CellSpec, OptionError
 
 
 @pytest.mark.parametrize("suffix", ["l0", "l0_reverse", "l1", "l1_reverse"])
@@ -108,3 +109,137 @@ def test_layer_sizes__equal_torch_bounds__each_layer() -> None:
     first, second = layer.state_dict()["weight_ih_l0"], layer.state_dict()["weight_ih_l1"]
     assert 0.4 < float(first.abs().max()) <= 0.5
     assert 0.04 < float(second.abs().max()) <= 0.05
+
+
+# cell -> its recurrent matrices, each with the rows of one block of 6 units; an ON-LSTM's masters are half as many.
+RECURRENT = {
+    **{cell: {"weight_hh": 6} for cell in ("rnn", "gru", "janet", "mogrifier", "phased", "time_aware")},
+    **{cell: {"weight_hh": 6} for cell in ("entity_aware", "lstm1997", "conv_lstm")},
+    "slstm": {"weight_hh": 3},
+    "multiplicative": {"weight_mh": 6, "weight_hm": 6},
+    "on_lstm": {"weight_hh": 6, "weight_master_hh": 3},
+}
+# cell -> the bias of its forget gate, the rows of it, those of the input gate.
+FORGET = {
+    **dict.fromkeys(("slstm", "minlstm", "multiplicative", "mogrifier"), ("bias_ih", slice(6, 12), slice(0, 6))),
+    **dict.fromkeys(("on_lstm", "phased", "time_aware", "conv_lstm"), ("bias_ih", slice(6, 12), slice(0, 6))),
+    "mlstm": ("bias_if", slice(2, 4), slice(0, 2)),
+    "janet": ("bias_ih", slice(0, 6), None),
+    "entity_aware": ("bias_ih", slice(0, 6), None),
+}
+OWN = {"slstm": {"num_heads": 2}, "mlstm": {"num_heads": 2}, "on_lstm": {"chunk_size": 2}}
+CELLS = [cell for cell in BIDIRECTIONAL if cell != "lstm"]
+SUFFIXES = ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
+
+
+def make(cell: str, init: str, units: int = 6, **options: object) -> torch.nn.Module:
+    """Two layers and directions of five features, from one seed."""
+    spec = CellSpec(5, units, 2, True, True, cell=cell, **NEEDED.get(cell, {}), **OWN.get(cell, {}))  # pyright: ignore
+    torch.manual_seed(3)
+    return nn.build(spec, init=init, dtype=torch.float64, **options)
+
+
+def parameters(module: torch.nn.Module, name: str) -> list[torch.Tensor]:
+    return [module.get_parameter(name + suffix).detach() for suffix in SUFFIXES]
+
+
+def same(ours: torch.nn.Module, theirs: torch.nn.Module, but: set[str]) -> None:
+    """What an initialiser is not for is as it was, but for rhythms, which are drawn after it."""
+    for name, value in theirs.named_parameters():
+        if name.startswith(("log_period", "shift")):
+            continue
+        unchanged = torch.equal(ours.get_parameter(name), value)
+        assert unchanged != (name.partition("_l")[0] in but), name
+
+
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_relatives_orthogonal__preserve_norms__each_gate_and_head(cell: str) -> None:
+    layer = make(cell, "orthogonal")
+    for name, rows in RECURRENT[cell].items():
+        for matrix in parameters(layer, name):
+            for block in matrix.split(rows):
+                flat = block.flatten(1)
+                close(flat @ flat.T, torch.eye(rows, dtype=torch.float64))
+    same(layer, make(cell, "torch"), {*RECURRENT[cell]})
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_relatives_keras__match_its_bounds_and_biases(cell: str) -> None:
+    layer, plain = make(cell, "keras"), make(cell, "torch")
+    kinds = {name.partition("_l")[0] for name, _ in layer.named_parameters() if name.endswith("_l0")}
+    for kind in kinds & {"weight_ih", "weight_im", "weight_sh", "weight_master_ih", "weight_qkvo", "weight_if"}:
+        for matrix in parameters(layer, kind):
+            places = matrix[0, 0].numel()
+            bound = (6 / (places * (matrix.shape[0] + matrix.shape[1]))) ** 0.5
+            assert 0.5 * bound < float(matrix.abs().max()) <= bound
+    for kind in RECURRENT.get(cell, {}):
+        for matrix in parameters(layer, kind):
+            heads = 2 if cell == "slstm" else 1
+            for head in range(heads):
+                flat = matrix.unflatten(0, (-1, heads, matrix.shape[0] // heads // (4 if heads > 1 else 1)))
+                flat = flat[:, head].flatten(0, 1).flatten(1)
+                product = flat.T @ flat if len(flat) >= flat.shape[1] else flat @ flat.T
+                close(product, torch.eye(len(product), dtype=torch.float64))
+    biases = {kind for kind in kinds if kind.startswith("bias_")}
+    for kind in biases:
+        for bias in parameters(layer, kind):
+            name, rows, _ = FORGET.get(cell, ("", slice(0), None))
+            expected = torch.zeros_like(bias)
+            if kind == name:
+                expected[rows] = 1
+            assert torch.equal(bias, expected)
+    read = {kind for kind in kinds if kind.endswith(("_ih", "_im", "_sh", "_qkvo", "_if"))}
+    same(layer, plain, read | biases | {*RECURRENT.get(cell, {})})
+
+
+@pytest.mark.parametrize("cell", FORGET)
+def test_relatives_chrono__match_paper__forget_and_input_gates(cell: str) -> None:
+    layer, plain = make(cell, "chrono", t_max=100), make(cell, "torch")
+    name, rows, inputs = FORGET[cell]
+    spans = torch.cat([bias[rows].exp() for bias in parameters(layer, name)])
+    assert float(spans.min()) >= 1 - 1e-9
+    assert float(spans.max()) <= 99 + 1e-9
+    assert float(spans.max() - spans.min()) > 30
+    for bias, other in zip(parameters(layer, name), parameters(plain, name), strict=True):
+        expected = other.clone()
+        expected[rows] = bias[rows]
+        if inputs is not None:
+            expected[inputs] = -bias[rows]
+        assert torch.equal(bias, expected)
+    same(layer, plain, {name})
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("init", "table"), [("orthogonal", RECURRENT), ("chrono", FORGET)])
+def test_relatives__reject_what_a_cell_has_not(cell: str, init: str, table: dict[str, object]) -> None:
+    options = {"t_max": 10} if init == "chrono" else {}
+    if cell in table:
+        assert f"init={init!r}" in repr(make(cell, init, **options))
+        return
+    why = {"orthogonal": "is for recurrent matrices, of which the cell", "chrono": "spreads how fast cells forget, but"}
+    with pytest.raises(OptionError, match=f"init='{init}' {why[init]} .*'{cell}' has no"):
+        make(cell, init, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"init": "zeros"}, "init must be one of torch, orthogonal, chrono, keras, not 'zeros'"),
+        ({"init": "chrono"}, "needs t_max, the longest dependence in steps, above 2; not None"),
+        ({"init": "chrono", "t_max": 9, "bias": False}, "init='chrono' and forget_bias need bias=True"),
+        ({"t_max": 9}, "t_max belongs to init='chrono', not to init='torch'"),
+    ],
+)
+def test_relatives__reject_initialisation(options: dict[str, object], match: str) -> None:
+    with pytest.raises(OptionError, match=match):
+        nn.JANET(3, 4, **options)  # pyright: ignore
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_relatives_reset__equals_construction__same_seed(cell: str) -> None:
+    layer, again = make(cell, "keras", learn_initial_state=True), make(cell, "keras", learn_initial_state=True)
+    for parameter in again.parameters():
+        torch.nn.init.normal_(parameter)
+    torch.manual_seed(3)
+    again.reset_parameters()  # pyright: ignore
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in layer.state_dict().items())

@@ -16,6 +16,7 @@ from functools import cache
 import numpy as np
 import pytest
 from helpers.models import forecast_config, forecast_model, history
+from helpers.served import DEFAULT, make_layer, make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
@@ -277,6 +278,74 @@ def test_stages__reject(path, change, match):
     refuse(path, match)
 
 
+def served_document(spec):
+    """A ConvLSTM's or another relative's model of one stage."""
+    stage = Stage("memory", "recurrent", ("x",), {"cell": spec.to_dict(), "learn_initial_state": True})
+    sizes = {"input_size": spec.read_size, "space_axes": len(spec.kernel_size)}
+    sizes = {name: size for name, size in sizes.items() if size}
+    return {"format_version": FORMAT_VERSION, "task": "sequence", "sequence": sizes, "stages": [stage.to_dict()]}
+
+
+def served_weights(spec):
+    return {f"memory.{name}": value.detach().numpy() for name, value in make_layer(spec).named_parameters()}
+
+
+def set_sequence(**fields):
+    return lambda document: document["sequence"].update(fields)
+
+
+# cell -> what a hostile hand changes, what is said.
+SERVED_ERRORS = {
+    "tree": ("lstm", set_cell(cell="tree"), "a Tree-LSTM runs over trees, not from step to step"),
+    "cell-list": ("gru", set_stage(0, options={"cell": ["input_size", "hidden_size"]}), "the cell is not described"),
+    "option-of-another": ("gru", set_cell(num_heads=2), "the cell 'gru' has no option num_heads"),
+    "switch": ("gru", set_cell(reset_after=0), "reset_after must be True or False"),
+    "nonlinearity": ("rnn", set_cell(nonlinearity=["tanh"]), "nonlinearity must be 'tanh' or 'relu'"),
+    "heads": ("mlstm", set_cell(num_heads=3), "num_heads must divide hidden_size"),
+    "heads-zero": ("slstm", set_cell(num_heads=0), "num_heads must be a whole number of at least 1"),
+    "beta-beyond-floats": ("janet", set_cell(beta=10**400), "beta must be a finite number"),
+    "leak-text": ("phased", set_cell(leak="0.1"), "leak must be a finite number"),
+    "huge-static": ("entity_aware", set_cell(static_size=10**9), "the cell has another input"),
+    "huge-rounds": ("mogrifier", set_cell(rounds=10**9), r"'memory.weight_q_l0' have the shape"),
+    "huge-rank": ("mogrifier", set_cell(rank=10**9), r"'memory.weight_q_left_l0' are missing"),
+    "no-extra": ("phased", set_sequence(input_size=3), "the cell has another input"),
+    "extra-twice": ("time_aware", set_sequence(input_size=5), "the cell has another input"),
+    "no-axes": ("conv_lstm", lambda d: d["sequence"].pop("space_axes"), "the cell has another input"),
+    "more-axes": ("conv_lstm", set_sequence(space_axes=2), "the cell has another input"),
+    "axes-of-others": ("gru", set_sequence(space_axes=1), "the cell has another input"),
+    "four-axes": ("conv_lstm", set_sequence(space_axes=4), "a step cannot have 4 axes of space"),
+    "huge-axes": ("conv_lstm", set_sequence(space_axes=10**6), "a step cannot have 1000000 axes of space"),
+    "text-axes": ("conv_lstm", set_sequence(space_axes="1"), "does not say how many features"),
+    "no-kernel": ("conv_lstm", set_cell(kernel_size=[]), "kernel_size must be one to three whole numbers"),
+    "number-kernel": ("conv_lstm", set_cell(kernel_size=3), "'memory' makes no sense"),
+    "huge-kernel": ("conv_lstm", set_cell(kernel_size=[10**12]), "'memory.weight_ih_l0' have the shape"),
+    "padding": ("conv_lstm", set_cell(padding="full"), "padding must be 'same' or 'valid'"),
+    "linear-over-space": (
+        "conv_lstm",
+        lambda d: d["stages"].append(Stage("y", "linear", ("memory",), {"features": 4, "units": 1}).to_dict()),
+        "features differ from the inputs'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("cell", "change", "match"), SERVED_ERRORS.values(), ids=SERVED_ERRORS)
+def test_cells__reject(tmp_path, cell, change, match):
+    document = served_document(DEFAULT[cell])
+    change(document)
+    (tmp_path / "m").write_bytes(save(served_weights(DEFAULT[cell]), metadata={"lstmkit": json.dumps(document)}))
+    refuse(tmp_path / "m", match)
+
+
+def test_memory_beyond_the_machine__rejects(tmp_path):
+    """Few weights may ask for a large memory: that of an mLSTM is the square of its units."""
+    spec = CellSpec(1, 20_000, cell="mlstm")
+    arrays = {f"memory.{name}": np.zeros(shape, np.float16) for name, shape in spec.parameter_shapes().items()}
+    document = served_document(spec)
+    document["stages"][0]["options"]["learn_initial_state"] = False
+    (tmp_path / "m").write_bytes(save(arrays, metadata={"lstmkit": json.dumps(document)}))
+    refuse(tmp_path / "m", "a value of one window would hold 400,000,000 numbers")
+
+
 WEIGHT_ERRORS = {
     "missing": (lambda w: w.pop("head.bias"), "'head.bias' are missing"),
     "extra": (lambda w: w.update(more=np.ones(1)), "no stage uses the weights 'more'"),
@@ -314,6 +383,7 @@ STRANGERS = st.sampled_from(
         10**6,
         10**9,
         10**30,
+        10**400,
         0.5,
         -2.5,
         1e308,
@@ -371,7 +441,11 @@ def works(content, path):
 def use(model):
     with np.errstate(all="ignore"):
         if isinstance(model, SequenceModel):
-            assert model.predict(np.ones((3, model.input_size))).shape == (3, model.output_size)
+            space = (4,) * model.space_axes
+            answer = model.predict(np.ones((3, model.input_size, *space)))
+            assert answer.shape[:2] == (3, model.output_size)
+            if not any(spec.bidirectional for spec in model.cells.values()):
+                assert model.stream(space=space).run(np.ones((3, model.input_size, *space))).shape == answer.shape
             return
         config = model.config
         given = {name: array for name, array in history(config, 9).items() if name in ("y", "ds")}
@@ -403,6 +477,24 @@ def test_mutated_sequence_model__works_or_rejects(tmp_path_factory, data):
     works(save(weights(), metadata={"lstmkit": json.dumps(document)}), tmp_path_factory.getbasetemp() / "mutated")
 
 
+SERVED_FILES = {**DEFAULT, "valid": make_spec("conv_lstm", kernel_size=(2, 3), padding="valid")}
+
+
+@cache
+def served_file(name):
+    return json.dumps(served_document(SERVED_FILES[name])), served_weights(SERVED_FILES[name])
+
+
+@settings(max_examples=300, deadline=None)
+@given(name=st.sampled_from([*SERVED_FILES]), data=st.data())
+def test_mutated_cell__works_or_rejects(tmp_path_factory, name, data):
+    text, arrays = served_file(name)
+    document = json.loads(text)
+    for _ in range(data.draw(st.integers(1, 3))):
+        mutate(document, data)
+    works(save(arrays, metadata={"lstmkit": json.dumps(document)}), tmp_path_factory.getbasetemp() / "mutated")
+
+
 @cache
 def sequence_bytes():
     return save(weights(), metadata={"lstmkit": json.dumps({"format_version": 1, **DOCUMENT, "scores": {}})})
@@ -427,6 +519,9 @@ def test_hostile_sizes__never_take_memory(tmp_path):
         for stage in document["stages"]:
             stage["options"] |= {key: 999_999 for key in (name, "steps", "length") if key in stage["options"]}
         files.append(save(arrays, metadata={"lstmkit": json.dumps(document)}))
+    layers = served_document(make_spec("gru"))
+    layers["stages"][0]["options"]["cell"]["num_layers"] = 10**9
+    files.append(save({}, metadata={"lstmkit": json.dumps(layers)}))
     files.append(save(arrays, metadata={"lstmkit": "[" + "[]," * 3_000_000 + "[]]"}))
     files.append(save({"a": np.empty((10**15, 0), "f")}, metadata={"lstmkit": text}))
     for number, content in enumerate(files):

@@ -7,7 +7,7 @@ import torch
 from helpers.models import randomise, sequence_stages
 
 import lstmkit
-from lstmkit.nn import LSTM, StagedModel, save_model
+from lstmkit.nn import LSTM, StagedModel, TreeLSTM, save_model
 from lstmkit.runtime import SequenceModel, Stage
 from lstmkit.spec import DataError, LSTMKitError, OptionError, ShapeError
 
@@ -254,7 +254,8 @@ def refuse(tmp_path, module, match):
 
 
 def test_save_model__rejects_other_modules(tmp_path):
-    refuse(tmp_path, torch.nn.GRU(2, 3), "cannot save a GRU; give an LSTM")
+    refuse(tmp_path, torch.nn.GRUCell(2, 3), "cannot save a GRUCell; give a recurrent layer")
+    refuse(tmp_path, TreeLSTM(2, 3), "cannot save a TreeLSTM: it runs over trees")
 
 
 def test_save_model__rejects_stages_that_see_other_steps(tmp_path):

@@ -78,24 +78,25 @@ def arrange(
 
 
 def arrange_extra(spec: CellSpec, layout: Layout, x: Tensor, extra: Tensor) -> Tensor:
-    """What a cell reads beside the time-major ``x``, as ``(T, B, E)`` of its type.
+    """What a cell reads beside the time-major ``x``, as ``(T, B, E)`` of its type; it may come with all three axes.
 
     Raises:
         ShapeError: it is no tensor of the shape that goes with the input.
     """
-    name, (T, B) = str(spec.entry.extra), x.shape[:2]
+    name, (T, B), E = str(spec.entry.extra), x.shape[:2], spec.extra_size
     _expect_numbers(name, extra)
     _expect_content(name, extra, x)
-    if name == "static":
-        shape, given = (B, spec.extra_size), extra if layout.batched else extra.unsqueeze(0)
+    axes = extra.dim() + (not layout.batched)
+    if axes == 3:
+        given, shape = layout.time_major(extra), (T, B, E)
+    elif name == "static":
+        given, shape = extra if layout.batched else extra.unsqueeze(0), (B, E)
     else:
-        shape, given = (T, B), extra
-        if extra.dim() == (2 if layout.batched else 1):
-            given = layout.time_major(extra)
+        given, shape = layout.time_major(extra) if axes == 2 else extra, (T, B)
     if tuple(given.shape) != shape:
         raise ShapeError(f"{name} must have shape {shape}, not {tuple(given.shape)}, once time is first")
     given = given.to(x.device, x.dtype)
-    return given.expand(T, B, -1) if name == "static" else given.unsqueeze(2)
+    return (given.unsqueeze(2) if shape == (T, B) and name != "static" else given).expand(T, B, E)
 
 
 def arrange_state(spec: CellSpec, hx: Tensor | Sequence[Tensor] | None, batched: bool) -> Any:

@@ -88,7 +88,7 @@ def chrono_(bias_ih: Tensor, bias_hh: Tensor, t_max: float, gates: Sequence[str]
     check_t_max(t_max)
     blocks = dict(zip(gates, bias_ih.chunk(len(gates)), strict=True))
     others = dict(zip(gates, bias_hh.chunk(len(gates)), strict=True))
-    spans = torch.empty_like(blocks["g"]).uniform_(1.0, t_max - 1.0).log_()
+    spans = torch.empty_like(blocks["f" if "f" in blocks else "i"]).uniform_(1.0, t_max - 1.0).log_()
     for gate, value in (("f", spans), ("i", -spans)):
         if gate in gates:
             blocks[gate].copy_(value)

@@ -1,6 +1,7 @@
 """The layer of any cell: torch's constructor, lengths, resets and gates, over the engines that have the cell."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -10,9 +11,10 @@ from torch.nn.utils.rnn import PackedSequence
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, arrange, arrange_extra, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer, Trace
-from lstmkit.nn.options import check_options
+from lstmkit.nn.options import check_initialisation, check_options
 from lstmkit.nn.run import exporting, pack_like, transforming, unpack
 from lstmkit.nn.run_cell import CellStack, run_cell_layers, run_cell_torch, run_cell_torch_packed
+from lstmkit.nn.start import check_start, start_
 from lstmkit.ops import EngineChoice, EngineRequest, Ways, check_engine, choose_engine, describe, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
 from lstmkit.spec import CATALOG, CellSpec, OptionError, ShapeError
@@ -37,6 +39,10 @@ class Recurrent(RecurrentLayer):
         bidirectional: Whether a second direction reads the sequence from its end.
         device: Where the parameters are made.
         dtype: Type of the parameters.
+        init: ``"torch"`` (uniform), ``"orthogonal"`` (recurrent weights, per gate), ``"chrono"`` (memories of cells
+            with a forget gate spread over 1 to ``t_max`` steps) or ``"keras"`` (Glorot, orthogonal, biases zero but 1
+            for the forget gate).
+        t_max: The longest dependence in time steps, for ``init="chrono"``.
         learn_initial_state: Add a parameter per state, ``h_0`` ..., used where no ``hx`` is given. They start at zero.
         engine: Insist on an engine by its name; None chooses. See :meth:`explain_engine`.
         options: The cell's own, as its docstring lists them.
@@ -59,6 +65,8 @@ class Recurrent(RecurrentLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
+        init: str = "torch",
+        t_max: float | None = None,
         learn_initial_state: bool = False,
         engine: str | None = None,
         **options: Any,
@@ -71,21 +79,29 @@ class Recurrent(RecurrentLayer):
         spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, cell=self.cell, **options)
         check_engine(engine)
         check_options(spec, batch_first, dropout)
+        check_initialisation(spec, init, None, t_max)
+        check_start(spec, init)
         super().__init__(spec, learn_initial_state, device, dtype)
         self.batch_first = batch_first
         self.dropout = float(dropout)
+        self.init = init
+        self.t_max = t_max
         self.engine = engine
         self._document = describe(spec)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew, uniformly in ``±1/sqrt(H)``; learnt initial states become zero."""
+        """Draw the weights anew, uniformly in ``±1/sqrt(H)`` or as ``init`` says; learnt initial states become zero."""
         states = {f"{name}_0" for name in self.spec.entry.states}
         for name, parameter in self.named_parameters():
             if name in states:
                 torch.nn.init.zeros_(parameter)
             else:
                 initialisers.uniform_(parameter, self.hidden_size)
+        for layer in range(self.num_layers):
+            for suffix in self.spec.layer_suffixes(layer):
+                own = {name: getattr(self, name + suffix) for name in self.spec.parameter_names()}
+                start_(self.spec, own, self.init, self.t_max)
 
     def forward(
         self,
@@ -250,15 +266,17 @@ class Recurrent(RecurrentLayer):
             "batch_first": False,
             "dropout": 0.0,
             "bidirectional": False,
+            "init": "torch",
+            "t_max": None,
             "learn_initial_state": False,
             "engine": None,
         }
         changed = [f"{name}={value!r}" for name in defaults if (value := getattr(self, name)) != defaults[name]]
-        plain = CellSpec(self.input_size, self.hidden_size, cell=self.cell)
+        plain = {field.name: field.default for field in fields(CellSpec)}
         own = [
             f"{name}={value!r}"
             for name in self.spec.entry.options
-            if (value := getattr(self.spec, name)) != getattr(plain, name)
+            if (value := getattr(self.spec, name)) != plain[name]
         ]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed, *own])
 

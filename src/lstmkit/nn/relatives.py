@@ -18,7 +18,7 @@ class JANET(Recurrent):
         - as for :class:`GRU`; weight_ih: ``(2H, I)`` in the order f, g; one bias
 
     Source: van der Westhuizen & Lasenby, "The unreasonable effectiveness of the forget gate", arXiv:1804.04849, 2018,
-        section 3. It starts with chrono biases there.
+        section 3. It starts with chrono biases there: ``init="chrono"`` with ``t_max``.
 
     Example:
         >>> import torch

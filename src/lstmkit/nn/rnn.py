@@ -19,7 +19,7 @@ class RNN(Recurrent):
         num_layers: Stacked layers, ``L``.
         nonlinearity: ``"tanh"`` or ``"relu"``.
         arguments: The others of torch.nn.RNN, in its order.
-        options: ``learn_initial_state`` and ``engine``, as for :class:`GRU`, or any of the above by name.
+        options: ``init``, ``learn_initial_state`` and ``engine``, as for :class:`GRU`, or any of the above by name.
 
     Source: Elman, "Finding structure in time", 1990; relu: Le, Jaitly & Hinton, arXiv:1504.00941, 2015.
 
@@ -72,6 +72,8 @@ class GRU(Recurrent):
         dtype: Type of the parameters.
         reset_after: Whether the reset gate acts after the recurrent product, as in torch and cuDNN, or before it,
             as in the published paper, and in Keras with ``reset_after=False``.
+        init: ``"torch"`` (uniform), ``"orthogonal"`` (recurrent weights, per gate) or ``"keras"`` (Glorot, orthogonal,
+            biases zero); of cells with a forget gate also ``"chrono"``, with ``t_max``, as for :class:`LSTM`.
         learn_initial_state: Add the parameter ``h_0 (L*D, H)``, used where no ``hx`` is given. It starts at zero.
         engine: Insist on ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
 

@@ -7,12 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
-from lstmkit.nn.lstm import LSTM
+from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.stages import StagedModel
+from lstmkit.nn.tree import TreeLSTM
 from lstmkit.runtime import SequenceModel, Stage
-from lstmkit.spec import CellSpec, ModelFileError, OptionError
-
-_SIZES = ("input_size", "hidden_size", "num_layers", "bias", "bidirectional", "proj_size")
+from lstmkit.spec import CellSpec, ModelFileError, OptionError, torch_spec
 
 
 def save_model(path: str | os.PathLike[str], module: nn.Module) -> None:
@@ -22,30 +21,35 @@ def save_model(path: str | os.PathLike[str], module: nn.Module) -> None:
 
     Args:
         path: Where to; ``.safetensors`` is the usual ending.
-        module: An :class:`LSTM`, a ``torch.nn.LSTM``, or a :class:`StagedModel` that reads ``x`` step by step.
+        module: A recurrent layer of lstmkit.nn, a ``torch.nn.LSTM``, ``GRU`` or ``RNN``, or a :class:`StagedModel` that
+            reads ``x`` step by step. Times, intervals or static features that a layer reads beside its input become
+            the last columns of ``x``.
 
     Raises:
-        OptionError: another kind of module, or stages that do not work step by step.
+        OptionError: another kind of module, as a TreeLSTM, or stages that do not work step by step.
         LSTMKitError: the path cannot be written to, the disk is full, or a weight is not finite.
 
     Example:
-        >>> import lstmkit, tempfile, torch
+        >>> import lstmkit, tempfile
         >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
-        >>> save_model(path, LSTM(3, 5))
+        >>> save_model(path, lstmkit.nn.GRU(3, 5))
         >>> lstmkit.load(path).stream().step([0.1, 0.2, 0.3]).shape
         (5,)
     """
     if isinstance(module, StagedModel):
         stages, arrays = module.stages, module.arrays()
-    elif isinstance(module, LSTM | nn.LSTM):
+    elif isinstance(module, RecurrentLayer | nn.LSTM | nn.GRU | nn.RNN):
         stages, arrays = _as_stage(module)
+    elif isinstance(module, TreeLSTM):
+        raise OptionError("cannot save a TreeLSTM: it runs over trees, and the runtime's models run from step to step")
     else:
         raise OptionError(
-            f"cannot save a {type(module).__name__}; give an LSTM, or a StagedModel of the stages that the runtime has"
+            f"cannot save a {type(module).__name__}; give a recurrent layer, or a StagedModel of the stages that the "
+            "runtime has"
         )
     document = {
         "task": "sequence",
-        "sequence": {"input_size": _input_size(stages)},
+        "sequence": _step_sizes(stages),
         "stages": [stage.to_dict() for stage in stages],
     }
     try:
@@ -55,22 +59,25 @@ def save_model(path: str | os.PathLike[str], module: nn.Module) -> None:
     model.save(path)
 
 
-def _as_stage(layer: LSTM | nn.LSTM) -> tuple[list[Stage], dict[str, NDArray[Any]]]:
-    """One stage and its weights; ``getattr`` finds those that are parametrised too."""
-    spec = layer.spec if isinstance(layer, LSTM) else CellSpec(*(getattr(layer, name) for name in _SIZES))
-    options: dict[str, Any] = {"cell": spec.to_dict(), "learn_initial_state": hasattr(layer, "h_0")}
-    stage = Stage("lstm", "recurrent", ("x",), options)
-    arrays = {f"lstm.{name}": getattr(layer, name) for name in stage.parameter_shapes()}
+def _as_stage(layer: nn.Module) -> tuple[list[Stage], dict[str, NDArray[Any]]]:
+    """One stage, called as its cell, and its weights; ``getattr`` finds those that are parametrised too."""
+    spec = layer.spec if isinstance(layer, RecurrentLayer) else torch_spec(layer)
+    learned = isinstance(layer, RecurrentLayer) and layer.learn_initial_state
+    options: dict[str, Any] = {"cell": spec.to_dict(), "learn_initial_state": learned}
+    stage = Stage(spec.cell, "recurrent", ("x",), options)
+    arrays = {f"{spec.cell}.{name}": getattr(layer, name) for name in stage.parameter_shapes()}
     return [stage], {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in arrays.items()}
 
 
-def _input_size(stages: Sequence[Stage]) -> int:
-    """Features of ``x``, as the first stage that reads it alone says."""
+def _step_sizes(stages: Sequence[Stage]) -> dict[str, int]:
+    """Features of ``x`` and its axes of space, where it has any, as the first stage that reads it alone says."""
     for stage in stages:
         if stage.inputs == ("x",) and stage.kind == "recurrent":
-            return stage.options["cell"]["input_size"]
+            spec = CellSpec.from_dict(stage.options["cell"])
+            axes = {"space_axes": len(spec.kernel_size)} if spec.kernel_size else {}
+            return {"input_size": spec.read_size, **axes}
         if stage.inputs == ("x",) and stage.kind == "linear":
-            return stage.options["features"]
+            return {"input_size": stage.options["features"]}
     raise OptionError("no linear or recurrent stage reads the input x alone; a model that works step by step has one")
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lstmkit.nn.build import build
+from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.spec import CellSpec
 
@@ -20,8 +21,7 @@ _NOT_TRAINED = {"shift"}
 class StagedModel(nn.Module):
     """A model given by its stages, with its parameters as ordinary tensors.
 
-    Linear stages start as ``torch.nn.Linear`` does, recurrent ones as :class:`lstmkit.nn.LSTM`,
-    everything else at zero.
+    Linear stages start as ``torch.nn.Linear`` does, recurrent ones as the layer of their cell, everything else at zero.
 
     Args:
         stages: The model, in order of execution.
@@ -87,7 +87,7 @@ def _part(stage: Stage) -> nn.Module:
     return part
 
 
-def _layer(options: Mapping[str, Any]) -> nn.Module:
+def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
     return build(
         CellSpec.from_dict(options["cell"]),
         batch_first=True,
@@ -96,6 +96,10 @@ def _layer(options: Mapping[str, Any]) -> nn.Module:
     )
 
 
-def _recurrent(layer: nn.Module, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-    output, last = layer(x, state or None)
-    return output, *last
+def _recurrent(layer: Any, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    """A layer takes by name what the stage has in the last columns of its input, and gives a single state alone."""
+    beside: dict[str, Tensor] = {}
+    if name := layer.spec.entry.extra:
+        x, beside[name] = x.split([layer.input_size, layer.spec.extra_size], 2)
+    output, last = layer(x, state or None, **beside)
+    return (output, *last) if isinstance(last, tuple) else (output, last)

@@ -178,7 +178,8 @@ class EALSTM(Recurrent):
         Args:
             input: The sequences.
             hx: The pair (h, c) before the first step.
-            static: Static features ``(B, E)``, or ``(E,)`` beside an unbatched sequence.
+            static: Static features ``(B, E)``, or ``(E,)`` beside an unbatched sequence; or, where they do change after
+                all, those of each step, laid out as the input.
             lengths: Real steps of each row.
             resets: True where a new sequence begins inside a row.
             return_cells: Also return the cell states of every step.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstmkit.runtime.cell_input import learned_state
 from lstmkit.runtime.model_file import Document, Weights, write_model
 from lstmkit.runtime.recurrence import State, find_core, pack, state_shapes
 from lstmkit.runtime.stage_shapes import Shape
@@ -73,9 +74,16 @@ class Model:
             self._packed[name, precision] = pack(core, self.cells[name], self.weights[name], precision)
         return self._packed[name, precision]
 
-    def first_states(self) -> dict[str, State]:
-        """The states ``(L, 1, ...)`` of each recurrent stage at first: zero, or what was learned."""
-        return {name: _first_state(spec, self.weights[name]) for name, spec in self.cells.items()}
+    def first_states(self, spaces: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, State]:
+        """The states ``(L, 1, ...)`` of each recurrent stage at first: zero, or what was learned.
+
+        Args:
+            spaces: Stage name -> lengths of the axes of space that it reads, where it is a ConvLSTM's.
+        """
+        return {
+            name: _first_state(spec, self.weights[name], (spaces or {}).get(name, ()))
+            for name, spec in self.cells.items()
+        }
 
     def _run_natively(self, core: ModuleType, name: str, x: Array, *state: Array) -> tuple[Array, ...]:
         if not state:
@@ -135,8 +143,6 @@ def flatten_weights(weights: Mapping[str, Mapping[str, Array]]) -> Weights:
     return {f"{stage}.{short}": array for stage, own in weights.items() for short, array in own.items()}
 
 
-def _first_state(spec: CellSpec, weights: Mapping[str, Array]) -> State:
-    return tuple(
-        np.zeros(shape, np.float32) if f"{name}_0" not in weights else weights[f"{name}_0"][:, None]
-        for name, shape in zip(spec.state_shapes(), state_shapes(spec), strict=True)
-    )
+def _first_state(spec: CellSpec, weights: Mapping[str, Array], space: tuple[int, ...]) -> State:
+    learned = learned_state(np, spec, weights, 1, space)
+    return learned or tuple(np.zeros(shape, np.float32) for shape in state_shapes(spec, space))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lstmkit.reference import run_sequence
+from lstmkit.runtime.cell_input import split_extra
 from lstmkit.runtime.recurrence import Array, Indices, State, Weights, state_shapes
 from lstmkit.spec import CellSpec, DataError
 
@@ -10,9 +11,9 @@ from lstmkit.spec import CellSpec, DataError
 class NumpyPool:
     """A :class:`~lstmkit.runtime.recurrence.RecurrencePool` of finite numbers."""
 
-    def __init__(self, spec: CellSpec, weights: Weights, capacity: int) -> None:
+    def __init__(self, spec: CellSpec, weights: Weights, capacity: int, space: tuple[int, ...] = ()) -> None:
         self._spec, self._weights, self._capacity = spec, weights, capacity
-        self._states = [np.zeros((rows, capacity, *rest), np.float32) for rows, _, *rest in state_shapes(spec)]
+        self._states = [np.zeros((rows, capacity, *rest), np.float32) for rows, _, *rest in state_shapes(spec, space)]
 
     def step(self, x: Array, indices: Indices | None) -> Array:
         """One step ``(N, I)`` to ``(N, R)``."""
@@ -22,7 +23,9 @@ class NumpyPool:
 
     def run(self, x: Array, at: slice | Indices) -> Array:
         """Steps ``(T, N, I)`` to ``(T, N, R)``."""
-        result = run_sequence(np, self._spec, self._weights, x, [state[:, at] for state in self._states])
+        features, extra = split_extra(self._spec, x)
+        before = [state[:, at] for state in self._states]
+        result = run_sequence(np, self._spec, self._weights, features, before, extra=extra)
         for state, new in zip(self._states, result.state, strict=True):
             state[:, at] = new
         return result.output
@@ -40,8 +43,8 @@ class NumpyPool:
 class NumpyRecurrence:
     """A :class:`~lstmkit.runtime.recurrence.Recurrence` of finite numbers."""
 
-    def __init__(self, spec: CellSpec, weights: Weights) -> None:
-        self._pool = NumpyPool(spec, weights, 1)
+    def __init__(self, spec: CellSpec, weights: Weights, space: tuple[int, ...] = ()) -> None:
+        self._pool = NumpyPool(spec, weights, 1, space)
 
     def run(self, x: Array) -> Array:
         """Steps ``(T, I)`` to ``(T, R)``."""

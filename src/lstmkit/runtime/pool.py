@@ -1,6 +1,6 @@
 """Thousands of sequences of one model, stepped as one batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +31,11 @@ class StreamPool:
         capacity: How many streams there are; they are known by their indices, 0 to ``capacity - 1``.
         precision: As for :class:`Stream`.
         threads: How many a large batch may use; None means all processors of this process.
+        space: As for :class:`Stream`.
 
     Raises:
         OptionError: the model is bidirectional, or an option has a value that cannot be.
+        ShapeError: ``space`` is not one for this model.
         EngineError: the precision needs the native core, which was not built or does not have the cell.
 
     Example:
@@ -51,20 +53,28 @@ class StreamPool:
     """
 
     def __init__(
-        self, model: "SequenceModel", capacity: int, *, precision: str = "float32", threads: int | None = None
+        self,
+        model: "SequenceModel",
+        capacity: int,
+        *,
+        precision: str = "float32",
+        threads: int | None = None,
+        space: Sequence[int] = (),
     ) -> None:
         self._capacity = _count("capacity", capacity)
         workers = native_status().threads if threads is None else _count("threads", threads)
         self._model, self._turn = model, Turn()
         check_precision(precision)
+        cells, spaces = model.streamed_cells(), model.spaces(space)
+        self._space, self._first = tuple(space), model.first_states(spaces)
 
         def make(name: str, spec: CellSpec) -> RecurrencePool:
             core = find_core(precision, spec)
             if core is None:
-                return NumpyPool(spec, model.weights[name], capacity)
+                return NumpyPool(spec, model.weights[name], capacity, spaces[name])
             return NativePool(core, spec, model.packed(core, name, precision), capacity, workers)
 
-        self._pools = {name: make(name, spec) for name, spec in model.streamed_cells().items()}
+        self._pools = {name: make(name, spec) for name, spec in cells.items()}
         self._checks_input = len(model.stages) == 1 and isinstance(self._pools.get(model.answer), NativePool)
         self.reset()
 
@@ -89,8 +99,9 @@ class StreamPool:
             EngineError: another thread is using this pool.
         """
         shape = np.shape(x)
-        if len(shape) != 2 or shape[1] != self._model.input_size:
-            raise ShapeError(f"expected steps of shape (N, {self._model.input_size}), got {shape}")
+        expected = (self._model.input_size, *self._space)
+        if not shape or shape[1:] != expected:
+            raise ShapeError(f"expected steps of shape (N, {', '.join(map(str, expected))}), got {shape}")
         at = None if indices is None else self._read_indices(indices)
         streams = self._capacity if at is None else len(at)
         if shape[0] != streams:
@@ -120,10 +131,9 @@ class StreamPool:
         chosen = range(self._capacity) if indices is None else self._read_indices(indices).tolist()
         for index in chosen:
             self._check_index(index)
-        first = self._model.first_states()
         with self._turn:
             for index in chosen:
-                self._write(index, first)
+                self._write(index, self._first)
 
     def state(self, index: int) -> StateValues:
         """A copy of one stream's state, as :attr:`Stream.state` has it.
@@ -145,7 +155,7 @@ class StreamPool:
             EngineError: another thread is using this pool.
         """
         self._check_index(index)
-        states = check_state(self._model, state)
+        states = check_state(self._model, self._first, state)
         with self._turn:
             self._write(index, states)
 

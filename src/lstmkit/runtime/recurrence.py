@@ -22,7 +22,11 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 class Recurrence(Protocol):
-    """One sequence: blocks ``(T, I)`` to ``(T, R)``; its states are the cell's, ``(L, 1, ...)``."""
+    """One sequence: blocks ``(T, I)`` to ``(T, R)``; its states are the cell's, ``(L, 1, ...)``.
+
+    A ConvLSTM's steps have axes of space behind their features, and what a cell reads beside its input is in the last
+    columns of ``I``.
+    """
 
     def run(self, x: Array) -> Array:
         """Steps ``(T, I)`` to ``(T, R)``."""
@@ -85,9 +89,9 @@ def pack(core: ModuleType, spec: CellSpec, weights: Weights, precision: str) -> 
     return core.StreamWeights(layers, precision)
 
 
-def state_shapes(spec: CellSpec) -> tuple[tuple[int, ...], ...]:
-    """Shapes of the states of one sequence."""
-    return tuple((spec.state_rows, 1, *shape) for shape in spec.state_shapes().values())
+def state_shapes(spec: CellSpec, space: tuple[int, ...] = ()) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the states of one sequence, whose steps have these lengths of space."""
+    return tuple((spec.state_rows, 1, *shape) for shape in spec.state_shapes(space).values())
 
 
 def put(y: Array, out: Array | None) -> Array:

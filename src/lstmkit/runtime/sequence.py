@@ -1,6 +1,6 @@
 """A model over sequences: whole at once, or step by step with the state carried."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import Document
 from lstmkit.runtime.numbers import finite_float32
 from lstmkit.runtime.pool import StreamPool
-from lstmkit.runtime.stage_shapes import BATCH, STEPS, Shape, count
+from lstmkit.runtime.stage_shapes import BATCH, SPACE, STEPS, Shape, count
 from lstmkit.runtime.stages import Stage
 from lstmkit.runtime.stream import Stream
 from lstmkit.spec import CellSpec, ModelFileError, OptionError, ShapeError
@@ -24,7 +24,9 @@ STEP_KINDS = ("add", "dropout", "exponential", "linear", "logarithm", "recurrent
 class SequenceModel(Model):
     """A stack of stages from ``x`` to the last stage's value, one output per step.
 
-    :func:`lstmkit.nn.save_model` writes such models.
+    :func:`lstmkit.nn.save_model` writes such models. A step has ``I`` features; what a cell reads beside its input,
+    times, intervals or static features, are the last of them. Where there is a ConvLSTM, axes of space stand behind
+    the features in input and output.
 
     Raises:
         ModelFileError: the document does not describe one.
@@ -44,51 +46,79 @@ class SequenceModel(Model):
 
     def __init__(self, document: Document, weights: Mapping[str, Array]) -> None:
         try:
-            self.input_size = count(document["sequence"], "input_size")
+            sizes = document["sequence"]
+            self.input_size = count(sizes, "input_size")
+            self.space_axes = count(sizes, "space_axes") if "space_axes" in sizes else 0
         except (KeyError, TypeError, AttributeError, ValueError):
             raise ModelFileError("the model file is damaged: it does not say how many features a step has") from None
+        if self.space_axes > len(SPACE):
+            raise ModelFileError(f"the model file is damaged: a step cannot have {self.space_axes} axes of space")
         super().__init__(document, weights)
         for stage in self.stages:
             _check_steps(stage)
-        if len(self.shapes[self.answer]) != 3 or self.shapes[self.answer][:2] != (BATCH, STEPS):
+        shape = self.shapes[self.answer]
+        if len(shape) != 3 + self.space_axes or shape[:2] != (BATCH, STEPS):
             raise ModelFileError("the model file is damaged: its last stage does not answer every step")
 
     def input_shapes(self) -> dict[str, Shape]:
         """One sequence of features, ``x``."""
-        return {"x": (BATCH, STEPS, self.input_size)}
+        return {"x": (BATCH, STEPS, self.input_size, *SPACE[: self.space_axes])}
 
     @property
     def output_size(self) -> int:
         """Features of each step's output."""
-        return self.shapes[self.answer][-1]
+        return self.shapes[self.answer][2]
 
     def predict(self, x: ArrayLike) -> Array:
         """Run whole sequences from the first state.
 
         Args:
-            x: ``(T, I)`` or ``(B, T, I)``.
+            x: ``(T, I)`` or ``(B, T, I)``, with axes of space behind where the model has any.
 
         Returns:
-            ``(T, O)`` or ``(B, T, O)``, float32.
+            ``(T, O)`` or ``(B, T, O)`` alike, float32.
 
         Raises:
             ShapeError: another shape.
-            DataError: something that is not a finite number.
+            DataError: something that is not a finite number, or an interval that is negative.
         """
-        shape = np.shape(x)
-        if len(shape) not in (2, 3) or shape[-1] != self.input_size or shape[-2] == 0:
-            raise ShapeError(f"expected x of shape (T, {self.input_size}) or (B, T, {self.input_size}), got {shape}")
-        steps = finite_float32(x)
-        answer = self.run({"x": steps if len(shape) == 3 else steps[None]})[self.answer]
-        return answer if len(shape) == 3 else answer[0]
+        shape, axes = np.shape(x), self.space_axes
+        step = ", ".join([str(self.input_size), *"XYZ"[:axes]])
+        if len(shape) not in (2 + axes, 3 + axes) or shape[-1 - axes] != self.input_size or shape[-2 - axes] == 0:
+            raise ShapeError(f"expected x of shape (T, {step}) or (B, T, {step}), got {shape}")
+        steps, batched = finite_float32(x), len(shape) == 3 + axes
+        answer = self.run({"x": steps if batched else steps[None]})[self.answer]
+        return answer if batched else answer[0]
 
-    def stream(self, *, precision: str = "float32", threads: int = 1) -> Stream:
+    def stream(self, *, precision: str = "float32", threads: int = 1, space: Sequence[int] = ()) -> Stream:
         """A stream that starts from the first state; arguments and errors as for :class:`Stream`."""
-        return Stream(self, precision=precision, threads=threads)
+        return Stream(self, precision=precision, threads=threads, space=space)
 
-    def pool(self, capacity: int, *, precision: str = "float32", threads: int | None = None) -> StreamPool:
+    def pool(
+        self, capacity: int, *, precision: str = "float32", threads: int | None = None, space: Sequence[int] = ()
+    ) -> StreamPool:
         """Many streams that start from the first state; arguments and errors as for :class:`StreamPool`."""
-        return StreamPool(self, capacity, precision=precision, threads=threads)
+        return StreamPool(self, capacity, precision=precision, threads=threads, space=space)
+
+    def spaces(self, space: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """Lengths of the axes of space that each recurrent stage reads.
+
+        Args:
+            space: Those of the input.
+
+        Raises:
+            ShapeError: these are not as many lengths as the model has axes, or its kernels leave nothing of them.
+        """
+        if len(np.shape(space)) != 1 or len(space) != self.space_axes or not all(_is_length(size) for size in space):
+            axes = f"{self.space_axes} axes of space; give the length of each"
+            raise ShapeError(f"a step of this model has {axes}, not space={space!r}")
+        shapes: dict[str, Shape] = {"x": (BATCH, STEPS, self.input_size, *space)}
+        for stage in self.stages:
+            try:
+                shapes |= stage.result_shapes(shapes)
+            except ValueError as error:
+                raise ShapeError(f"{stage.name!r} cannot run over a space of {tuple(space)}: {error}") from None
+        return {stage.name: shapes[stage.inputs[0]][3:] for stage in self.stages if stage.name in self.cells}
 
     def streamed_cells(self) -> dict[str, CellSpec]:
         """The recurrent stages by name.
@@ -99,6 +129,10 @@ class SequenceModel(Model):
         if any(spec.bidirectional for spec in self.cells.values()):
             raise OptionError("a bidirectional model needs the whole sequence; it cannot stream: use predict")
         return dict(self.cells)
+
+
+def _is_length(size: Any) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool) and size >= 1
 
 
 def _check_steps(stage: Stage) -> None:

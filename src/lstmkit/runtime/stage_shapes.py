@@ -1,6 +1,7 @@
 """Which shapes each stage takes and gives, worked out before any number is: a model file is judged by them.
 
-A size that the model does not fix is negative: ``BATCH`` windows and ``STEPS`` of a sequence.
+A size that the model does not fix is negative: ``BATCH`` windows, ``STEPS`` of a sequence, and ``SPACE``, the lengths
+of up to three axes of space.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,13 +9,14 @@ from math import prod
 from numbers import Integral
 from typing import Any
 
-from lstmkit.spec import CellSpec, OptionError
+from lstmkit.spec import CellSpec
 
 Options = Mapping[str, Any]
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
 BATCH, STEPS = -1, -2
+SPACE = (-3, -4, -5)
 
 # No option is larger than this, no stack deeper, and no value of one window has more elements.
 _LARGEST_OPTION, _MOST_LAYERS, _MOST_ELEMENTS = 10**6, 1000, 2**26
@@ -51,17 +53,13 @@ def cell_of(options: Options) -> CellSpec:
     """The cell of a recurrent stage, with sizes that a machine can hold.
 
     Raises:
-        ValueError: there is none, it is too large, or it reads more than vectors.
+        ValueError: there is none, it is too large, or not for sequences.
     """
+    _expect(isinstance(options["cell"], Mapping), "the cell is not described as one")
     spec = CellSpec.from_dict(options["cell"])
-    if spec.entry.extra is not None:
-        raise OptionError(
-            f"a stage reads its input alone, but the cell {spec.cell!r} reads {spec.entry.extra} beside it"
-        )
-    if spec.entry.driver not in ("steps", "chunks"):
-        raise OptionError(f"a stage reads sequences of vectors, over which the cell {spec.cell!r} does not run")
-    if max(spec.input_size, *spec.hidden_sizes) > _LARGEST_OPTION or spec.num_layers > _MOST_LAYERS:
-        raise ValueError("the cell is too large")
+    _expect(spec.entry.driver != "tree", "a Tree-LSTM runs over trees, not from step to step")
+    _expect(spec.num_layers <= _MOST_LAYERS, "the cell is too large")
+    _expect(max(spec.input_size, *spec.hidden_sizes) <= _LARGEST_OPTION, "the cell is too large")
     return spec
 
 
@@ -111,11 +109,20 @@ def recurrent(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """A sequence, optionally with its first states; the outputs and the last states."""
     x, *states = inputs
     spec = cell_of(options)
-    batch, steps, features = x
-    own = [(spec.state_rows, batch, *shape) for shape in spec.state_shapes().values()]
-    _expect(batch == BATCH and steps != 0 and features == spec.input_size, "the cell has another input")
+    batch, steps, features, *space = x
+    fits = features == spec.read_size and len(space) == len(spec.kernel_size)
+    _expect(batch == BATCH and steps != 0 and fits, "the cell has another input")
+    left = [_left_over(spec, length, kernel) for length, kernel in zip(space, spec.kernel_size, strict=True)]
+    own = [(spec.state_rows, batch, *shape, *left) for shape in spec.state_channels().values()]
     _expect(states in ([], own), "the states have other shapes")
-    return (batch, steps, spec.output_size), *own
+    return (batch, steps, spec.output_size, *left), *own
+
+
+def _left_over(spec: CellSpec, length: int, kernel: int) -> int:
+    """What a kernel leaves of an axis; of one that is not fixed each place takes 3, so that no two are alike."""
+    lost = 0 if spec.padding == "same" else kernel - 1
+    _expect(length < 0 or length > lost, f"a kernel of {kernel} leaves nothing of a space of {length}")
+    return length - lost if length > 0 else length - len(SPACE) * lost
 
 
 def recurrent_states(options: Options) -> tuple[str, ...]:

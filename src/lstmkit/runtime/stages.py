@@ -14,6 +14,7 @@ from typing import Any
 from lstmkit.reference import run_sequence
 from lstmkit.runtime import forecast_stages as forecast
 from lstmkit.runtime import stage_shapes as shapes
+from lstmkit.runtime.cell_input import learned_state, split_extra
 from lstmkit.runtime.stage_shapes import Options, Shape, Shapes
 from lstmkit.spec import CellSpec, ModelFileError
 
@@ -68,6 +69,17 @@ class Stage:
             ValueError: an option is missing or makes no sense.
         """
         return STAGE_KINDS[self.kind].parameters(self.options)
+
+    def result_shapes(self, known: Mapping[str, Shape]) -> dict[str, Shape]:
+        """Shapes of the stage's results by name, from those of the values before it.
+
+        Raises:
+            ValueError: an option makes no sense, or the values do not fit.
+        """
+        found = STAGE_KINDS[self.kind].shapes(self.options, [known[name] for name in self.inputs])
+        for shape in found:
+            shapes.check_elements(shape)
+        return dict(zip(self.results, found, strict=True))
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -153,17 +165,14 @@ def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[s
                     "it gives"
                 )
         try:
-            names = stage.results
-            results = STAGE_KINDS[stage.kind].shapes(stage.options, [known[name] for name in stage.inputs])
-            for shape in results:
-                shapes.check_elements(shape)
+            results = stage.result_shapes(known)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise ModelFileError(
                 f"the model file is damaged: the stage {stage.name!r} makes no sense ({str(error)[:120]})"
             ) from None
-        if not known.keys().isdisjoint(names):
+        if not known.keys().isdisjoint(results):
             raise ModelFileError(f"the model file is damaged: two values are called {stage.name!r}")
-        known.update(zip(names, results, strict=True))
+        known |= results
     return known
 
 
@@ -175,13 +184,16 @@ def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opti
 
 
 def _recurrent(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
-    """(B, T, I), optionally with the cell's states (L*D, B, ...) -> (B, T, D*R) and the last states."""
+    """(B, T, I), optionally with the cell's states (L*D, B, ...) -> (B, T, D*R) and the last states.
+
+    What a cell reads beside its input, times, intervals or static features, are the last columns of that input. A
+    ConvLSTM's input and output have their axes of space behind all others.
+    """
     x, *state = inputs
     spec = CellSpec.from_dict(options["cell"])
-    firsts = [weights[f"{name}_0"] for name in spec.state_shapes() if f"{name}_0" in weights]
-    if not state:
-        state = [xp.stack([first] * x.shape[0], axis=1) for first in firsts]
-    result = run_sequence(xp, spec, weights, x.swapaxes(0, 1), state or None)
+    first = state or learned_state(xp, spec, weights, x.shape[0], tuple(x.shape[3:]))
+    features, extra = split_extra(spec, x.swapaxes(0, 1))
+    result = run_sequence(xp, spec, weights, features, first, extra=extra)
     return result.output.swapaxes(0, 1), *result.state
 
 

@@ -1,6 +1,6 @@
 """One sequence, answered step by step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +33,25 @@ class Stream:
             weights and per step of the input. States and activations are float32 always.
         threads: 1, or 2 to allow a second thread for layers of some 120 kB of weights and more. It is used where it
             makes steps shorter, and keeps a processor busy for up to 50 µs after each.
+        space: Lengths of a step's axes of space, which a model with a ConvLSTM needs and no other has.
 
     Raises:
         OptionError: the model is bidirectional, or an option has another value.
+        ShapeError: the model runs over another number of axes of space, or its kernels leave nothing of these.
         EngineError: the precision needs the native core, which was not built or does not have the cell.
     """
 
-    def __init__(self, model: "SequenceModel", *, precision: str = "float32", threads: int = 1) -> None:
+    def __init__(
+        self, model: "SequenceModel", *, precision: str = "float32", threads: int = 1, space: Sequence[int] = ()
+    ) -> None:
         if threads not in (1, 2):
             raise OptionError(f"a stream can use 1 or 2 threads, not {threads!r}")
         self._model, self._precision, self._threads = model, precision, threads
         self._turn = Turn()
         check_precision(precision)
         cells = model.streamed_cells()
+        self._spaces, self._space = model.spaces(space), tuple(space)
+        self._first = model.first_states(self._spaces)
         self._recurrences = {name: self._make_recurrence(name, spec) for name, spec in cells.items()}
         self._overrides: dict[str, Callable[..., Any]] = {
             name: partial(_advance, self._recurrences[name], len(spec.state_shapes())) for name, spec in cells.items()
@@ -58,7 +64,7 @@ class Stream:
     def _make_recurrence(self, name: str, spec: CellSpec) -> Recurrence:
         core = find_core(self._precision, spec)
         if core is None:
-            return NumpyRecurrence(spec, self._model.weights[name])
+            return NumpyRecurrence(spec, self._model.weights[name], self._spaces[name])
         return NativeRecurrence(core, spec, self._model.packed(core, name, self._precision), self._threads)
 
     def step(self, x: ArrayLike, out: Array | None = None) -> Array:
@@ -73,8 +79,9 @@ class Stream:
             DataError: something that is not a finite number; the state stays as it was.
             EngineError: another thread is using this stream.
         """
-        if np.shape(x) != (self._model.input_size,):
-            raise ShapeError(f"expected a step of shape ({self._model.input_size},), got {np.shape(x)}")
+        expected = (self._model.input_size, *self._space)
+        if np.shape(x) != expected:
+            raise ShapeError(f"expected a step of shape {expected}, got {np.shape(x)}")
         return put(self.run(np.asarray(x)[None])[0], out)
 
     def run(self, x: ArrayLike, out: Array | None = None) -> Array:
@@ -90,8 +97,9 @@ class Stream:
             EngineError: another thread is using this stream.
         """
         shape = np.shape(x)
-        if len(shape) != 2 or shape[1] != self._model.input_size or not shape[0]:
-            raise ShapeError(f"expected steps of shape (T, {self._model.input_size}), got {shape}")
+        expected = (self._model.input_size, *self._space)
+        if not shape or shape[1:] != expected or not shape[0]:
+            raise ShapeError(f"expected steps of shape (T, {', '.join(map(str, expected))}), got {shape}")
         return put(self._run_stages(finite_float32(x)), out)
 
     def _run_stages(self, steps: Array) -> Array:
@@ -105,11 +113,13 @@ class Stream:
         Raises:
             EngineError: another thread is using this stream.
         """
-        self._write(self._model.first_states())
+        self._write(self._first)
 
     @property
     def state(self) -> StateValues:
         """A copy of the states by name, ``lstm.h (L, 1, R)`` and ``lstm.c (L, 1, H)``; ``np.savez`` can keep it.
+
+        The names before the dot are the stages', those behind it the states that the cell has in the catalog.
 
         Raises:
             EngineError: another thread is using this stream.
@@ -119,7 +129,7 @@ class Stream:
 
     @state.setter
     def state(self, state: Mapping[str, ArrayLike]) -> None:
-        self._write(check_state(self._model, state))
+        self._write(check_state(self._model, self._first, state))
 
     def _write(self, states: Mapping[str, State]) -> None:
         with self._turn:
@@ -132,7 +142,7 @@ class Stream:
         Raises:
             EngineError: another thread is using this stream.
         """
-        other = Stream(self._model, precision=self._precision, threads=self._threads)
+        other = Stream(self._model, precision=self._precision, threads=self._threads, space=self._space)
         other.state = self.state
         return other
 
@@ -146,14 +156,19 @@ def name_states(model: "SequenceModel", states: Mapping[str, State]) -> StateVal
     }
 
 
-def check_state(model: "SequenceModel", state: Mapping[str, ArrayLike]) -> dict[str, State]:
+def check_state(model: "SequenceModel", first: Mapping[str, State], state: Mapping[str, ArrayLike]) -> dict[str, State]:
     """The inverse of :func:`name_states`, of an untrusted dictionary.
+
+    Args:
+        model: The model.
+        first: Its first states, which have the shapes of all others.
+        state: The dictionary.
 
     Raises:
         ShapeError: it belongs to another model.
         DataError: it holds something that is not a finite number.
     """
-    expected = {name: array.shape for name, array in name_states(model, model.first_states()).items()}
+    expected = {name: array.shape for name, array in name_states(model, first).items()}
     found = {name: np.shape(state[name]) for name in state}
     if found != expected:
         raise ShapeError(f"this state belongs to another model: expected {expected}, got {found}")

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from math import isfinite, prod
+from math import prod
+from sys import float_info
 from typing import Any
 
 from lstmkit.spec.catalog import CatalogEntry, catalog_entry
@@ -29,6 +30,9 @@ _CHOICES = {
 _SWITCHES = ("bias", "bidirectional", "reset_after")
 
 _PLAIN = Variant()
+
+# A whole number of JSON may be larger than any float, and then even to ask whether it is finite fails.
+_LARGEST = float_info.max
 
 # What every cell has.
 _COMMON = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "cell"}
@@ -115,13 +119,14 @@ class CellSpec:
                 raise OptionError(f"{name} must divide hidden_size, not {getattr(self, name)} into {self.hidden_size}")
         for name in ("beta", "leak"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
                 raise OptionError(f"{name} must be a finite number, not {value!r}")
         if self.layer_sizes:
             self._check_layer_sizes()
-        if self.proj_size >= min(self.hidden_sizes):
+        smallest = min(self.layer_sizes or (self.hidden_size,))
+        if self.proj_size >= smallest:
             raise OptionError(
-                f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {min(self.hidden_sizes)}; "
+                f"proj_size must be smaller than hidden_size, not {self.proj_size} >= {smallest}; "
                 "a projection that does not shrink is a linear layer after the LSTM"
             )
         self._check_skip()
@@ -195,6 +200,13 @@ class CellSpec:
         """Units of each layer."""
         return self.layer_sizes or (self.hidden_size,) * self.num_layers
 
+    def _units(self, layer: int) -> int:
+        """One of :attr:`hidden_sizes` without the others: a hostile file may speak of billions of layers."""
+        return self.layer_sizes[layer] if self.layer_sizes else self.hidden_size
+
+    def _inputs(self, layer: int) -> int:
+        return self.num_directions * (self.proj_size or self._units(layer - 1)) if layer else self.input_size
+
     @property
     def state_size(self) -> int:
         """Size ``R`` of the last layer's hidden state in one direction, ``P`` with a projection, else ``H``."""
@@ -214,6 +226,11 @@ class CellSpec:
     def extra_size(self) -> int:
         """Features of what the cell reads beside its input, ``E``; most cells read nothing else."""
         return {None: 0, "static": self.static_size}.get(self.entry.extra, 1)
+
+    @property
+    def read_size(self) -> int:
+        """Features of a step with what the cell reads beside its input behind them, ``I + E``."""
+        return self.input_size + self.extra_size
 
     @property
     def full_rank(self) -> bool:
@@ -282,11 +299,10 @@ class CellSpec:
 
     def layer(self, layer: int) -> "CellSpec":
         """One layer as a stack of its own, with nothing past it."""
-        widths = [self.num_directions * (self.proj_size or size) for size in self.hidden_sizes]
         return replace(
             self,
-            input_size=self.input_size if layer == 0 else widths[layer - 1],
-            hidden_size=self.hidden_sizes[layer],
+            input_size=self._inputs(layer),
+            hidden_size=self._units(layer),
             num_layers=1,
             layer_sizes=(),
             skip="none",
@@ -304,18 +320,18 @@ class CellSpec:
         return tuple([n - k + 1 for n, k in zip(space, self.kernel_size, strict=True)])
 
     def _shape(self, letters: str, layer: int) -> tuple[int, ...]:
-        widths = [self.num_directions * (self.proj_size or size) for size in self.hidden_sizes]
+        units = self._units(layer)
         sizes = {
             "F": len(self.variant.free_gates),
             "G": len(self.variant.gates_with_weights if self.variant.changed else self.gates),
-            "H": self.hidden_sizes[layer],
-            "I": self.input_size if layer == 0 else widths[layer - 1],
+            "H": units,
+            "I": self._inputs(layer),
             "K": len(self.variant.peepholes),
-            "R": self.proj_size or self.hidden_sizes[layer],
+            "R": self.proj_size or units,
             "E": self.extra_size,
             "N": self.num_heads,
-            "S": self.hidden_sizes[layer] // self.num_heads,
-            "M": self.hidden_sizes[layer] // self.chunk_size,
+            "S": units // self.num_heads,
+            "M": units // self.chunk_size,
             "O": (self.rounds + 1) // 2,
             "V": self.rounds // 2,
             "Q": self.rank,
