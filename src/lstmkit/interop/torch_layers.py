@@ -35,7 +35,7 @@ def from_torch(module: Any) -> Layer:
         raise OptionError(f"expected an LSTM, GRU, RNN or a cell of torch.nn, not {type(module).__name__}")
     if getattr(module, "learn_initial_state", False):
         raise OptionError("the layer has learned first states, which a Layer does not hold; lstmkit.nn.save_model does")
-    ending = "_l0" if isinstance(module, nn.RNNCellBase) else ""
+    ending = "" if hasattr(module, "num_layers") else "_l0"
     arrays = {name: as_array(getattr(module, name.removesuffix(ending))) for name in spec.parameter_shapes()}
     rate = float(getattr(module, "dropout", 0.0))
     return Layer(spec, arrays, notes=(f"dropout={rate:g} between layers acts in training alone",) if rate else ())
