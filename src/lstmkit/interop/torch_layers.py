@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmkit.interop.layer import Array, Layer, as_array
+from lstmkit.interop.layer import Array, Layer, as_array, check_call
 from lstmkit.spec import TORCH_CELLS, CellSpec, OptionError, ShapeError, import_extra, torch_spec
 
 _NAME = re.compile(r"(?:(?P<prefix>.*)\.)?(?P<kind>(?:weight|bias)_(?:ih|hh|hr))(?P<suffix>_l\d+(?:_reverse)?|)$")
@@ -49,7 +49,7 @@ def to_torch(layer: Layer, *, cell: bool = False) -> Any:
         cell: Make an ``LSTMCell``, ``GRUCell`` or ``RNNCell``.
 
     Raises:
-        OptionError: torch.nn has no such layer, or a cell cannot hold the stack.
+        OptionError: torch.nn has no such layer, cannot call it so, or a cell cannot hold the stack.
 
     Example:
         >>> import torch
@@ -58,6 +58,7 @@ def to_torch(layer: Layer, *, cell: bool = False) -> Any:
         True
     """
     torch = import_extra("torch", "train")
+    check_call(layer, "torch.nn")
     spec = layer.spec
     if cell and (spec.num_layers > 1 or spec.bidirectional or spec.proj_size):
         raise OptionError("a torch cell has one layer, one direction and no projection; leave out cell=True")
