@@ -3,7 +3,8 @@
 from lstmkit.interop.check import check_file
 from lstmkit.interop.files import Imported, read_layers, read_model, write_model
 from lstmkit.interop.haste import from_haste, to_haste
-from lstmkit.interop.keras_layers import KERAS_CELLS, from_keras, from_keras_config, to_keras
+from lstmkit.interop.keras_layers import from_keras, from_keras_config, to_keras
+from lstmkit.interop.keras_options import KERAS_CELLS
 from lstmkit.interop.layer import Layer
 from lstmkit.interop.onnx_nodes import from_onnx_node, to_onnx_nodes
 from lstmkit.interop.onnx_options import ONNX_CELLS
