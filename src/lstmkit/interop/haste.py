@@ -64,7 +64,7 @@ def to_haste(layer: Layer) -> tuple[str, dict[str, Any], dict[str, Array]]:
     spec, variant = layer.spec, layer.spec.variant
     check_call(layer, "haste")
     norm, zoneout = "ba" if variant.layer_norm else None, variant.zoneout_h
-    own = {"variant": Variant(layer_norm=norm, zoneout_h=zoneout)} if spec.cell == "lstm" else {}
+    own: dict[str, Any] = {"variant": Variant(layer_norm=norm, zoneout_h=zoneout)} if spec.cell == "lstm" else {}
     if spec.cell not in ("lstm", "gru") or spec != CellSpec(spec.input_size, spec.hidden_size, cell=spec.cell, **own):
         raise OptionError(
             "haste has an LSTM, with zoneout on h and layer_norm='ba' if wanted, and a GRU, each of one layer and "

@@ -59,16 +59,16 @@ def from_lstmkit(system: str, cell: str, arrays: dict[str, Array]) -> Direction:
     layout = weight_layout(system, cell)
     order = gate_permutation("lstmkit", system, cell)
     arrays = {name: reorder(array, order) for name, array in arrays.items()}
-    matrices = [arrays[name] for name in ("weight_ih", "weight_hh")]
+    kernel, recurrent = arrays["weight_ih"], arrays["weight_hh"]
     if layout.transposed:
-        matrices = [np.moveaxis(matrix, (0, 1), (-1, -2)) for matrix in matrices]
+        kernel, recurrent = (np.moveaxis(matrix, (0, 1), (-1, -2)) for matrix in (kernel, recurrent))
     bias = None
     if "bias_ih" in arrays:
         found = tuple(arrays[name] for name in ("bias_ih", "bias_hh") if name in arrays)
         bias = {"two": found, "one": sum(found), "rows": np.stack(found), "joined": np.concatenate(found)}[
             layout.biases
         ]
-    return Direction(*matrices, bias)
+    return Direction(kernel, recurrent, bias)
 
 
 def reorder(array: Array, order: tuple[int, ...]) -> Array:
