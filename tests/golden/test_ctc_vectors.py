@@ -1,7 +1,7 @@
 """The numbers that Keras and TensorFlow Lite publish for CTC.
 
-Their beam searches give up paths early, so their best score is a lower bound: of the probability of those labels, and of
-the best there are. Their second one bounds the second best alone: TensorFlow Lite's is above what all paths to its
+Their beam searches give up paths early, so their best score is a lower bound: of the probability of those labels, and
+of the best there are. Their second one bounds the second best alone: TensorFlow Lite's is above what all paths to its
 labels add up to. The exact probabilities of the best labels stand beside TensorFlow Lite's.
 """
 
