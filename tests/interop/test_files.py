@@ -205,6 +205,17 @@ def test_file_of_keras__matches_keras(tmp_path: Path, make: Any) -> None:
         assert "first: recurrent_dropout=0.2 acts in training alone" in read.notes
 
 
+def test_live_keras_model__equals_its_file(tmp_path: Path) -> None:
+    keras = peers.keras()
+    model = keras_sequential(keras)
+    peers.randomise(model)
+    read = interop.from_keras_model(model)
+    peers.close(read.model.predict(X), peers.numbers(model(keras.ops.convert_to_tensor(X))))
+    assert "first: dropout=0.1 acts in training alone" in read.notes
+    with pytest.raises(OptionError, match="is a Flatten, which no stage of lstmkit does"):
+        interop.from_keras_model(keras.Sequential([keras.Input((7, 3)), keras.layers.Flatten()]))
+
+
 @KERAS_WARNS
 def test_layers_of_keras_file__match_keras(tmp_path: Path) -> None:
     """What no model that works step by step can do, a layer can."""

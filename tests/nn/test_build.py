@@ -67,12 +67,30 @@ def test_built_tree__equals_original() -> None:
         nn.build(CellSpec(3, 4, 2, cell="tree"))
 
 
-@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+CELLS = {
+    "lstm": lambda bias: nn.LSTMCell(3, 4, bias, dtype=torch.float64),
+    "gru": lambda bias: nn.GRUCell(3, 4, bias, dtype=torch.float64),
+    "gru-before": lambda bias: nn.GRUCell(3, 4, bias, dtype=torch.float64, reset_after=False),
+    "rnn": lambda bias: nn.RNNCell(3, 4, bias, dtype=torch.float64),
+    "rnn-relu": lambda bias: nn.RNNCell(3, 4, bias, "relu", dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_layer_of_cell__matches_cell(kind: Any, bias: bool) -> None:
-    """A cell's weights make a layer whose one step is the cell's."""
-    cell = kind(3, 4, bias, dtype=torch.float64)
+def test_cell__matches_reference(kind: str, bias: bool) -> None:
+    """The equations of a layer made of the cell's weights, in values and gradients, with a batch and without."""
+    cell = CELLS[kind](bias)
     taken = interop.from_torch(cell)
-    x = torch.randn(1, 2, 3).double()
-    state = cell(x[0])
-    close(nn.build(taken.spec, taken.parameters)(x)[0][0], state[0] if isinstance(state, tuple) else state)
+    x, state = torch.randn(2, 3).double(), torch.randn(len(cell.spec.state_shapes()), 2, 4).double()
+    hx = tuple(state) if len(state) > 1 else state[0]
+    layer = nn.build(taken.spec, taken.parameters, engine="reference")
+    found, (_, expected) = cell(x, hx), layer(x[None], tuple(state[:, None]) if len(state) > 1 else state)
+    mine, theirs = (torch.cat([*v]) if isinstance(v, tuple) else v for v in (found, expected))
+    close(mine, theirs.reshape(mine.shape))
+    for value in (mine, theirs):
+        value.square().sum().backward()
+    for name, parameter in cell.named_parameters():
+        close(parameter.grad, getattr(layer, f"{name}_l0").grad, name)
+    alone = cell(x[0], tuple(state[:, 0]) if len(state) > 1 else state[0, 0])
+    close(torch.cat([*alone]) if isinstance(alone, tuple) else alone, mine.detach().reshape(-1, 2, 4)[:, 0].reshape(-1))
