@@ -13,7 +13,7 @@ from helpers import peers
 
 from lstmkit import interop, nn
 from lstmkit.runtime import SequenceModel, Stage, load
-from lstmkit.spec import CellSpec, LSTMKitError, ModelFileError, OptionError
+from lstmkit.spec import CellSpec, LSTMKitError, ModelFileError, OptionError, Variant
 
 onnx = pytest.importorskip("onnx", reason="onnx, which reads and writes the files of this test, is not installed")
 pytest.importorskip("h5py", reason="h5py, which reads and writes the files of this test, is not installed")
@@ -65,6 +65,32 @@ def test_model__roundtrips_through_file(tmp_path: Path, cell: str, kind: str, en
     peers.close(back.model.predict(X), model.predict(X))
     assert [stage.kind for stage in back.model.stages] == [stage.kind for stage in model.stages]
     assert [*back.model.cells.values()] == [*model.cells.values()]
+
+
+VARIANTS: dict[str, tuple[str, Variant]] = {
+    "peepholes": (".onnx", Variant(peepholes="ifo", gate_clip=0.5)),
+    "coupled": (".onnx", Variant(forget_gate="coupled", peepholes="io")),
+    "activations": (".onnx", Variant(gate_activation=("hard_sigmoid", 0.3, 0.4), candidate_activation="softsign")),
+    "keras-activations": (
+        ".keras",
+        Variant(gate_activation="hard_sigmoid", candidate_activation="relu", cell_activation="relu"),
+    ),
+}
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("kind", VARIANTS)
+def test_variant__roundtrips_through_file(tmp_path: Path, kind: str, bidirectional: bool) -> None:
+    """The options of an LSTM that the other system has, checked in that system too."""
+    ending, variant = VARIANTS[kind]
+    model = hostile_model([CellSpec(3, 4, 2, bidirectional=bidirectional, variant=variant)])
+    path = tmp_path / f"model{ending}"
+    interop.write_model(path, model)
+    said = interop.check_file(path, interop.Imported(model, (), "BTF", "BTF"))
+    assert said.startswith(f"checked model{ending}: ")
+    back = interop.read_model(path)
+    assert [*back.model.cells.values()] == [*model.cells.values()]
+    peers.close(back.model.predict(X), model.predict(X))
 
 
 @pytest.mark.parametrize("ending", [".pt", ".pth"])
@@ -177,6 +203,17 @@ def test_file_of_keras__matches_keras(tmp_path: Path, make: Any) -> None:
         assert any("return_sequences=False" in note for note in read.notes)
     else:
         assert "first: recurrent_dropout=0.2 acts in training alone" in read.notes
+
+
+def test_live_keras_model__equals_its_file(tmp_path: Path) -> None:
+    keras = peers.keras()
+    model = keras_sequential(keras)
+    peers.randomise(model)
+    read = interop.from_keras_model(model)
+    peers.close(read.model.predict(X), peers.numbers(model(keras.ops.convert_to_tensor(X))))
+    assert "first: dropout=0.1 acts in training alone" in read.notes
+    with pytest.raises(OptionError, match="is a Flatten, which no stage of lstmkit does"):
+        interop.from_keras_model(keras.Sequential([keras.Input((7, 3)), keras.layers.Flatten()]))
 
 
 @KERAS_WARNS

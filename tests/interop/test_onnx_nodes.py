@@ -9,7 +9,7 @@ from helpers import peers
 
 from lstmkit import interop, nn
 from lstmkit.interop.onnx_nodes import INPUTS
-from lstmkit.interop.onnx_options import ACTIVATIONS
+from lstmkit.interop.onnx_options import ACTIVATIONS, ATTRIBUTES
 from lstmkit.spec import CellSpec, OptionError, ShapeError, Variant
 
 onnx = pytest.importorskip("onnx", reason="onnx, which builds the graphs of this test, is not installed")
@@ -38,6 +38,7 @@ KINDS = [
     for options in all_
 ]
 T, B, I, H = 5, 3, 4, 3
+# Those that changed the operators: the oldest that is read, that of layout, and the last one.
 OPSETS = (7, 14, 22)
 generator = np.random.default_rng(3)
 
@@ -104,6 +105,16 @@ def test_node__matches_onnxruntime(
     if operator == "LSTM":
         inputs["initial_c"] = draw(directions, B, H)
     close(ours(operator, attributes, inputs), run(operator, attributes, inputs, opset))
+
+
+@pytest.mark.parametrize("opset", range(7, onnx.defs.onnx_opset_version() + 1))
+@pytest.mark.parametrize("operator", GATES)
+def test_operator__equals_schema_of_onnx(operator: str, opset: int) -> None:
+    """No opset up to the newest that onnx knows has an attribute or input of which nothing is known here."""
+    schema = onnx.defs.get_schema(operator, opset)
+    assert set(schema.attributes) <= ATTRIBUTES
+    assert tuple(value.name for value in schema.inputs) == INPUTS[operator]
+    assert schema.since_version in OPSETS
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
@@ -215,7 +226,7 @@ def test_node__rejects_other_shapes(change: dict[str, Any], said: str) -> None:
 
 @pytest.mark.parametrize(
     "variant",
-    [Variant(input_gate="coupled"), Variant(forget_gate="one"), Variant(peepholes="o"), Variant(layer_norm="ba")],
+    [Variant(input_gate="coupled"), Variant(forget_gate="one"), Variant(peepholes="o"), Variant(layer_norm="per_gate")],
     ids=lambda variant: str(variant.changes()),
 )
 def test_variant_that_onnx_lacks__is_refused(variant: Variant) -> None:
@@ -227,8 +238,36 @@ def test_variant_that_onnx_lacks__is_refused(variant: Variant) -> None:
         interop.to_keras(layer)
     with pytest.raises(OptionError, match="torch.nn.LSTM has not all options of this stack"):
         interop.to_torch(layer)
-    with pytest.raises(OptionError, match="haste has a plain LSTM"):
+    with pytest.raises(OptionError, match="haste has an LSTM"):
         interop.to_haste(layer)
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(("operator", "options"), KINDS)
+def test_node__roundtrips(operator: str, options: dict[str, Any], direction: str, layout: int) -> None:
+    """What was read is written again: every attribute, every array, and with them ONNX Runtime's numbers."""
+    directions = 1 + (direction == "bidirectional")
+    inputs = weights(operator, directions)
+    if operator == "LSTM" and "input_forget" not in options:
+        inputs["P"] = draw(directions, 3 * H)
+    repeated = {name: value * directions if isinstance(value, list) else value for name, value in options.items()}
+    attributes: dict[str, Any] = {"hidden_size": H, "direction": direction, **repeated}
+    attributes |= {"layout": 1} if layout else {}
+    ((back, written, arrays),) = interop.to_onnx_nodes(interop.from_onnx_node(operator, attributes, inputs))
+    assert back == operator
+    assert written.get("layout", 0) == layout
+    written.pop("layout", None)
+    attributes.pop("layout", None)
+    x = {"X": draw(T, B, I)}
+    for mine, expected in zip(run(operator, written, x | arrays), run(operator, attributes, x | inputs), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+def test_to_onnx__rejects_call_that_would_be_lost() -> None:
+    taken = interop.from_onnx_node("GRU", {}, weights("GRU", 1))
+    with pytest.raises(OptionError, match="ONNX has no go_backwards=True"):
+        interop.to_onnx_nodes(interop.Layer(taken.spec, taken.parameters, {"go_backwards": True}))
 
 
 def test_projection__is_refused() -> None:

@@ -1,4 +1,4 @@
-"""torch.nn's layers, cells and state dicts, and haste's arrays."""
+"""torch.nn's layers, cells and state dicts."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from helpers.hostile import close, hostile, run_oracle, torch_layer
 
 from lstmkit import interop, nn
-from lstmkit.spec import CellSpec, LSTMKitError, OptionError, ShapeError, gate_permutation
+from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 SPECS = [
     CellSpec(3, 5),
@@ -158,61 +158,15 @@ def test_to_torch__rejects_stack_as_cell() -> None:
         interop.to_torch(interop.from_torch(torch.nn.LSTM(2, 3, num_layers=2)), cell=True)
 
 
-def haste_lstm(state: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """haste's documented layout, written down once more: gates i, g, f, o along the columns."""
-    hidden = state["recurrent_kernel"].shape[0]
-    h, c = np.zeros((2, x.shape[1], hidden))
-    outputs = []
-    for step in x:
-        z = step @ state["kernel"] + h @ state["recurrent_kernel"] + state["bias"]
-        i, g, f, o = (z[:, k * hidden : (k + 1) * hidden] for k in range(4))
-        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
-        h = np.tanh(c) / (1 + np.exp(-o))
-        outputs.append(h)
-    return np.stack(outputs)
-
-
-def test_haste_lstm__matches_its_layout() -> None:
-    generator = np.random.default_rng(0)
-    state = {
-        "kernel": generator.normal(size=(3, 20)),
-        "recurrent_kernel": generator.normal(size=(5, 20)),
-        "bias": generator.normal(size=20),
-    }
-    x = generator.normal(size=(4, 2, 3))
-    taken = interop.from_haste(state)
-    output, _ = nn.build(taken.spec, taken.parameters)(torch.from_numpy(x))
-    np.testing.assert_allclose(output.detach().numpy(), haste_lstm(state, x), rtol=0, atol=1e-12)
-    back = interop.to_haste(taken)
-    assert all(np.array_equal(back[name], array) for name, array in state.items())
-
-
-def test_haste_gru__matches_its_layout() -> None:
-    """Gates z, r, g along the columns, two biases, the reset after the product; z keeps the old state."""
-    generator = np.random.default_rng(0)
-    shapes = {"kernel": (3, 15), "recurrent_kernel": (5, 15), "bias": (15,), "recurrent_bias": (15,)}
-    state = {name: generator.normal(size=shape) for name, shape in shapes.items()}
-    x, h, outputs = generator.normal(size=(4, 2, 3)), np.zeros((2, 5)), []
-    for step in x:
-        a, b = step @ state["kernel"] + state["bias"], h @ state["recurrent_kernel"] + state["recurrent_bias"]
-        z, r = (1 / (1 + np.exp(-(a + b)[:, k : k + 5])) for k in (0, 5))
-        h = z * h + (1 - z) * np.tanh(a[:, 10:] + r * b[:, 10:])
-        outputs.append(h)
-    taken = interop.from_haste(state)
-    output, _ = nn.build(taken.spec, taken.parameters)(torch.from_numpy(x))
-    np.testing.assert_allclose(output.detach().numpy(), np.stack(outputs), rtol=0, atol=1e-12)
-    assert all(np.array_equal(interop.to_haste(taken)[name], array) for name, array in state.items())
-
-
-@pytest.mark.parametrize("name", ["kernel", "recurrent_kernel", "bias"])
-def test_haste__rejects_other_shapes(name: str) -> None:
-    state = {"kernel": np.ones((3, 20)), "recurrent_kernel": np.ones((5, 20)), "bias": np.ones(20)}
-    for wrong in (np.atleast_2d(state[name]).T, state[name][..., 1:]):
-        with pytest.raises(LSTMKitError, match="with the gates i, g, f, o, not|haste LSTM"):
-            interop.from_haste({**state, name: wrong})
-    with pytest.raises(ShapeError, match="expected the arrays kernel"):
-        interop.from_haste({other: array for other, array in state.items() if other != name})
-
-
-def test_gate_permutation_of_haste__never_equals_identity() -> None:
-    assert gate_permutation("haste") != gate_permutation("torch")
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ({"go_backwards": True}, "torch.nn has no go_backwards=True, with which this layer is called"),
+        ({"direction": "reverse"}, "torch.nn has no direction='reverse'"),
+        ({"merge_mode": None}, "torch.nn has no merge_mode=None"),
+    ],
+)
+def test_to_torch__rejects_call_that_would_be_lost(call: dict[str, Any], said: str) -> None:
+    taken = interop.from_torch(torch.nn.GRU(2, 3))
+    with pytest.raises(OptionError, match=said):
+        interop.to_torch(interop.Layer(taken.spec, taken.parameters, call))

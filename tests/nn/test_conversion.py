@@ -83,6 +83,42 @@ def test_conversion__preserves_training(kind: str) -> None:
         close(mine, expected)
 
 
+CELLS = {
+    "lstm": lambda **options: torch.nn.LSTMCell(3, 4, **options),
+    "gru": lambda **options: torch.nn.GRUCell(3, 4, **options),
+    "rnn": lambda **options: torch.nn.RNNCell(3, 4, **options),
+    "rnn-relu": lambda **options: torch.nn.RNNCell(3, 4, nonlinearity="relu", **options),
+}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", CELLS)
+def test_converted_cell__matches_torch(kind: str, bias: bool) -> None:
+    """Step after step from a random state, with the same objects as parameters and torch's gradients."""
+    cell = CELLS[kind](bias=bias, dtype=torch.float64)
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter)
+    theirs = Model(cell)
+    ours = copy.deepcopy(theirs)
+    before = dict(ours.named_parameters())
+    assert nn.convert(ours) == nn.Conversion(("blocks.0.memory",), {})
+    assert type(ours.blocks[0]["memory"]).__module__ == "lstmkit.nn.cells"
+    assert all(value is before[name] for name, value in ours.named_parameters())
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    x, state = torch.randn(2, 3, 3).double(), torch.randn(2, 3, 4).double()
+    for model in (ours, theirs):
+        hx: Any = tuple(state) if kind == "lstm" else state[0]
+        for step in x:
+            hx = model(step, hx)
+        torch.cat(flat(hx)).square().sum().backward()
+    for mine, expected in zip(ours.blocks.parameters(), theirs.blocks.parameters(), strict=True):
+        close(mine.grad, expected.grad)
+    for value in (x[0], x[0, 0]):
+        for mine, expected in zip(flat(ours(value)), flat(theirs(value)), strict=True):
+            close(mine, expected)
+    assert nn.convert(ours) == nn.Conversion((), {})
+
+
 def test_conversion__preserves_hooks_mode_dtype_and_device() -> None:
     model = Model(torch.nn.LSTM(3, 4, dtype=torch.bfloat16, device="meta"))
     layer = model.blocks[0]["memory"].eval()
@@ -123,6 +159,10 @@ class Own(torch.nn.LSTM):
     """Somebody's own."""
 
 
+class OwnCell(torch.nn.GRUCell):
+    """Somebody's own."""
+
+
 def weight_normalised() -> torch.nn.Module:
     return parametrizations.weight_norm(torch.nn.LSTM(3, 4), "weight_hh_l0")
 
@@ -133,17 +173,23 @@ def pruned() -> torch.nn.Module:
     return layer
 
 
+def pruned_cell() -> torch.nn.Module:
+    cell = torch.nn.LSTMCell(3, 4)
+    prune.l1_unstructured(cell, "weight_hh", 0.5)
+    return cell
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: Own(3, 4), "may compute something else"),
-        (lambda: torch.nn.LSTMCell(3, 4), "a cell steps by itself"),
-        (lambda: torch.nn.GRUCell(3, 4), "a cell steps by itself"),
+        (lambda: OwnCell(3, 4), "may compute something else"),
         (weight_normalised, "its weights are parametrised: weight_hh_l0"),
         (pruned, "its weights are rewritten by something else: weight_hh_l0"),
+        (pruned_cell, "its weights are rewritten by something else: weight_hh"),
         (lambda: torch.jit.script(torch.nn.LSTM(3, 4)), "RecursiveScriptModule"),
     ],
-    ids=["subclass", "cell", "gru-cell", "parametrised", "pruned", "scripted"],
+    ids=["subclass", "subclass-of-cell", "parametrised", "pruned", "pruned-cell", "scripted"],
 )
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_conversion__names_what_it_leaves(make: Any, said: str) -> None:

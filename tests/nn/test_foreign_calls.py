@@ -13,8 +13,15 @@ LAYERS = {
     "lstm": lambda **options: nn.LSTM(3, 4, dtype=torch.float64, **options),
     "gru": lambda **options: nn.GRU(3, 4, dtype=torch.float64, **options),
     "rnn": lambda **options: nn.RNN(3, 4, dtype=torch.float64, **options),
+    "conv": lambda **options: nn.ConvLSTM2D(3, 4, (3, 2), dtype=torch.float64, **options),
 }
+VECTORS = ["lstm", "gru", "rnn"]
 MASK = torch.tensor([[True, False, True, True, False], [False, True, True, False, True], [False] * 5])
+
+
+def draw(layer: Any) -> torch.Tensor:
+    """``(B, T, *space, I)``, as Keras has it."""
+    return torch.randn(3, 5, *[4] * len(layer.spec.kernel_size), 3, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -24,12 +31,13 @@ def test_masked_steps__are_never_read(kind: str, bidirectional: bool) -> None:
     layer = nn.KerasCall(
         LAYERS[kind](bidirectional=bidirectional), return_sequences=True, return_state=True, merge_mode="sum"
     )
-    x = torch.randn(3, 5, 3, dtype=torch.float64)
+    x = draw(layer.layer)
+    mask = MASK[(..., *[None] * (x.dim() - 2))]
     gradients: list[list[torch.Tensor]] = []
     results: list[Any] = []
     for filler in (0.0, float("nan")):
         layer.zero_grad()
-        results.append(layer(x.masked_fill(~MASK[:, :, None], filler), mask=MASK))
+        results.append(layer(x.masked_fill(~mask, filler), mask=MASK))
         sum(part.square().sum() for part in results[-1]).backward()
         gradients.append([parameter.grad for parameter in layer.parameters()])
     for clean, dirty in ((results[0], results[1]), gradients):
@@ -37,7 +45,7 @@ def test_masked_steps__are_never_read(kind: str, bidirectional: bool) -> None:
             close(actual, expected)
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", VECTORS)
 def test_padding_mask__equals_lengths(kind: str) -> None:
     inner = LAYERS[kind](bidirectional=True)
     x, lengths = torch.randn(2, 6, 3, dtype=torch.float64), torch.tensor([6, 2])
@@ -49,17 +57,17 @@ def test_padding_mask__equals_lengths(kind: str) -> None:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_stateful_calls__equal_one_call(kind: str) -> None:
     inner = LAYERS[kind]()
-    x = torch.randn(2, 6, 3, dtype=torch.float64)
+    x = draw(inner)
     whole = nn.KerasCall(inner)(x)
     parts = nn.KerasCall(inner, stateful=True)
-    parts(x[:, :4])
-    close(parts(x[:, 4:]), whole)
+    parts(x[:, :3])
+    close(parts(x[:, 3:]), whole)
     parts.reset_states()
-    parts(x[:, :4])
-    close(parts(x[:, 4:]), whole)
+    parts(x[:, :3])
+    close(parts(x[:, 3:]), whole)
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", VECTORS)
 def test_reverse_direction__equals_second_of_two(kind: str) -> None:
     """One layer that reads backwards is the second direction of one that reads both ways, at every length."""
     both, one = LAYERS[kind](bidirectional=True), LAYERS[kind]()
@@ -96,6 +104,16 @@ def test_reverse_direction__equals_second_of_two(kind: str) -> None:
             lambda: nn.KerasCall(nn.LSTM(3, 4))(torch.ones(2, 5, 3), torch.ones(2, 4)),
             "initial_state must be 2 tensors, not 1",
         ),
+        (lambda: nn.KerasCall(nn.LSTM(3, 4))(torch.ones(5, 3)), r"the input must have 3 axes, not the shape \(5, 3\)"),
+        (
+            lambda: nn.KerasCall(nn.ConvLSTM2D(3, 4, 3))(torch.ones(2, 5, 3)),
+            r"the input must have 5 axes, not the shape \(2, 5, 3\)",
+        ),
+        (
+            lambda: nn.KerasCall(nn.GRU(3, 4))(torch.ones(2, 5, 3), torch.ones(4)),
+            r"a state must have 2 axes, not the shape \(4,\)",
+        ),
+        (lambda: nn.KerasCall(nn.GRU(3, 4), data_format="NCHW"), "data_format must be 'channels_last' or"),
     ],
 )
 def test_call__rejects_what_cannot_be(make: Any, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from lstmkit.features.append import append_rows
 from lstmkit.features.calendar import calendar_cycles, calendar_features, calendar_names
+from lstmkit.features.ctc import CTCLabels, ctc_beam_search, ctc_greedy
 from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_frequency
 from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
@@ -9,6 +10,7 @@ from lstmkit.features.series import SeriesArrays
 from lstmkit.features.windows import Origins, spread, take_rows
 
 __all__ = [
+    "CTCLabels",
     "Frequency",
     "Origins",
     "SeriesArrays",
@@ -16,6 +18,8 @@ __all__ = [
     "calendar_cycles",
     "calendar_features",
     "calendar_names",
+    "ctc_beam_search",
+    "ctc_greedy",
     "frequency_of_duration",
     "future_timestamps",
     "infer_frequency",

@@ -139,6 +139,11 @@ def check_chain(model: SequenceModel, *, learned_states: bool = False) -> None:
 def _check_call(name: str, layer: Layer) -> None:
     """Refuse what needs the whole sequence, or joins directions otherwise."""
     call = layer.call
+    if layer.spec.kernel_size:
+        raise OptionError(
+            f"{name!r} is a ConvLSTM, whose steps have space; a model's steps are features alone; "
+            "lstmkit.interop.read_layers with nn.build and nn.KerasCall runs it"
+        )
     for option, value in {"go_backwards": True, "direction": "reverse"}.items():
         if call.get(option) == value:
             raise OptionError(

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 from safetensors import SafetensorError, safe_open
 
@@ -94,6 +96,22 @@ def read_model(path: PathLike, layer: str | None = None) -> Imported:
         chain = Chain()
         chain.add_recurrent(layer, layers[layer])
     return Imported(chain.model(), tuple(chain.notes), chain.input_axes, chain.output_axes)
+
+
+def from_keras_model(model: Any) -> Imported:
+    """A live Keras model as :func:`read_model` has it of a file: by way of one that Keras writes.
+
+    Args:
+        model: A Sequential or Functional model that was built.
+
+    Raises:
+        OptionError: something in it that no stage of the runtime does; it is named.
+    """
+    with TemporaryDirectory() as folder, catch_warnings():
+        simplefilter("ignore")  # Keras's own
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return read_model(path)
 
 
 def write_model(path: PathLike, model: SequenceModel) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstmkit.interop.chain import Chain
-from lstmkit.interop.keras_layers import KERAS_CELLS, from_keras_config
+from lstmkit.interop.keras_layers import from_keras_config
+from lstmkit.interop.keras_options import KERAS_CELLS
 from lstmkit.interop.layer import Array, Layer, as_floats
 from lstmkit.spec import LSTMKitError, ModelFileError, OptionError, import_extra
 

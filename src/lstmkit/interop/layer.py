@@ -1,6 +1,6 @@
 """A recurrent stack on its way between two systems."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmkit.reference import check_parameters
-from lstmkit.spec import CellSpec, ShapeError
+from lstmkit.spec import CellSpec, OptionError, ShapeError
 
 Array = NDArray[Any]
 
@@ -48,6 +48,30 @@ class Layer:
         for name, array in self.parameters.items():
             if array.dtype.kind != "f":
                 raise ShapeError(f"{name} must hold floating-point numbers, not {array.dtype}")
+
+
+# What a caller does around a stack that changes its numbers; all else picks among them, or moves axes.
+_PLAIN_CALLS = {"go_backwards": (False,), "direction": ("forward", "bidirectional"), "merge_mode": ("concat",)}
+
+
+def check_call(layer: Layer, system: str, kept: Collection[str] = ()) -> None:
+    """Refuse a way of calling the stack that would be lost in another system.
+
+    Args:
+        layer: The stack.
+        system: What to call the other system.
+        kept: Options of the call that it has too.
+
+    Raises:
+        OptionError: the other system would give other numbers.
+    """
+    for option, plain in _PLAIN_CALLS.items():
+        value = layer.call.get(option, plain[0])
+        if option not in kept and value not in plain:
+            raise OptionError(
+                f"{system} has no {option}={value!r}, with which this layer is called; "
+                "take Layer(layer.spec, layer.parameters) for the stack without it"
+            )
 
 
 def as_floats(value: Any) -> Array:

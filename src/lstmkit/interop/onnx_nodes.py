@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmkit.interop.layer import Array, Layer, as_floats
+from lstmkit.interop.layer import Array, Layer, as_floats, check_call
 from lstmkit.interop.onnx_options import DIRECTIONS, ONNX_CELLS, cell_options, node_attributes
 from lstmkit.interop.rows import Direction, from_lstmkit, to_lstmkit
 from lstmkit.spec import CellSpec, OptionError, ShapeError
@@ -66,15 +66,21 @@ def from_onnx_node(operator: str, attributes: Mapping[str, Any], arrays: Mapping
 def to_onnx_nodes(layer: Layer) -> list[tuple[str, dict[str, Any], dict[str, Array]]]:
     """The operator, attributes and arrays of each layer of a stack.
 
+    They are valid from opset 7 on; with ``layout`` 1, which only a layer out of such a node has, from opset 14 on.
+
     Raises:
-        OptionError: ONNX has no such operator.
+        OptionError: ONNX has no such operator, or cannot call it so.
     """
     spec = layer.spec
     if spec.proj_size:
         raise OptionError(f"ONNX's LSTM has no projection (proj_size={spec.proj_size})")
+    check_call(layer, "ONNX", kept=("direction",))
     operator, attributes = node_attributes(spec)
     have = spec.variant.gates_with_weights if spec.variant.changes() else spec.gates
-    attributes |= {"hidden_size": spec.hidden_size, "direction": "bidirectional" if spec.bidirectional else "forward"}
+    direction = "bidirectional" if spec.bidirectional else layer.call.get("direction", "forward")
+    attributes |= {"hidden_size": spec.hidden_size, "direction": direction}
+    if layer.call.get("layout"):
+        attributes["layout"] = 1
     kinds = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if spec.bias else ()))
     nodes: list[tuple[str, dict[str, Any], dict[str, Array]]] = []
     for number in range(spec.num_layers):

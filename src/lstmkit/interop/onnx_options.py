@@ -13,7 +13,7 @@ ONNX_CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 ACTIVATIONS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
-_ATTRIBUTES = {
+ATTRIBUTES = {
     "activations",
     "activation_alpha",
     "activation_beta",
@@ -43,7 +43,7 @@ def cell_options(operator: str, attributes: Mapping[str, Any], directions: int, 
     Raises:
         OptionError: an attribute that is none, or that no cell has; it is named.
     """
-    unknown = sorted(set(attributes) - _ATTRIBUTES)
+    unknown = sorted(set(attributes) - ATTRIBUTES)
     if unknown:
         raise OptionError(f"{operator}: the attribute {unknown[0]!r} is not one of opset 7 or later")
     if attributes.get("layout", 0) not in (0, 1):

@@ -21,8 +21,10 @@ class Direction(NamedTuple):
     bias: Any
 
 
-def to_lstmkit(system: str, cell: str, weights: Direction, hidden_size: int, where: str) -> dict[str, Array]:
-    """The arrays ``weight_ih``, ``weight_hh`` and, with a bias, ``bias_ih`` and ``bias_hh``.
+def to_lstmkit(
+    system: str, cell: str, weights: Direction, hidden_size: int, where: str, kernel_size: tuple[int, ...] = ()
+) -> dict[str, Array]:
+    """The arrays ``weight_ih``, ``weight_hh`` and, with a bias, ``bias_ih`` and, where the cell has it, ``bias_hh``.
 
     Args:
         system: A system of :data:`lstmkit.spec.LAYOUTS`.
@@ -30,6 +32,7 @@ def to_lstmkit(system: str, cell: str, weights: Direction, hidden_size: int, whe
         weights: What the system has.
         hidden_size: Units, ``H``.
         where: What to call the layer in an error.
+        kernel_size: Of a ConvLSTM's convolutions.
 
     Raises:
         ShapeError: an array has not the shape that the system's layout asks for.
@@ -37,13 +40,16 @@ def to_lstmkit(system: str, cell: str, weights: Direction, hidden_size: int, whe
     """
     layout = weight_layout(system, cell)
     rows = len(layout.gates) * hidden_size
-    inputs = weights.kernel.shape[0 if layout.transposed else -1] if weights.kernel.ndim == 2 else 0
+    inputs = weights.kernel.shape[-2 if layout.transposed else 1] if weights.kernel.ndim == 2 + len(kernel_size) else 0
     arrays = {
-        "weight_ih": _matrix(layout, weights.kernel, inputs, rows, f"{where}: the input weights"),
-        "weight_hh": _matrix(layout, weights.recurrent, hidden_size, rows, f"{where}: the recurrent weights"),
+        "weight_ih": _matrix(layout, weights.kernel, (rows, inputs, *kernel_size), f"{where}: the input weights"),
+        "weight_hh": _matrix(
+            layout, weights.recurrent, (rows, hidden_size, *kernel_size), f"{where}: the recurrent weights"
+        ),
     }
     if weights.bias is not None:
-        arrays["bias_ih"], arrays["bias_hh"] = _both_biases(layout, weights.bias, rows, f"{where}: the bias")
+        arrays["bias_ih"], second = _both_biases(layout, weights.bias, rows, f"{where}: the bias")
+        arrays |= {"bias_hh": second} if weight_layout("lstmkit", cell).biases == "two" else {}
     order = gate_permutation(system, "lstmkit", cell)
     return {name: reorder(array, order) for name, array in arrays.items()}
 
@@ -54,13 +60,15 @@ def from_lstmkit(system: str, cell: str, arrays: dict[str, Array]) -> Direction:
     order = gate_permutation("lstmkit", system, cell)
     arrays = {name: reorder(array, order) for name, array in arrays.items()}
     kernel, recurrent = arrays["weight_ih"], arrays["weight_hh"]
+    if layout.transposed:
+        kernel, recurrent = (np.moveaxis(matrix, (0, 1), (-1, -2)) for matrix in (kernel, recurrent))
     bias = None
     if "bias_ih" in arrays:
-        both = arrays["bias_ih"], arrays["bias_hh"]
-        bias = {"two": both, "one": both[0] + both[1], "rows": np.stack(both), "joined": np.concatenate(both)}[
+        found = tuple(arrays[name] for name in ("bias_ih", "bias_hh") if name in arrays)
+        bias = {"two": found, "one": sum(found), "rows": np.stack(found), "joined": np.concatenate(found)}[
             layout.biases
         ]
-    return Direction(kernel.T, recurrent.T, bias) if layout.transposed else Direction(kernel, recurrent, bias)
+    return Direction(kernel, recurrent, bias)
 
 
 def reorder(array: Array, order: tuple[int, ...]) -> Array:
@@ -69,9 +77,11 @@ def reorder(array: Array, order: tuple[int, ...]) -> Array:
     return np.concatenate([blocks[k] for k in order])
 
 
-def _matrix(layout: WeightLayout, array: Array, inputs: int, rows: int, name: str) -> Array:
-    expect(name, array, (inputs, rows) if layout.transposed else (rows, inputs), layout)
-    return array.T if layout.transposed else array
+def _matrix(layout: WeightLayout, array: Array, shape: tuple[int, ...], name: str) -> Array:
+    """An array that is to have ``shape``, out of that of the layout."""
+    rows, inputs, *kernel = shape
+    expect(name, array, (*kernel, inputs, rows) if layout.transposed else shape, layout)
+    return np.moveaxis(array, (-1, -2), (0, 1)) if layout.transposed else array
 
 
 def _both_biases(layout: WeightLayout, bias: Any, rows: int, name: str) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmkit.interop.layer import Array, Layer, as_array
+from lstmkit.interop.layer import Array, Layer, as_array, check_call
 from lstmkit.spec import TORCH_CELLS, CellSpec, OptionError, ShapeError, import_extra, torch_spec
 
 _NAME = re.compile(r"(?:(?P<prefix>.*)\.)?(?P<kind>(?:weight|bias)_(?:ih|hh|hr))(?P<suffix>_l\d+(?:_reverse)?|)$")
@@ -35,7 +35,7 @@ def from_torch(module: Any) -> Layer:
         raise OptionError(f"expected an LSTM, GRU, RNN or a cell of torch.nn, not {type(module).__name__}")
     if getattr(module, "learn_initial_state", False):
         raise OptionError("the layer has learned first states, which a Layer does not hold; lstmkit.nn.save_model does")
-    ending = "_l0" if isinstance(module, nn.RNNCellBase) else ""
+    ending = "" if hasattr(module, "num_layers") else "_l0"
     arrays = {name: as_array(getattr(module, name.removesuffix(ending))) for name in spec.parameter_shapes()}
     rate = float(getattr(module, "dropout", 0.0))
     return Layer(spec, arrays, notes=(f"dropout={rate:g} between layers acts in training alone",) if rate else ())
@@ -49,7 +49,7 @@ def to_torch(layer: Layer, *, cell: bool = False) -> Any:
         cell: Make an ``LSTMCell``, ``GRUCell`` or ``RNNCell``.
 
     Raises:
-        OptionError: torch.nn has no such layer, or a cell cannot hold the stack.
+        OptionError: torch.nn has no such layer, cannot call it so, or a cell cannot hold the stack.
 
     Example:
         >>> import torch
@@ -58,6 +58,7 @@ def to_torch(layer: Layer, *, cell: bool = False) -> Any:
         True
     """
     torch = import_extra("torch", "train")
+    check_call(layer, "torch.nn")
     spec = layer.spec
     if cell and (spec.num_layers > 1 or spec.bidirectional or spec.proj_size):
         raise OptionError("a torch cell has one layer, one direction and no projection; leave out cell=True")

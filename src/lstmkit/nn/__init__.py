@@ -6,6 +6,7 @@ from lstmkit.nn.carry import Carry
 from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
 from lstmkit.nn.conv import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from lstmkit.nn.conversion import Conversion, convert
+from lstmkit.nn.ctc import ctc_loss
 from lstmkit.nn.keras_call import KerasCall
 from lstmkit.nn.layer import Trace
 from lstmkit.nn.lstm import LSTM
@@ -53,5 +54,6 @@ __all__ = [
     "TreeLSTM",
     "build",
     "convert",
+    "ctc_loss",
     "save_model",
 ]

@@ -6,22 +6,22 @@ from typing import Any
 import torch
 
 from lstmkit.nn.conv import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
-from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.lstm import LSTM
 from lstmkit.nn.minimal import MinGRU, MinLSTM
 from lstmkit.nn.relatives import JANET, LSTM1997, ONLSTM, MogrifierLSTM, MultiplicativeLSTM
 from lstmkit.nn.rnn import GRU, RNN
 from lstmkit.nn.timed import EALSTM, PhasedLSTM, TimeAwareLSTM
+from lstmkit.nn.tree import TreeLSTM
 from lstmkit.nn.xlstm import MLSTM, SLSTM
 from lstmkit.reference import check_parameters
 from lstmkit.spec import CellSpec, OptionError
 
-_RELATIVES = (
-    *(RNN, GRU, SLSTM, MLSTM, MinLSTM, MinGRU, JANET, MultiplicativeLSTM, MogrifierLSTM, ONLSTM, LSTM1997),
-    *(PhasedLSTM, TimeAwareLSTM, EALSTM),
-)
-LAYERS: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, **{kind.cell: kind for kind in _RELATIVES}}
-_OVER_SPACE = {1: ConvLSTM1D, 2: ConvLSTM2D, 3: ConvLSTM3D}
+_RELATIVES = (GRU, RNN, MinGRU, MinLSTM, MLSTM, SLSTM, JANET, LSTM1997, ONLSTM, MogrifierLSTM, MultiplicativeLSTM)
+_TIMED = (EALSTM, PhasedLSTM, TimeAwareLSTM)
+
+LAYERS: dict[str, Any] = {"lstm": LSTM, "tree": TreeLSTM, **{kind.cell: kind for kind in (*_RELATIVES, *_TIMED)}}
+# By the axes of space.
+CONVOLUTIONS = {1: ConvLSTM1D, 2: ConvLSTM2D, 3: ConvLSTM3D}
 
 
 def build(
@@ -36,14 +36,16 @@ def build(
         **options: What the layer's class takes beyond its spec: ``batch_first``, ``dropout``, ``engine``, ...
 
     Raises:
-        OptionError: the cell runs over no sequences.
+        OptionError: a TreeLSTM of several layers or directions.
         ShapeError: a parameter is missing or has another shape.
 
     Example:
         >>> build(CellSpec(input_size=2, hidden_size=3, num_layers=2), batch_first=True)
         LSTM(2, 3, num_layers=2, batch_first=True)
     """
-    kind = _find_layer(spec)
+    kind = CONVOLUTIONS[len(spec.kernel_size)] if spec.cell == "conv_lstm" else LAYERS[spec.cell]
+    if spec.cell == "tree" and (spec.num_layers > 1 or spec.bidirectional):
+        raise OptionError("a TreeLSTM has one layer and no direction; put several into a module of your own")
     if parameters is None:
         return kind(**_arguments(spec), dtype=dtype, **options)
     check_parameters(spec, parameters)
@@ -52,22 +54,15 @@ def build(
     layer = kind(**_arguments(spec), dtype=dtype, **options)
     with torch.no_grad():
         for name, tensor in tensors.items():
-            getattr(layer, name).copy_(tensor)
+            getattr(layer, name.removesuffix("_l0") if kind is TreeLSTM else name).copy_(tensor)
     return layer
-
-
-def _find_layer(spec: CellSpec) -> type[RecurrentLayer]:
-    if spec.kernel_size:
-        return _OVER_SPACE[len(spec.kernel_size)]
-    if spec.cell not in LAYERS:
-        raise OptionError(f"the cell {spec.cell!r} runs over no sequences; these do: {', '.join(LAYERS)}, conv_lstm")
-    return LAYERS[spec.cell]
 
 
 def _arguments(spec: CellSpec) -> dict[str, Any]:
     """A layer's arguments are the options of its spec that its cell has; the cell itself is the layer's class."""
     least: dict[str, Any] = {"input_size": spec.input_size, "hidden_size": spec.hidden_size}
-    least |= {"kernel_size": spec.kernel_size} if spec.kernel_size else {}
+    if spec.kernel_size:
+        least["kernel_size"] = spec.kernel_size
     plain, document = CellSpec(**least, cell=spec.cell).to_dict(), spec.to_dict()
     sizes, variant = document.pop("layer_sizes", None), document.pop("variant", {})
     if sizes:

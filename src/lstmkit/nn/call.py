@@ -8,9 +8,12 @@ States = tuple[Tensor, ...]
 
 
 def zero_states(layer: Any, x: Tensor, batch: int) -> States:
-    """The states before the first step, one tensor ``(L*D, B, ...)`` per name of the cell's states."""
+    """The states before the first step, one tensor ``(L*D, B, ...)`` per name of the cell's states.
+
+    Of ``x`` the axes behind batch, time and features are space.
+    """
     rows = layer.num_layers * layer.spec.num_directions
-    return tuple([x.new_zeros(rows, batch, *shape) for shape in layer.spec.state_shapes().values()])
+    return tuple([x.new_zeros(rows, batch, *shape) for shape in layer.spec.state_shapes(tuple(x.shape[3:])).values()])
 
 
 def call_layer(layer: Any, x: Tensor, states: States, *, batch_first: bool, **lengths: Any) -> tuple[Tensor, States]:

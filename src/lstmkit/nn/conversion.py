@@ -6,8 +6,11 @@ from typing import Any
 from torch import nn
 
 from lstmkit.nn.build import build
+from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell, StepCell
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.spec import TORCH_CELLS, torch_spec
+
+_CELLS = {nn.LSTMCell: LSTMCell, nn.GRUCell: GRUCell, nn.RNNCell: RNNCell}
 
 # What a module keeps of its callers. The dictionaries move as they are, so that a hook's handle still removes it.
 _HOOKS = (
@@ -44,7 +47,7 @@ class Conversion:
 
 
 def convert(model: nn.Module) -> Conversion:
-    """Replace every ``torch.nn.LSTM``, ``GRU`` and ``RNN`` inside a model by ours, in place.
+    """Replace every ``torch.nn.LSTM``, ``GRU`` and ``RNN`` inside a model, and their cells, by ours, in place.
 
     Outputs stay equal up to rounding, and dropout between layers draws other masks. Parameters stay the same
     objects, so optimizers, tied weights and ``state_dict`` go on; so do device, dtype, training mode and hooks. A layer
@@ -54,8 +57,8 @@ def convert(model: nn.Module) -> Conversion:
         model: Any module. Its own class must look its layers up when it runs, as ``self.lstm(x)`` does.
 
     Returns:
-        What was replaced, and what was left with the reason: subclasses, cells, layers with parametrised, pruned or
-        otherwise rewritten weights, compiled layers.
+        What was replaced, and what was left with the reason: subclasses, layers with parametrised, pruned or otherwise
+        rewritten weights, compiled layers.
 
     Example:
         >>> model = nn.Sequential(nn.LSTM(3, 5), nn.Identity())
@@ -66,9 +69,9 @@ def convert(model: nn.Module) -> Conversion:
     """
     replaced: list[str] = []
     left: dict[str, str] = {}
-    ours: dict[nn.Module, RecurrentLayer] = {}
+    ours: dict[nn.Module, RecurrentLayer | StepCell] = {}
     for name, module in [*model.named_modules(remove_duplicate=False)]:
-        if not _is_recurrent(module) or isinstance(module, RecurrentLayer):
+        if not _is_recurrent(module) or isinstance(module, RecurrentLayer | StepCell):
             continue
         why = _obstacle(module) if name else "it has no place to put another into; take lstmkit.nn's class instead"
         if why:
@@ -90,21 +93,29 @@ def _is_recurrent(module: nn.Module) -> bool:
 
 def _obstacle(module: nn.Module) -> str | None:
     kind = type(module)
-    if isinstance(module, nn.RNNCellBase):
-        return "a cell steps by itself, and lstmkit.nn's layers run whole sequences"
     if hasattr(module, "parametrizations"):
         return f"its weights are parametrised: {', '.join(module.parametrizations)}"  # pyright: ignore
-    if kind not in (nn.LSTM, nn.GRU, nn.RNN):
+    if kind not in (nn.LSTM, nn.GRU, nn.RNN, *_CELLS):
         return f"it is a {kind.__module__}.{kind.__qualname__}, which may compute something else than torch.nn's layers"
-    names = {name for names in module._all_weights for name in names}  # pyright: ignore
-    strange = sorted(set(module._parameters) ^ names)
+    strange = sorted(set(module._parameters) ^ _names(module))
     return f"its weights are rewritten by something else: {strange[0]}" if strange else None
 
 
-def _twin(module: Any) -> RecurrentLayer:
-    """Our layer with the same parameters, made on no device so that nothing is allocated."""
-    twin = build(torch_spec(module), batch_first=module.batch_first, device="meta")
-    twin.dropout = module.dropout
+def _names(module: Any) -> set[str]:
+    """The parameters that torch gave the module; a cell without biases has them as None."""
+    if type(module) in _CELLS:
+        return {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
+    return {name for names in module._all_weights for name in names}
+
+
+def _twin(module: Any) -> RecurrentLayer | StepCell:
+    """Our module with the same parameters, made on no device so that nothing is allocated."""
+    if type(module) in _CELLS:
+        own = {"nonlinearity": module.nonlinearity} if type(module) is nn.RNNCell else {}
+        twin = _CELLS[type(module)](module.input_size, module.hidden_size, module.bias, device="meta", **own)
+    else:
+        twin = build(torch_spec(module), batch_first=module.batch_first, device="meta")
+        twin.dropout = module.dropout
     for name, parameter in module._parameters.items():
         setattr(twin, name, parameter)
     for name in _HOOKS:

@@ -96,7 +96,7 @@ class TimeAwareLSTM(Recurrent):
     Shape:
         - as for :class:`LSTM`; weight_d: ``(H, H)``; bias_d: ``(H,)``; one bias
 
-    Source: Baytas et al., "Patient subtyping via time-aware LSTM networks", KDD 2017, section 3.2, with its decay for
+    Source: Baytas et al., "Patient subtyping via time-aware LSTM networks", KDD 2017, section 3, with its decay for
         long intervals.
 
     Example:
@@ -152,7 +152,7 @@ class EALSTM(Recurrent):
         - as for :class:`LSTM`; weight_ih: ``(3H, I)`` in the order f, g, o; weight_sh: ``(H, E)``; bias_sh: ``(H,)``
 
     Source: Kratzert et al., "Towards learning universal, regional, and local hydrological behaviors via machine
-        learning applied to large-sample datasets", Hydrology and Earth System Sciences 23(12), 2019, eq. 7-12.
+        learning applied to large-sample datasets", Hydrology and Earth System Sciences 23(12), 2019, section 2.
 
     Example:
         >>> output, (h, c) = EALSTM(10, 20, static_size=4)(torch.randn(5, 3, 10), static=torch.randn(3, 4))

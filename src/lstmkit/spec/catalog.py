@@ -135,7 +135,8 @@ CATALOG: dict[str, CatalogEntry] = {
         states={"h": "H"},
         parameters=_ONE_BIAS,
         title="JANET, just a forget gate",
-        source="van der Westhuizen & Lasenby, The unreasonable effectiveness of the forget gate, arXiv:1804.04849",
+        source="van der Westhuizen & Lasenby, The unreasonable effectiveness of the forget gate, arXiv:1804.04849, "
+        "2018, section 3",
         options=("beta",),
     ),
     "multiplicative": CatalogEntry(
@@ -203,7 +204,7 @@ CATALOG: dict[str, CatalogEntry] = {
         states={"h": "H", "c": "H"},
         parameters=(*_ONE_BIAS, Parameter("weight_d", "H H"), Parameter("bias_d", "H", "bias")),
         title="T-LSTM, for uneven intervals",
-        source="Baytas et al., Patient subtyping via time-aware LSTM networks, KDD 2017, section 3.2",
+        source="Baytas et al., Patient subtyping via time-aware LSTM networks, KDD 2017, section 3",
         extra="intervals",
     ),
     "entity_aware": CatalogEntry(
@@ -217,7 +218,7 @@ CATALOG: dict[str, CatalogEntry] = {
             Parameter("bias_sh", "H", "bias"),
         ),
         title="EA-LSTM, with static features",
-        source="Kratzert et al., Hydrology and Earth System Sciences 23(12), 2019, eq. 7-12",
+        source="Kratzert et al., Hydrology and Earth System Sciences 23(12), 2019, section 2",
         options=("static_size",),
         extra="static",
     ),

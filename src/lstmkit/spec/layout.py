@@ -14,7 +14,8 @@ class WeightLayout:
 
     Args:
         gates: Gate letters, those of the catalog, in the order in which they stand in a matrix.
-        transposed: Whether matrices are ``(inputs, G*H)`` instead of ``(G*H, inputs)``.
+        transposed: Whether matrices are ``(inputs, G*H)`` instead of ``(G*H, inputs)``; those of convolutions are
+            ``(*kernel, inputs, G*H)`` instead of ``(G*H, inputs, *kernel)``.
         biases: ``"two"`` of ``(G*H,)``, one for the input and one for the state; ``"one"``, their sum; ``"rows"``, both
             as ``(2, G*H)``; ``"joined"``, both as ``(2*G*H,)``.
     """
@@ -47,6 +48,10 @@ LAYOUTS: dict[str, dict[str, WeightLayout]] = {
         "torch": WeightLayout(("g",)),
         "keras": WeightLayout(("g",), transposed=True, biases="one"),
         "onnx": WeightLayout(("g",), biases="joined"),
+    },
+    "conv_lstm": {
+        "lstmkit": WeightLayout(("i", "f", "g", "o"), biases="one"),
+        "keras": WeightLayout(("i", "f", "g", "o"), transposed=True, biases="one"),
     },
 }
 

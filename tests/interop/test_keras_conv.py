@@ -1,0 +1,172 @@
+"""Live ConvLSTM layers of Keras in and out, and in files, with Keras as the oracle."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import peers
+
+from lstmkit import interop, nn
+from lstmkit.spec import CellSpec, OptionError, ShapeError
+
+keras = peers.keras()
+
+B, T, I, H = 2, 4, 3, 2
+SPACE = (5, 4, 3)
+KERNEL = (3, 2, 1)
+MASK = np.array([[1, 0, 1, 0], [0, 0, 1, 1]], bool)
+EMPTY_ROW = np.array([[1, 0, 1, 1], [0, 0, 0, 0]], bool)
+generator = np.random.default_rng(11)
+
+
+def draw(*shape: int) -> np.ndarray:
+    return generator.normal(size=shape).astype(np.float32)
+
+
+def inputs(axes: int, data_format: str = "channels_last") -> np.ndarray:
+    space = SPACE[:axes]
+    return draw(B, T, I, *space) if data_format == "channels_first" else draw(B, T, *space, I)
+
+
+def live(axes: int, **options: Any) -> Any:
+    return getattr(keras.layers, f"ConvLSTM{axes}D")(H, KERNEL[:axes], **options)
+
+
+def compare(layer: Any, x: np.ndarray, *, mask: np.ndarray | None = None, calls: int = 1) -> None:
+    if mask is not None and keras.backend.backend() == "jax":
+        pytest.skip("Keras's jax backend does not spread a mask over axes of space")
+    layer.build(x.shape)
+    peers.randomise(layer)
+    taken = interop.from_keras(layer)
+    twin = nn.KerasCall(nn.build(taken.spec, taken.parameters), **taken.call)
+    for _ in range(calls):
+        given = None if mask is None else keras.ops.convert_to_tensor(mask)
+        expected = peers.numbers(layer(keras.ops.convert_to_tensor(x), mask=given))
+        actual = twin(torch.from_numpy(x), mask=None if mask is None else torch.from_numpy(mask))
+        pairs = zip(actual, expected, strict=True) if isinstance(expected, list) else [(actual, expected)]
+        for mine, theirs in pairs:
+            peers.close(mine.detach().numpy(), theirs)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("backwards", [True, False], ids=["backwards", "forwards"])
+@pytest.mark.parametrize("mask", [None, MASK, EMPTY_ROW], ids=["whole", "holes", "empty-row"])
+def test_layer__matches_keras(axes: int, padding: str, backwards: bool, mask: np.ndarray | None) -> None:
+    for sequences, bias in ((True, True), (False, False), (False, True)):
+        options = {"return_sequences": sequences, "use_bias": bias, "go_backwards": backwards, "padding": padding}
+        compare(live(axes, return_state=True, **options), inputs(axes), mask=mask)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_features_before_space__match_keras(axes: int) -> None:
+    layer = live(axes, data_format="channels_first", padding="same", return_sequences=True, return_state=True)
+    compare(layer, inputs(axes, "channels_first"), mask=MASK)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("mode", ["concat", "sum", "mul", None])
+def test_bidirectional__matches_keras(axes: int, mode: str | None) -> None:
+    for sequences in (True, False):
+        layer = live(axes, padding="same", return_sequences=sequences)
+        compare(keras.layers.Bidirectional(layer, merge_mode=mode), inputs(axes), mask=MASK)
+
+
+def test_stateful_layer__matches_keras() -> None:
+    layer = live(2, padding="same", stateful=True, return_state=True)
+    x = inputs(2)
+    layer(keras.ops.convert_to_tensor(x))
+    layer.reset_state()
+    compare(layer, x, calls=3)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_weights__roundtrip_through_keras(axes: int, bias: bool, bidirectional: bool) -> None:
+    """Ours to live Keras layers, which give the same numbers, and back."""
+    sizes = {"num_layers": 2, "bias": bias, "bidirectional": bidirectional}
+    spec = CellSpec(I, H, cell="conv_lstm", kernel_size=KERNEL[:axes], **sizes)
+    parameters = {name: draw(*shape) for name, shape in spec.parameter_shapes().items()}
+    first = inputs(axes)
+    x = keras.ops.convert_to_tensor(first)
+    for number, (name, config, arrays) in enumerate(interop.to_keras(interop.Layer(spec, parameters))):
+        layer = getattr(keras.layers, name).from_config(config)
+        layer.build(x.shape)
+        layer.set_weights([array for direction in arrays for array in direction])
+        x = layer(x)
+        for key, array in interop.from_keras(layer).parameters.items():
+            np.testing.assert_array_equal(array, parameters[key.replace("_l0", f"_l{number}")])
+    ours = nn.build(spec, parameters, batch_first=True)(torch.from_numpy(first).movedim(-1, 2))[0]
+    peers.close(peers.numbers(x), ours.movedim(2, -1).detach().numpy())
+
+
+@pytest.mark.parametrize("options", [{}, {"return_state": True, "go_backwards": True, "data_format": "channels_first"}])
+def test_call__roundtrips_through_keras(options: dict[str, Any]) -> None:
+    """How a layer is called goes with it."""
+    layer = live(2, padding="same", **options)
+    layer.build(inputs(2, options.get("data_format", "")).shape)
+    ((kind, config, _),) = interop.to_keras(interop.from_keras(layer))
+    back = getattr(keras.layers, kind).from_config(config).get_config()
+    theirs = layer.get_config()
+    assert {name: back[name] for name in (*interop.from_keras(layer).call, "padding", "kernel_size")} == {
+        name: theirs[name] for name in (*interop.from_keras(layer).call, "padding", "kernel_size")
+    }
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_layers_of_file__match_keras(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((None, 5, 4, I)),
+            live(2, padding="same", return_sequences=True, name="one"),
+            keras.layers.Bidirectional(live(2, padding="valid"), merge_mode="sum", name="both"),
+        ]
+    )
+    peers.randomise(model)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    x = inputs(2)
+    value = torch.from_numpy(x)
+    for layer in interop.read_layers(path).values():
+        value = nn.KerasCall(nn.build(layer.spec, layer.parameters), **layer.call)(value)
+    peers.close(value.detach().numpy(), peers.numbers(model(keras.ops.convert_to_tensor(x))))
+    with pytest.raises(OptionError, match="'one' is a ConvLSTM, whose steps have space"):
+        interop.read_model(path)
+    with pytest.raises(OptionError, match="'both' is a ConvLSTM, whose steps have space"):
+        interop.read_model(path, "both")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"strides": 2}, r"ConvLSTM2D: strides=.2, 2. cannot be converted"),
+        ({"dilation_rate": (1, 2)}, r"ConvLSTM2D: dilation_rate=.1, 2. cannot be converted"),
+        ({"activation": "relu"}, "ConvLSTM2D: activation='relu' cannot be converted"),
+        ({"recurrent_activation": "hard_sigmoid"}, "recurrent_activation='hard_sigmoid' cannot be converted"),
+    ],
+)
+def test_from_keras__rejects_what_no_cell_has(options: dict[str, Any], said: str) -> None:
+    layer = live(2, **options)
+    layer.build((B, T, *SPACE[:2], I))
+    with pytest.raises(OptionError, match=said):
+        interop.from_keras(layer)
+
+
+@pytest.mark.parametrize("position", [0, 1, 2], ids=["kernel", "recurrent-kernel", "bias"])
+@pytest.mark.parametrize("change", [lambda a: np.moveaxis(a, -1, 0), lambda a: a[..., 1:]], ids=["turned", "cut"])
+def test_arrays__reject_other_shapes(position: int, change: Any) -> None:
+    arrays = [np.ones((3, 2, I, 4 * H)), np.ones((3, 2, H, 4 * H)), np.ones(4 * H)]
+    changed = change(arrays[position])
+    arrays[position] = changed if changed.shape != arrays[position].shape else changed[None]
+    config = {"filters": H, "kernel_size": [3, 2], "name": "memory"}
+    with pytest.raises(ShapeError, match=r"memory: the .* must have the shape .* with the gates i, f, g, o, not"):
+        interop.from_keras_config("ConvLSTM2D", config, [arrays])
+
+
+def test_to_keras__rejects_direction_of_onnx() -> None:
+    taken = interop.from_torch(torch.nn.GRU(2, 3))
+    with pytest.raises(OptionError, match="Keras has no direction='reverse', with which this layer is called"):
+        interop.to_keras(interop.Layer(taken.spec, taken.parameters, {"direction": "reverse"}))
