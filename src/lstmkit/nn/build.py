@@ -66,10 +66,7 @@ def _find_layer(spec: CellSpec) -> type[RecurrentLayer]:
 
 def _arguments(spec: CellSpec) -> dict[str, Any]:
     """A layer's arguments are the options of its spec that its cell has; the cell itself is the layer's class."""
-    least: dict[str, Any] = {"input_size": spec.input_size, "hidden_size": spec.hidden_size}
-    least |= {"kernel_size": spec.kernel_size} if spec.kernel_size else {}
-    plain, document = CellSpec(**least, cell=spec.cell).to_dict(), spec.to_dict()
-    sizes, variant = document.pop("layer_sizes", None), document.pop("variant", {})
-    if sizes:
-        least["hidden_size"] = sizes
-    return least | {name: value for name, value in document.items() if value != plain.get(name)} | variant
+    changed = {name: value for name, value in spec.to_dict().items() if value != getattr(CellSpec, name, None)}
+    changed.pop("cell", None)
+    sizes, variant = changed.pop("layer_sizes", None), changed.pop("variant", {})
+    return changed | ({"hidden_size": sizes} if sizes else {}) | variant

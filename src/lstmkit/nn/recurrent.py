@@ -254,11 +254,10 @@ class Recurrent(RecurrentLayer):
             "engine": None,
         }
         changed = [f"{name}={value!r}" for name in defaults if (value := getattr(self, name)) != defaults[name]]
-        plain = CellSpec(self.input_size, self.hidden_size, cell=self.cell)
         own = [
             f"{name}={value!r}"
             for name in self.spec.entry.options
-            if (value := getattr(self.spec, name)) != getattr(plain, name)
+            if (value := getattr(self.spec, name)) != getattr(CellSpec, name, None)
         ]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed, *own])
 
