@@ -1,13 +1,15 @@
 """What is measured and what it must show: the table of issue 3 as data."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Task = Literal["train", "infer"]
 Sizes = tuple[int, int, int, int]
 
 TORCH, TUNED, CELLS = "torch", "torch, tuned malloc", "torch, LSTMCell loop"
 KERAS, ONNX, OPENVINO = "Keras on JAX", "ONNX Runtime", "OpenVINO"
+# A plain LSTM of ours beside another cell of ours, and a loop in Python over torch's operations.
+PLAIN, LOOP = "lstmkit, plain LSTM", "torch, loop in Python"
 OURS, OURS_FLOAT32, OURS_NATIVE = "lstmkit", "lstmkit in float32", "lstmkit, native engine"
 # A goal against the fastest of a case's peers but default torch, whichever that is.
 BEST = "best peer"
@@ -47,6 +49,8 @@ class Case:
         uneven: Whether rows have lengths of 10 to 100 % of T.
         trace: Whether the cell states and gates of every step come back too.
         engine: The engine that ours must use; None lets it choose.
+        cell: What the stack is beside its sizes, as a CellSpec's document: a cell, its options.
+        rates: Dropouts of the layer.
     """
 
     name: str
@@ -60,6 +64,8 @@ class Case:
     projection: int = 0
     trace: bool = False
     engine: str | None = None
+    cell: dict[str, Any] = field(default_factory=dict[str, Any])
+    rates: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
     def output_size(self) -> int:

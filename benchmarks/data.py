@@ -48,7 +48,8 @@ def make_data(case: Case) -> Data:
     """Draw a case's numbers; every process draws the same."""
     T, B, I, H = case.sizes  # noqa: E741
     random = np.random.default_rng(0)
-    spec = CellSpec(I, H, bidirectional=case.bidirectional, proj_size=case.projection)
+    stack = {"input_size": I, "hidden_size": H, "bidirectional": case.bidirectional, "proj_size": case.projection}
+    spec = CellSpec.from_dict(stack | case.cell)
 
     def draw(*shape: int, scale: float = 1.0) -> Array:
         values = scale * random.standard_normal(shape, np.float32)
@@ -60,7 +61,9 @@ def make_data(case: Case) -> Data:
         x=draw(T, B, I),
         grad_output=draw(T, B, case.output_size),
         lengths=np.linspace(0.1 * T, T, B).astype(np.int64).clip(1, T) if case.uneven else None,
-        parameters={name: draw(*shape, scale=scale) for name, shape in spec.parameter_shapes().items()},
+        parameters={
+            name: draw(*shape, scale=scale) + name.startswith("gain") for name, shape in spec.parameter_shapes().items()
+        },
     )
 
 
@@ -72,6 +75,8 @@ def round_bfloat16(values: Array) -> Array:
 
 def expected_values(case: Case, data: Data) -> Values:
     """Output, cells and gates, and the gradients of x and of every parameter if the case trains."""
+    if case.cell or case.rates:
+        return _expected_of_layer(case, data)
     x = data.x.astype(np.float64)
     parameters = {name: value.astype(np.float64) for name, value in data.parameters.items()}
     weights = [layer_weights(data.spec, parameters, suffix) for suffix in data.spec.layer_suffixes(0)]
@@ -84,6 +89,27 @@ def expected_values(case: Case, data: Data) -> Values:
     if case.trace:
         values |= {"cells": result.cells, **name_traced(data.spec, result.gates)}
     return values | _gradients(data, x, weights, result, steps) if train else values
+
+
+def draws_masks(case: Case, spec: CellSpec) -> bool:
+    """Whether training draws something, which every engine must draw alike."""
+    return bool(case.rates or spec.variant.zoneout_h or spec.variant.zoneout_c)
+
+
+def _expected_of_layer(case: Case, data: Data) -> Values:
+    """The same of any cell, by autograd through the equations; where masks are drawn, in the type they are drawn in."""
+    import torch
+
+    from lstmkit import nn
+
+    dtype = torch.float32 if draws_masks(case, data.spec) else torch.float64
+    layer = nn.build(data.spec, data.parameters, dtype=dtype, engine="reference", **case.rates)
+    x = torch.from_numpy(data.x).to(dtype).requires_grad_()
+    torch.manual_seed(0)
+    output = layer(x)[0]
+    wanted = {"x": x, **dict(layer.named_parameters())}
+    found = torch.autograd.grad(output, [*wanted.values()], torch.from_numpy(data.grad_output).to(dtype))
+    return {"output": output.detach().numpy(), **{k: v.numpy() for k, v in zip(wanted, found, strict=True)}}
 
 
 def _gradients(data: Data, x: Array, weights: list[Weights], result: LayerResult, steps: Steps) -> Values:

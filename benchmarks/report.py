@@ -62,6 +62,9 @@ def _verdict(goal: Row) -> str:
     return {True: "met", False: "MISSED", None: "not measured"}[goal["met"]]
 
 
+_RATIOS = "A ratio says how many times as long the other takes, or as much it needs: medians of turns in one run."
+
+
 def short_table(results: dict[str, Any]) -> str:
     """One line per case that has goals: ours, how torch and the best other peer compare, whether the goals are met."""
     head = [
@@ -69,7 +72,7 @@ def short_table(results: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     rows = [_short_row(row) for row in results["rows"] if row["goals"]]
-    return "\n".join([_machine_text(results["machine"]), "", *head, *rows])
+    return "\n".join([machine_text(results["machine"]), _RATIOS, "", *head, *rows])
 
 
 def _short_row(row: Row) -> str:
@@ -91,17 +94,15 @@ def full_table(results: dict[str, Any]) -> str:
         "| case (T, B, I, H) | ours | of peak | page faults | how many times as good as | goals |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([_machine_text(results["machine"]), "", *head, *map(_full_row, results["rows"])])
+    return "\n".join([machine_text(results["machine"]), _RATIOS, "", *head, *map(_full_row, results["rows"])])
 
 
-def _machine_text(machine: dict[str, Any]) -> str:
+def machine_text(machine: dict[str, Any]) -> str:
+    """The machine of a table in a sentence or two."""
     peak = ", ".join(f"{value / 1e9:.0f} GF/s {number}" for number, value in machine["peak"].items())
     busy = f" The machine was busy (load {machine['load']:.1f})." if machine["load"] > 0.5 else ""
     where = f"{machine['processor']}, {machine['threads']} threads, {machine['instruction_set']}"
-    return (
-        f"{where}; measured peak {peak}.{busy}\n"
-        "A ratio says how many times as long the other takes, or as much it needs: medians of turns in one run."
-    )
+    return f"{where}; measured peak {peak}.{busy}"
 
 
 def _full_row(row: Row) -> str:

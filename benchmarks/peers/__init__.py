@@ -4,7 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from benchmarks.cases import CELLS, KERAS, ONNX, OPENVINO, OURS, OURS_FLOAT32, OURS_NATIVE, TORCH, TUNED
+from benchmarks.cases import (
+    CELLS,
+    KERAS,
+    LOOP,
+    ONNX,
+    OPENVINO,
+    OURS,
+    OURS_FLOAT32,
+    OURS_NATIVE,
+    PLAIN,
+    TORCH,
+    TUNED,
+)
 from benchmarks.data import Values
 
 # What keeps glibc from giving torch's large blocks back to the system after every call.
@@ -39,6 +51,8 @@ PEERS = {
     TORCH: Peer("torch_layer"),
     TUNED: Peer("torch_layer", TUNED_MALLOC),
     CELLS: Peer("torch_cells"),
+    PLAIN: Peer("lstmkit_layer"),
+    LOOP: Peer("torch_loop"),
     ONNX: Peer("onnxruntime_layer"),
     OPENVINO: Peer("openvino_layer"),
     KERAS: Peer("keras_layer", {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}),

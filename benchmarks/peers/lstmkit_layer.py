@@ -1,9 +1,12 @@
-"""Ours: ``lstmkit.nn.LSTM`` as it comes, on the engine that it chooses."""
+"""Ours: ``lstmkit.nn.LSTM``, or another cell, as it comes, on the engine that it chooses."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from benchmarks.cases import Case
-from benchmarks.data import Data
+from benchmarks.data import Data, draws_masks
 from benchmarks.peers import Prepared
 from benchmarks.peers.tensors import load, prepare_tensors
 from lstmkit import nn
@@ -13,22 +16,30 @@ from lstmkit.ops import EngineRequest, choose_engine
 
 def prepare(case: Case, data: Data) -> Prepared:
     """The layer; its note is the engine."""
-    _, _, I, H = case.sizes  # noqa: E741
-    layer = nn.LSTM(I, H, bidirectional=case.bidirectional, proj_size=case.projection, engine=case.engine)
+    layer = nn.build(data.spec, engine=case.engine, **case.rates)
     load(layer, case, data)
+    drawn = draws_masks(case, data.spec)
 
     def forward(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        if drawn:
+            torch.manual_seed(0)
         if not case.trace:
             return layer(x, lengths=lengths)[0], {}
         output, _, trace = layer(x, lengths=lengths, return_cells=True, return_gates=True)
         gates = {f"gate {letter}": value for letter, value in trace.gates[0].items()}
         return output, {"cells": trace.cells[0], **gates}
 
-    return prepare_tensors(case, data, layer, forward, f"engine {chosen_engine(case)}")
+    return prepare_tensors(case, data, layer, forward, f"engine {_engine_of(layer, case, data)}")
+
+
+def _engine_of(layer: Any, case: Case, data: Data) -> str:
+    x = torch.from_numpy(data.x).to(getattr(torch, case.dtype))
+    wanted = {"lengths": case.uneven, "return_cells": case.trace, "return_gates": case.trace}
+    return layer.explain_engine(x, **wanted).engine
 
 
 def chosen_engine(case: Case) -> str:
-    """The engine that the layer runs this case on."""
+    """The engine that a plain LSTM runs this case on, without making it."""
     request = EngineRequest(
         dtype=case.dtype,
         lengths=case.uneven,

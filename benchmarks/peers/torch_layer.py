@@ -1,4 +1,4 @@
-"""``torch.nn.LSTM``: oneDNN where it can, ATen's steps otherwise."""
+"""``torch.nn.LSTM`` or ``GRU``: oneDNN where it can, ATen's steps otherwise."""
 
 import warnings
 
@@ -14,7 +14,10 @@ from benchmarks.peers.tensors import load, prepare_tensors
 def prepare(case: Case, data: Data) -> Prepared:
     """The layer; uneven rows come padded and are packed and unpacked, as in a model."""
     _, _, I, H = case.sizes  # noqa: E741
-    layer = nn.LSTM(I, H, bidirectional=case.bidirectional, proj_size=case.projection)
+    if data.spec.cell == "gru":
+        layer = nn.GRU(I, H, bidirectional=case.bidirectional)
+    else:
+        layer = nn.LSTM(I, H, bidirectional=case.bidirectional, proj_size=case.projection)
     load(layer, case, data)
     warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
 

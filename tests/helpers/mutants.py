@@ -66,7 +66,7 @@ def _never_reverse(*args: Any, **options: Any) -> SequenceResult:
 def _repeat_first_half(*args: Any, **options: Any) -> SequenceResult:
     result = run_sequence(*args, **options)
     half = result.output.shape[2] // 2
-    return result._replace(output=torch.cat([result.output[..., :half]] * 2, 2))
+    return result._replace(output=torch.cat([result.output[:, :, :half]] * 2, 2))
 
 
 def _swap_states(

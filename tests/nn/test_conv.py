@@ -110,7 +110,7 @@ def test_layer__matches_hand_worked_step(padding: str) -> None:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.zero_()
-        layer.weight_ih[2], layer.weight_hh[2] = 1.0, 1.0
+        layer.weight_ih_l0[2], layer.weight_hh_l0[2] = 1.0, 1.0
     sums = [5.0, 8.0, 5.0] if padding == "same" else [5.0, 7.0]
     expected = 1 + torch.tensor(sums, dtype=torch.float64).tanh() / 2
     h, c = torch.ones(1, 1, len(sums), dtype=torch.float64), torch.full((1, 1, len(sums)), 2.0, dtype=torch.float64)
@@ -170,6 +170,10 @@ def test_layer__matches_finite_differences__twice() -> None:
     inputs = tuple(value.requires_grad_() for value in (x, *state))
     assert torch.autograd.gradcheck(lambda x, h, c: layer(x, (h, c))[0], inputs, fast_mode=True)
     assert torch.autograd.gradgradcheck(lambda x, h, c: layer(x, (h, c))[0], inputs, fast_mode=True)
+
+
+def test_repr__names_what_differs() -> None:
+    assert repr(nn.ConvLSTM2D(I, H, (3, 5))) == "ConvLSTM2D(2, 3, kernel_size=(3, 5))"
 
 
 def test_spec__roundtrips_dict() -> None:
