@@ -9,7 +9,7 @@ import os
 import statistics
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,9 @@ class Member:
 
     def case(self, sizes: Sizes) -> Case:
         """What is measured; the projection is half of the units."""
-        return Case(
-            self.name, "train", sizes, tuple(self.peers), (), cell=self.cell, rates=self.rates, **self._size(sizes)
-        )
-
-    def _size(self, sizes: Sizes) -> dict[str, int]:
-        return {"projection": sizes[3] // 2} if self.name == "projection" else {}
+        projection = sizes[3] // 2 if self.name == "projection" else 0
+        case = Case(self.name, "train", sizes, tuple(self.peers), (), projection=projection)
+        return replace(case, cell=self.cell, rates=self.rates)
 
 
 def _option(name: str, most: float = 1.15, **options: Any) -> Member:
@@ -99,11 +96,8 @@ def measure_member(
     Raises:
         WrongResultError: our numbers, or those of the plain LSTM, differ from the reference's; nothing was timed.
     """
-    case, absent = member.case(sizes), {}
-    notes = {
-        name: _prepare(every[name], own)
-        for name, own in ((OURS, case), (PLAIN, Case("plain LSTM", "train", sizes, (), ())))
-    }
+    case, plain, absent = member.case(sizes), Member("plain LSTM").case(sizes), {}
+    notes = {OURS: _prepare(every[OURS], case), PLAIN: _prepare(every[PLAIN], plain)}
     for name in member.peers if settings.with_peers else ():
         try:
             notes[name] = _prepare(every[name], case)
@@ -113,7 +107,7 @@ def measure_member(
     turns = take_turns(every, list(notes), settings)
     row = {"member": member.name, "ours": notes[OURS] | {"milliseconds": 1e3 * _seconds(turns[OURS])}, "peers": {}}
     row["cost"], row["spread"] = compare(turns[PLAIN], turns[OURS])
-    for name in notes.keys() - {OURS, PLAIN}:
+    for name in [name for name in notes if name not in (OURS, PLAIN)]:
         ratio, spread = compare(turns[OURS], turns[name])
         row["peers"][name] = {"ratio": ratio, "spread": spread}
     row["peers"] |= {name: {"absent": reason} for name, reason in absent.items()}
@@ -153,12 +147,16 @@ def judge(member: Member, row: Row) -> list[Row]:
 
 def line_of(row: Row) -> str:
     """A row for the screen."""
-    ours = row["ours"]
-    peers = [
-        f"{name} {_ratio(peer['ratio'], peer['spread'])}" for name, peer in row["peers"].items() if "ratio" in peer
-    ]
-    parts = [f"{ours['milliseconds']:.3g} ms", f"{_ratio(row['cost'], row['spread'])} plain", ours["note"], *peers]
+    ours, cost = row["ours"], _ratio(row["cost"], row["spread"])
+    parts = [f"{ours['milliseconds']:.3g} ms", f"{cost} plain", ours["note"], *_peers(row)]
     return f"{row['member']:30} {', '.join(parts)}; {_goals(row) or 'no goal'}"
+
+
+def _peers(row: Row) -> list[str]:
+    every = row["peers"].items()
+    return [
+        f"{name} {_ratio(p['ratio'], p['spread'])}" if "ratio" in p else f"{name} not measured" for name, p in every
+    ]
 
 
 def _ratio(value: float, spread: list[float]) -> str:
@@ -172,25 +170,17 @@ def _goals(row: Row) -> str:
 
 def table_of(results: dict[str, Any]) -> str:
     """The rows for the docs."""
-    head = [
-        "| cell or option | ms | of a plain LSTM's time | engine | against | goals |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    lines = []
-    for row in results["rows"]:
-        peers = "; ".join(
-            f"{name} **{_ratio(peer['ratio'], peer['spread'])}**" if "ratio" in peer else f"{name} not measured"
-            for name, peer in row["peers"].items()
-        )
-        cost = f"**{_ratio(row['cost'], row['spread'])}**"
-        engine = row["ours"]["note"].removeprefix("engine ")
-        lines.append(
-            f"| {row['member']} | {row['ours']['milliseconds']:.3g} | {cost} | {engine} | {peers} | {_goals(row)} |"
-        )
-    sizes = ", ".join(map(str, results["sizes"]))
-    return "\n".join(
-        [f"{machine_text(results['machine'])} Training, T, B, I, H = {sizes}, float32.", "", *head, *lines]
-    )
+    machine, sizes = machine_text(results["machine"]), ", ".join(map(str, results["sizes"]))
+    head = ["cell or option", "ms", "of a plain LSTM's time", "engine", "how many times as fast as", "goals"]
+    table = [head, ["---"] * len(head), *map(_cells, results["rows"])]
+    lines = [f"| {' | '.join(cells)} |" for cells in table]
+    return "\n".join([f"{machine} Training steps, T, B, I, H = {sizes}, float32.", "", *lines])
+
+
+def _cells(row: Row) -> list[str]:
+    ours, cost = row["ours"], f"**{_ratio(row['cost'], row['spread'])}**"
+    engine = ours["note"].removeprefix("engine ")
+    return [row["member"], f"{ours['milliseconds']:.3g}", cost, engine, "; ".join(_peers(row)), _goals(row)]
 
 
 def main() -> None:
