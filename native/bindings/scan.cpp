@@ -1,0 +1,111 @@
+#include "scan.h"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+
+#include "lstmkit/scan.h"
+#include "unlocked.h"
+
+namespace nb = nanobind;
+using lstmkit::Index;
+
+namespace {
+
+using Address = std::uintptr_t;
+using SequenceAt = std::optional<std::tuple<Address, Index, Index>>;
+using StateAt = std::optional<std::tuple<Address, Index>>;
+using Sizes = std::tuple<Index, Index, Index, Index>;
+using CaseAt = std::tuple<std::string, Sizes, SequenceAt, StateAt, Address, Address, Address, Address, bool>;
+
+template <typename Number>
+Number* pointer(Address address) {
+    return reinterpret_cast<Number*>(address);
+}
+
+template <typename Number>
+lstmkit::Sequence<Number> sequence(const SequenceAt& at) {
+    if (!at) return {};
+    return {pointer<Number>(std::get<0>(*at)), std::get<1>(*at), std::get<2>(*at)};
+}
+
+template <typename Number>
+lstmkit::State<Number> state(const StateAt& at) {
+    if (!at) return {};
+    return {pointer<Number>(std::get<0>(*at)), std::get<1>(*at)};
+}
+
+lstmkit::ScanCell cell_called(const std::string& name) {
+    if (name == "minlstm") return lstmkit::ScanCell::minlstm;
+    if (name == "mingru") return lstmkit::ScanCell::mingru;
+    throw std::invalid_argument("no cell of the scan is called '" + name + "'; there are: minlstm, mingru");
+}
+
+template <typename P>
+lstmkit::ScanCase<P> scan_case(const CaseAt& at) {
+    using Real = const lstmkit::Real<P>;
+    const auto& [cell, sizes, x, h, weight, bias, lengths, resets, backwards] = at;
+    const auto& [T, B, I, H] = sizes;
+    return {{T, B, I, H, H, false, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards},
+            cell_called(cell), sequence<Real>(x), state<Real>(h), pointer<Real>(weight), pointer<Real>(bias)};
+}
+
+lstmkit::InstructionSet set_called(const std::string& name) {
+    return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
+}
+
+double multiply_adds(const lstmkit::Course& layer) {
+    return 3.0 * double(layer.steps) * double(layer.batch) * double(layer.units) * double(layer.inputs);
+}
+
+template <typename Function>
+void with_precision(const std::string& name, Function function) {
+    if (name == "float32") return function(lstmkit::Float32{});
+    if (name == "float64") return function(lstmkit::Float64{});
+    throw std::invalid_argument("the scan has no precision '" + name + "'; it has: float32, float64");
+}
+
+template <typename P, typename Job>
+void run(const Job& job, int threads, const std::string& instruction_set) {
+    const lstmkit::InstructionSet set = set_called(instruction_set);
+    const Unlocked unlocked(multiply_adds(job.layer));
+    lstmkit::run_scan<P>(job, threads, set);
+}
+
+void forward(const CaseAt& layer, const SequenceAt& y, const StateAt& h, const SequenceAt& z, int threads,
+             const std::string& instruction_set, const std::string& precision) {
+    with_precision(precision, [&](auto chosen) {
+        using P = decltype(chosen);
+        using Real = lstmkit::Real<P>;
+        run<P>(lstmkit::ScanForward<P>{scan_case<P>(layer), sequence<Real>(y), state<Real>(h), sequence<Real>(z)}, threads, instruction_set);
+    });
+}
+
+void backward(const CaseAt& layer, const SequenceAt& y, const SequenceAt& z, const SequenceAt& grad_y, const StateAt& grad_h,
+              const SequenceAt& dx, const StateAt& dh, Address dweight, Address dbias, int threads,
+              const std::string& instruction_set, const std::string& precision) {
+    with_precision(precision, [&](auto chosen) {
+        using P = decltype(chosen);
+        using Real = lstmkit::Real<P>;
+        run<P>(lstmkit::ScanBackward<P>{scan_case<P>(layer), sequence<const Real>(y), sequence<const Real>(z), sequence<const Real>(grad_y),
+                                        state<const Real>(grad_h), sequence<Real>(dx), state<Real>(dh), pointer<Real>(dweight),
+                                        pointer<Real>(dbias)},
+               threads, instruction_set);
+    });
+}
+
+}  // namespace
+
+void bind_scan(nb::module_& module) {
+    module.def("scan_forward", &forward, nb::arg("layer"), nb::arg("y"), nb::arg("h").none(), nb::arg("z").none(), nb::arg("threads"),
+               nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
+    module.def("scan_backward", &backward, nb::arg("layer"), nb::arg("y"), nb::arg("z"), nb::arg("grad_y").none(), nb::arg("grad_h").none(),
+               nb::arg("dx").none(), nb::arg("dh").none(), nb::arg("dweight"), nb::arg("dbias"), nb::arg("threads"),
+               nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
+}
