@@ -45,11 +45,11 @@ def minlstm_step(
 
 
 def minlstm_whole(
-    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights, steps: Steps
+    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights, steps: Steps, chunk: int, gates: bool
 ) -> tuple[Array, tuple[Array, ...], Gates]:
     """Many steps at once."""
     i, f, g = _minlstm_gates(xp, prepared)
-    h = _scan(xp, f, i * g, state[0], steps)
+    h = _scan(xp, f, i * g, state[0], steps, chunk)
     return h, (h[-1],), (i, f, g)
 
 
@@ -64,19 +64,19 @@ def mingru_step(
 
 
 def mingru_whole(
-    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights, steps: Steps
+    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights, steps: Steps, chunk: int, gates: bool
 ) -> tuple[Array, tuple[Array, ...], Gates]:
     """Many steps at once."""
     H = prepared.shape[-1] // 2
     z, g = sigmoid(xp, prepared[..., :H]), prepared[..., H:]
-    h = _scan(xp, 1 - z, z * g, state[0], steps)
+    h = _scan(xp, 1 - z, z * g, state[0], steps, chunk)
     return h, (h[-1],), (z, g)
 
 
-def _scan(xp: Namespace, keep: Array, add: Array, first: Array, steps: Steps) -> Array:
+def _scan(xp: Namespace, keep: Array, add: Array, first: Array, steps: Steps, chunk: int) -> Array:
     """A scan that passes the state through padding and drops it at walls."""
     if steps.active is not None:
         keep, add = xp.where(steps.active, keep, 1.0), xp.where(steps.active, add, 0.0)
     if steps.resets is not None:
         keep = xp.where(steps.resets, 0.0, keep)
-    return scan(xp, keep, add, first)
+    return scan(xp, keep, add, first, chunk)
