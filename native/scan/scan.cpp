@@ -2,8 +2,7 @@
 
 #include <stdexcept>
 
-#include "gemm/pack.h"
-#include "lstmkit/memory.h"
+#include "scan/affine.h"
 #include "scan/kernels.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
@@ -14,16 +13,6 @@ namespace {
 // So many steps of rows pass through the product at once: enough that its weights are seldom read, few enough that what
 // the scan reads of it is still in the second-level cache.
 constexpr Index block_slots = 128;
-
-// Multiply-adds that are worth another thread.
-constexpr double work_of_a_thread = 200'000;
-
-template <typename P>
-int share_count(const ScanCase<P>& layer, int threads) noexcept {
-    const double work = double(layer.steps) * double(layer.batch) * double(layer.inputs + 16) * double(scan_gates(layer.cell) * layer.units);
-    const Index most = std::min<Index>(layer.batch, static_cast<Index>(1 + work / work_of_a_thread));
-    return static_cast<int>(std::clamp<Index>(threads, 1, std::max<Index>(1, most)));
-}
 
 void expect(bool condition, const char* what) {
     if (!condition) throw std::invalid_argument(what);
@@ -46,16 +35,16 @@ struct Run {
     const ScanCase<P>& layer;
     const Kernels<P>& kernels;
     const ScanKernels<P>& scans;
-    Index width, lanes4;  // of all gates; of a block of columns
+    Index width;  // of all gates
     Array<Real<P>> bias, nothing;
+    Array<Index> order;
 
     Run(const ScanCase<P>& layer, InstructionSet set)
         : layer(layer), kernels(kernels_of<P>(set)), scans(scan_kernels_of<P>(set)), width(scan_gates(layer.cell) * layer.units),
-          lanes4(gates * kernels.lanes), bias(zeros<Real<P>>(width)), nothing(zeros<Real<P>>(layer.units)) {
+          bias(zeros<Real<P>>(width)), nothing(zeros<Real<P>>(layer.units)), order(layer.batch) {
         if (layer.bias) std::copy_n(layer.bias, width, bias.data());
+        order_rows(layer, order.data());
     }
-    Index blocks(Index columns) const noexcept { return (columns + lanes4 - 1) / lanes4; }
-    Index wide(Index columns) const noexcept { return blocks(columns) * lanes4; }
     int cell() const noexcept { return static_cast<int>(layer.cell); }
     const Real<P>* before(const Walk& walk, Index t, Index r, const Sequence<const Real<P>>& y) const noexcept {
         return walk.before(t, r, y, layer.h, nothing.data());
@@ -64,9 +53,9 @@ struct Run {
 
 /// Calls run(Walk) for blocks of rows of one share.
 template <typename P, typename Block>
-void for_each_walk(const Run<P>& run, const Index* order, int share, int shares, Block block) {
-    const Range rows = cut_share(run.layer, order, share, shares, run.kernels.tile_rows);
-    for_each_block(rows, block_slots, run.kernels.tile_rows, [&](Range part) { block(Walk(run.layer, order, part)); });
+void for_each_walk(const Run<P>& run, int share, int shares, Block block) {
+    const Range rows = cut_share(run.layer, run.order.data(), share, shares, run.kernels.tile_rows);
+    for_each_block(rows, block_slots, run.kernels.tile_rows, [&](Range part) { block(Walk(run.layer, run.order.data(), part)); });
 }
 
 Index steps_of_block(const Walk& walk) noexcept { return std::max<Index>(1, block_slots / walk.rows()); }
@@ -75,8 +64,8 @@ Index steps_of_block(const Walk& walk) noexcept { return std::max<Index>(1, bloc
 template <typename P>
 class ForwardPart {
 public:
-    ForwardPart(const Run<P>& run, const ScanForward<P>& job, const PackedMatrix<P>& weight, const Real<P>* pack)
-        : run_(run), job_(job), weight_(weight), pack_(pack), wide_(run.wide(run.layer.inputs)), x_(zeros<Real<P>>(block_slots * wide_)),
+    ForwardPart(const Run<P>& run, const ScanForward<P>& job, const Affine<P>& weight)
+        : run_(run), job_(job), weight_(weight), wide_(weight.in_row()), x_(zeros<Real<P>>(block_slots * wide_)),
           z_(job.z ? 0 : block_slots * run.width), rows_(block_slots) {}
 
     void run(const Walk& walk) noexcept {
@@ -98,9 +87,7 @@ private:
                 rows_[slot] = job_.z ? job_.z.at(t, walk.row(r)) : &z_[slot * run_.width];
             }
         }
-        if (run_.layer.inputs == 0)
-            for (Index s = 0; s < slot; ++s) std::fill_n(rows_[s], run_.width, Real<P>{});
-        weight_.multiply(run_.kernels, x_.data(), wide_, run_.lanes4, slot, pack_, rows_.data());
+        weight_.multiply(x_.data(), slot, rows_.data());
     }
 
     void scan(const Walk& walk, Range steps) noexcept {
@@ -125,25 +112,18 @@ private:
 
     const Run<P>& run_;
     const ScanForward<P>& job_;
-    const PackedMatrix<P>& weight_;
-    const Real<P>* pack_;
+    const Affine<P>& weight_;
     Index wide_;
     Array<Real<P>> x_, z_;  // [slots][wide(I)], [slots][GH]
     Array<Real<P>*> rows_;
-};
-
-/// Gradients of the weights as the outer product adds them up: [blocks][I][4L] and [blocks][4L].
-template <typename P>
-struct Sums {
-    Real<P>*weight, *bias;
 };
 
 /// Rows on their way back, on one thread.
 template <typename P>
 class BackwardPart {
 public:
-    BackwardPart(const Run<P>& run, const ScanBackward<P>& job, const PackedMatrix<P>& weight, const Real<P>* pack, Sums<P> sums)
-        : run_(run), job_(job), weight_(weight), pack_(pack), sums_(sums), wide_(run.wide(run.width)), dz_(zeros<Real<P>>(block_slots * wide_)),
+    BackwardPart(const Run<P>& run, const ScanBackward<P>& job, const Affine<P>& weight, const AffineSums<P>& sums, int share)
+        : run_(run), job_(job), weight_(weight), sums_(sums), share_(share), wide_(weight.in_row()), dz_(zeros<Real<P>>(block_slots * wide_)),
           dh_(block_slots * run.layer.units), x_(block_slots), ones_(block_slots), dx_(block_slots) {
         std::fill_n(ones_.data(), block_slots, &one_);
     }
@@ -181,47 +161,21 @@ private:
     }
 
     void spend(Index slots) noexcept {
-        if (job_.dx) weight_.multiply(run_.kernels, dz_.data(), wide_, run_.lanes4, slots, pack_, dx_.data());
-        for (Index block = 0; block < run_.blocks(run_.width) && job_.dweight; ++block) {
-            const Real<P>* const dz = &dz_[block * run_.lanes4];
-            run_.kernels.outer({slots, run_.layer.inputs, x_.data(), dz, wide_, sums_.weight + block * run_.layer.inputs * run_.lanes4, nullptr});
-            run_.kernels.outer({slots, 1, ones_.data(), dz, wide_, sums_.bias + block * run_.lanes4, nullptr});
-        }
+        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data());
+        if (job_.dweight) sums_.add(share_, slots, x_.data(), ones_.data(), dz_.data(), wide_);
     }
 
     const Run<P>& run_;
     const ScanBackward<P>& job_;
-    const PackedMatrix<P>& weight_;
-    const Real<P>* pack_;
-    Sums<P> sums_;
+    const Affine<P>& weight_;
+    const AffineSums<P>& sums_;
+    int share_;
     Index wide_;
     Array<Real<P>> dz_, dh_;  // [slots][wide(GH)], [rows][H]
     Array<const Real<P>*> x_, ones_;
     Array<Real<P>*> dx_;
     Real<P> one_ = 1;
 };
-
-/// The shares' sums in their order, so that the result does not depend on which finished first.
-template <typename P>
-void join(const Run<P>& run, const ScanBackward<P>& job, const Real<P>* sums, Index numbers, int shares) noexcept {
-    const Index I = run.layer.inputs;
-    for (Index row = 0; row < run.width; ++row) {
-        const Index block = row / run.lanes4, lane = row % run.lanes4;
-        for (Index k = 0; k <= I; ++k) {  // the last one is the bias
-            const Real<P>* at = sums + (k < I ? (block * I + k) * run.lanes4 : run.wide(run.width) * I + block * run.lanes4) + lane;
-            Real<P> total = 0;
-            for (int share = 0; share < shares; ++share) total += at[share * numbers];
-            (k < I ? job.dweight[row * I + k] : job.dbias[row]) = total;
-        }
-    }
-}
-
-template <typename P>
-Array<Real<P>> pack(const Run<P>& run, const PackedMatrix<P>& weight) {
-    Array<Real<P>> packed(weight.numbers());
-    for (Index block = 0; block < weight.blocks(); ++block) weight.fill(run.kernels, block, packed.data());
-    return packed;
-}
 
 }  // namespace
 
@@ -230,16 +184,11 @@ void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
     expect(job.y || job.layer.batch == 0, "the output is null");
     const Run<P> run(job.layer, set);
-    const Index I = job.layer.inputs;
-    // The product needs the weight the other way round.
-    const PackedMatrix<P> weight({job.layer.weight, run.width, 1, I, I, 0}, run.blocks(I), run.kernels.lanes, gates);
-    const Array<Real<P>> packed = pack(run, weight);
-    const Array<Index> order(job.layer.batch);
-    order_rows(job.layer, order.data());
-    const int shares = share_count(job.layer, threads);
+    const auto weight = Affine<P>::forward(run.kernels, job.layer.weight, run.width, job.layer.inputs);
+    const int shares = row_shares(job.layer, run.width, threads);
     run_shares(shares, shares, [&](int share) {
-        ForwardPart<P> part(run, job, weight, packed.data());
-        for_each_walk(run, order.data(), share, shares, [&](const Walk& walk) { part.run(walk); });
+        ForwardPart<P> part(run, job, weight);
+        for_each_walk(run, share, shares, [&](const Walk& walk) { part.run(walk); });
     });
 }
 
@@ -249,20 +198,14 @@ void run_scan(const ScanBackward<P>& job, int threads, InstructionSet set) {
     expect((job.y && job.z) || job.layer.batch == 0, "what forward wrote is null");
     expect(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
     const Run<P> run(job.layer, set);
-    const Index I = job.layer.inputs, wide = run.wide(run.width);
-    const PackedMatrix<P> weight({job.layer.weight, I, I, 1, run.width, 0}, run.blocks(run.width), run.kernels.lanes, gates);
-    const Array<Real<P>> packed = pack(run, weight);
-    const Array<Index> order(job.layer.batch);
-    order_rows(job.layer, order.data());
-    const int shares = share_count(job.layer, threads);
-    const Index numbers = job.dweight ? wide * (I + 1) : 0;
-    const Array<Real<P>> sums = zeros<Real<P>>(shares * numbers);
+    const auto weight = Affine<P>::backward(run.kernels, job.layer.weight, run.width, job.layer.inputs);
+    const int shares = row_shares(job.layer, run.width, threads);
+    const AffineSums<P> sums(run.kernels, run.width, job.layer.inputs, job.dweight ? shares : 0);
     run_shares(shares, shares, [&](int share) {
-        Real<P>* const own = sums.data() + share * numbers;
-        BackwardPart<P> part(run, job, weight, packed.data(), {own, own + wide * I});
-        for_each_walk(run, order.data(), share, shares, [&](const Walk& walk) { part.run(walk); });
+        BackwardPart<P> part(run, job, weight, sums, share);
+        for_each_walk(run, share, shares, [&](const Walk& walk) { part.run(walk); });
     });
-    if (job.dweight) join(run, job, sums.data(), numbers, shares);
+    if (job.dweight) sums.join(job.dweight, job.dbias);
 }
 
 template void run_scan(const ScanForward<Float32>&, int, InstructionSet);

@@ -124,14 +124,19 @@ def _cut(xp: Namespace, parts: _Parts, steps: Steps, length: int) -> tuple[Any, 
     if steps.active is not None:
         i, f = xp.where(steps.active, i, _NOTHING), xp.where(steps.active, f, 0.0)
     pads = [(parts.q, 0.0), (k, 0.0), (parts.v, 0.0), (i, _NOTHING), (f, 0.0)]
-    every = [xp.moveaxis(in_chunks(xp, value, length, fill), 1, 3) for value, fill in pads]
+    every = [_heads_first(xp, in_chunks(xp, value, length, fill)) for value, fill in pads]
     resets = None if steps.resets is None else in_chunks(xp, steps.resets, length, False)
-    return *every, None if resets is None else xp.moveaxis(resets, 1, 3)
+    return *every, None if resets is None else _heads_first(xp, resets)
+
+
+def _heads_first(xp: Namespace, value: Array) -> Array:
+    """``(C, L, B, N, ...)`` as ``(C, B, N, L, ...)``."""
+    return xp.swapaxes(xp.swapaxes(value, 1, 2), 2, 3)
 
 
 def _join(xp: Namespace, value: Array, T: int) -> Array:
     """``(C, B, N, L, ...)`` as ``(T, B, N, ...)``."""
-    value = xp.moveaxis(value, 3, 1)
+    value = xp.swapaxes(xp.swapaxes(value, 2, 3), 1, 2)
     return value.reshape(-1, *value.shape[2:])[:T]
 
 
@@ -153,9 +158,7 @@ class _Heads(NamedTuple):
     kept: Array
 
 
-def _carry_scale(
-    xp: Namespace, state: tuple[Array, ...], unbroken: Array, decay: Array, m_written: Array
-) -> _Heads:
+def _carry_scale(xp: Namespace, state: tuple[Array, ...], unbroken: Array, decay: Array, m_written: Array) -> _Heads:
     _, n, m = state
     empty = xp.all(n == 0, -1)
     found: list[tuple[Array, ...]] = []
