@@ -119,7 +119,7 @@ class MLSTMCourse(_Course):
         return weight, torch.cat([w.resolve_neg() for w in own[2:]]) if len(own) > 2 else None
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Output ``(T, B, D*H)``, last states, and if backward is to come products, ungated outputs and states between."""
+        """Output ``(T, B, D*H)``, last states, and for backward products, outputs before their gate, states between."""
         (T, B, _, H), D = self._sizes, self._directions
         output, last = self._new(T, B, D * H), [self._new(*value.shape) for value in self._state]
         kept: list[Tensor] = []
@@ -168,17 +168,16 @@ class MLSTMCourse(_Course):
         """All of them or none, as the core takes them."""
         if all(grad is None for grad in given):
             return []
-        every = [
-            torch.zeros_like(value) if grad is None else grad for grad, value in zip(given, self._state, strict=True)
-        ]
-        return [grad.contiguous().resolve_neg() for grad in every]
+        pairs = zip(given, self._state, strict=True)
+        return [torch.zeros_like(state) if grad is None else grad.contiguous().resolve_neg() for grad, state in pairs]
 
     def _split_weights(self, weight: Tensor | None, bias: Tensor | None, count: int) -> list[Tensor | None]:
         if weight is None or bias is None:
             return [None] * count
         weight[self._key] /= self._root
         H4 = self._width - 2 * self._heads
-        return [weight[:H4], weight[H4:], bias[:H4], bias[H4:]][:count]
+        every: list[Tensor | None] = [weight[:H4], weight[H4:], bias[:H4], bias[H4:]]
+        return every[:count]
 
     def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[Any, Any, int]:
         if not kept:

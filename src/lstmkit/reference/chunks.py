@@ -3,7 +3,7 @@
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
-from lstmkit.reference.arrays import Array, Namespace, zeros
+from lstmkit.reference.arrays import Array, Namespace, split, zeros
 from lstmkit.reference.steps import Steps, widen
 from lstmkit.spec import OptionError
 
@@ -27,7 +27,7 @@ def run_chunks(
     gates: bool,
     chunk: int,
 ) -> tuple[Any, ...]:
-    """One direction over ``x (T, B, I)``: output, last states, no cells, gates ``(G, T, B, H)`` where they are wanted."""
+    """One direction over ``x (T, B, I)``: output, last states, no cells, gates ``(G, T, B, H)`` where wanted."""
     if cell.whole is None:
         raise OptionError("this cell takes one step after the other; it has no chunks")
     active, resets = steps
@@ -37,10 +37,11 @@ def run_chunks(
     prepared = cell.prepare(xp, x, w)
     outputs: list[Array] = []
     all_gates: list[Array] = []
-    for t in range(0, x.shape[0], chunk * _CHUNKS_AT_ONCE):
-        now = slice(t, t + chunk * _CHUNKS_AT_ONCE)
-        part = Steps(None if active is None else active[now], None if resets is None else resets[now])
-        output, state, values = cell.whole(xp, prepared[now], state, w, part, chunk, gates)
+    starts = list(range(0, x.shape[0], chunk * _CHUNKS_AT_ONCE))
+    for t, now in zip(starts, split(xp, prepared, starts[1:], 0), strict=True):
+        same = slice(t, t + now.shape[0])
+        part = Steps(None if active is None else active[same], None if resets is None else resets[same])
+        output, state, values = cell.whole(xp, now, state, w, part, chunk, gates)
         outputs.append(output)
         if gates:
             all_gates.append(xp.stack(values))
@@ -68,8 +69,10 @@ def in_chunks(xp: Namespace, value: Array, length: int, fill: float) -> Array:
 
 
 def scan(xp: Namespace, keep: Array, add: Array, first: Array, chunk: int) -> Array:
-    """All ``h_t = keep_t * h_{t-1} + add_t`` from ``h_{-1} = first``: step by step in all chunks at once, from nothing, then
-    chunk after chunk the state that entered each, which reaches every step by the product of what was kept.
+    """All ``h_t = keep_t * h_{t-1} + add_t`` from ``h_{-1} = first``.
+
+    Step by step in all chunks at once, as if nothing had entered them; then chunk after chunk the state that did, which
+    reaches each step times the product of what was kept.
 
     Source: Blelloch, "Prefix sums and their applications", CMU-CS-90-190, 1990, section 1.3.
     """

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any, NamedTuple
 
-from lstmkit.reference.arrays import Array, Namespace, affine, device_of, log_sigmoid, negative, sigmoid
+from lstmkit.reference.arrays import Array, Namespace, affine, device_of, log_sigmoid, negative, sigmoid, split
 from lstmkit.reference.chunks import in_chunks
 from lstmkit.reference.steps import Steps
 from lstmkit.spec import CellSpec
@@ -52,9 +52,9 @@ def mlstm_input(xp: Namespace, x: Array, w: MLSTMWeights) -> Array:
 
 def _parts(xp: Namespace, prepared: Array, w: MLSTMWeights) -> _Parts:
     H, N = w.qkvo.shape[0] // 4, w.num_heads
-    q, k, v = (prepared[..., n * H : (n + 1) * H].reshape(*prepared.shape[:-1], N, H // N) for n in range(3))
-    i, f = prepared[..., 4 * H : 4 * H + N], prepared[..., 4 * H + N :]
-    return _Parts(q, k, v, sigmoid(xp, prepared[..., 3 * H : 4 * H]), i, log_sigmoid(xp, f))
+    *sides, o, i, f = split(xp, prepared, [H, 2 * H, 3 * H, 4 * H, 4 * H + N])
+    q, k, v = (side.reshape(*prepared.shape[:-1], N, H // N) for side in sides)
+    return _Parts(q, k, v, sigmoid(xp, o), i, log_sigmoid(xp, f))
 
 
 def mlstm_step(
@@ -86,7 +86,7 @@ def mlstm_whole(
     chunk: int,
     gates: bool,
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """Many steps at once, by the paper's appendix A in each chunk: ``t`` reads what ``s`` wrote, and the state before."""
+    """Many steps at once, each chunk by the paper's appendix A: ``t`` reads what ``s`` wrote, and the state before."""
     T = prepared.shape[0]
     parts = _parts(xp, prepared, w)
     q, k, v, i, f, resets = _cut(xp, parts, steps, min(chunk, T))
