@@ -78,13 +78,15 @@ def scan(xp: Namespace, keep: Array, add: Array, first: Array, chunk: int) -> Ar
     """
     T = add.shape[0]
     length = min(chunk, isqrt(T - 1) + 1)
-    keep, add = in_chunks(xp, keep, length, 1.0), in_chunks(xp, add, length, 0.0)
-    inside, kept = [add[:, 0]], [keep[:, 0]]
-    for t in range(1, length):
-        inside.append(keep[:, t] * inside[-1] + add[:, t])
-        kept.append(keep[:, t] * kept[-1])
+    # One step of all chunks after the other; what torch iterates over has one gradient in all, not one per step.
+    keeps, adds = (xp.swapaxes(in_chunks(xp, v, length, fill), 0, 1) for v, fill in ((keep, 1.0), (add, 0.0)))
+    inside: list[Array] = []
+    kept: list[Array] = []
+    for k, a in zip(keeps, adds, strict=True):
+        inside.append(k * inside[-1] + a if inside else a)
+        kept.append(k * kept[-1] if kept else k)
     entered = [first]
-    for c in range(add.shape[0] - 1):
-        entered.append(kept[-1][c] * entered[-1] + inside[-1][c])
-    h = xp.stack(inside, 1) + xp.stack(kept, 1) * xp.stack(entered)[:, None]
+    for k, a in zip(kept[-1], inside[-1], strict=True):
+        entered.append(k * entered[-1] + a)
+    h = xp.stack(inside, 1) + xp.stack(kept, 1) * xp.stack(entered[:-1])[:, None]
     return h.reshape(-1, *first.shape)[:T]

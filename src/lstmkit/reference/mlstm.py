@@ -141,11 +141,11 @@ def _join(xp: Namespace, value: Array, T: int) -> Array:
 
 
 def _reach(xp: Namespace, like: Array, resets: Array | None) -> tuple[Array, Array]:
-    """Which steps each step reads ``(..., L, L)``, and which have no wall between them and the chunk's first state."""
+    """Which steps each step reads ``(..., L, L)``, and which no wall parts from the state before."""
     t = xp.arange(like.shape[-1], **device_of(like))
     past = t[:, None] >= t
     if resets is None:
-        return past, t >= 0
+        return past, t >= xp.zeros_like(like)
     walls = xp.cumsum(resets, -1)
     return past & (walls[..., None] == walls[..., None, :]), walls == 0
 
@@ -162,10 +162,9 @@ def _carry_scale(xp: Namespace, state: tuple[Array, ...], unbroken: Array, decay
     _, n, m = state
     empty = xp.all(n == 0, -1)
     found: list[tuple[Array, ...]] = []
-    for c in range(decay.shape[0]):
-        whole = unbroken[-1] if unbroken.ndim == 1 else unbroken[c, ..., -1]
-        log_first = xp.where(whole & ~empty, decay[c, ..., -1] + m, _NOTHING)
-        after = xp.maximum(m_written[c, ..., -1], log_first)
+    for whole, faded, written in zip(unbroken[..., -1], decay[..., -1], m_written[..., -1], strict=True):
+        log_first = xp.where(whole & ~empty, faded + m, _NOTHING)
+        after = xp.maximum(written, log_first)
         holds = after > 0.5 * _NOTHING
         after = xp.where(holds, after, m)
         found.append((m, empty, xp.exp(log_first - after)))
@@ -180,10 +179,10 @@ def _carry_memory(
     memory, n, _ = state
     memories, normalisers = xp.swapaxes(written[..., None] * v, -1, -2) @ k, (written[..., None, :] @ k)[..., 0, :]
     found: list[tuple[Array, Array]] = []
-    for c in range(kept.shape[0]):
+    for keep, new_memory, new_n in zip(kept, memories, normalisers, strict=True):
         found.append((memory, n))
-        memory = kept[c, ..., None, None] * memory + memories[c]
-        n = kept[c, ..., None] * n + normalisers[c]
+        memory = keep[..., None, None] * memory + new_memory
+        n = keep[..., None] * n + new_n
     return *(xp.stack(values) for values in zip(*found, strict=True)), (memory, n)
 
 
