@@ -30,6 +30,8 @@ def scan_obstacle(cell: str, x: Tensor, dtype: torch.dtype, *, gates: bool) -> s
         return f"the native scan computes in float32, float64, not {str(dtype).removeprefix('torch.')}"
     if gates:
         return "the native scan does not keep the gates"
+    if type(x) not in (Tensor, torch.nn.Parameter):
+        return f"the native scan reads plain tensors, not a {type(x).__name__}"
     if torch.compiler.is_compiling() or exporting() or transforming() or torch._C._len_torch_dispatch_stack():
         return "the native scan is no operation that compilers and torch.func transforms know"
     return None

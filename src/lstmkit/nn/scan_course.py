@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lstmkit.ops import CellLayer, native
 from lstmkit.ops.native import Wants, _dense, _empty, _sequence, _state
+from lstmkit.spec import ShapeError
 
 PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -20,9 +21,22 @@ class _Course:
         self._layer = layer
         self._spec, self._dtype, self._directions = layer.spec, layer.x.dtype, layer.spec.num_directions
         self._sizes = (*layer.x.shape, layer.spec.hidden_size)  # T, B, I, H
+        self._check_weights()
         self._x = _dense(layer.x)
         self._lengths = None if layer.lengths is None else layer.lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if layer.resets is None else layer.resets.contiguous()
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of one direction's parameters."""
+        raise NotImplementedError
+
+    def _check_weights(self) -> None:
+        """The core would read beyond a weight that somebody has replaced by another."""
+        for d in range(self._directions):
+            for value, (name, shape) in zip(self._own(d), self._shapes().items(), strict=False):
+                if tuple(value.shape) != shape or value.dtype != self._dtype or value.device.type != "cpu":
+                    found = f"{tuple(value.shape)} of {value.dtype} on {value.device}"
+                    raise ShapeError(f"{name} must have shape {shape}, be {self._dtype} and on the CPU, not {found}")
 
     def _own(self, d: int) -> Sequence[Tensor]:
         """The parameters of one direction."""
@@ -49,10 +63,13 @@ class MinimalCourse(_Course):
     _GATES: ClassVar = {"minlstm": 3, "mingru": 2}
 
     def __init__(self, layer: CellLayer) -> None:
-        super().__init__(layer)
         self._width = self._GATES[layer.spec.cell] * layer.spec.hidden_size
+        super().__init__(layer)
         self._h = _dense(layer.state[0])
         self._weights = [[_dense(w.contiguous()) for w in self._own(d)] for d in range(self._directions)]
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"weight_ih": (self._width, self._sizes[2]), "bias_ih": (self._width,)}
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Output ``(T, B, D*H)``, last states, and the products ``(T, B, D*G*H)`` if backward is to come."""
@@ -106,12 +123,17 @@ class MLSTMCourse(_Course):
     """mLSTM: all its products in one, with the key's divided as the paper has it."""
 
     def __init__(self, layer: CellLayer) -> None:
-        super().__init__(layer)
         H, N = layer.spec.hidden_size, layer.spec.num_heads
         self._heads, self._width, self._key = N, 4 * H + 2 * N, slice(H, 2 * H)
+        super().__init__(layer)
         self._root = sqrt(H // N)
         self._state = [value.contiguous().resolve_neg() for value in layer.state]
         self._weights = [self._join_weights(self._own(d)) for d in range(self._directions)]
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        *_, I, H = self._sizes  # noqa: E741
+        N = self._heads
+        return {"weight_qkvo": (4 * H, I), "weight_if": (2 * N, I), "bias_qkvo": (4 * H,), "bias_if": (2 * N,)}
 
     def _join_weights(self, own: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         weight = torch.cat([w.resolve_neg() for w in own[:2]])

@@ -44,7 +44,7 @@ class Cell(NamedTuple):
     """``xp, prepared (B, ...), states, w`` -> output ``(B, R)``, new states, gates ``(B, H)`` each."""
 
     whole: Callable[[Namespace, Array, tuple[Array, ...], Any, Steps, int, bool], Any] | None = None
-    """The same for many steps at once, ``(T, B, ...)``, of cells whose driver is ``chunks``. Also given: which steps are
+    """The same for many steps at once, ``(T, B, ...)``, of cells whose driver is ``chunks``. Also given: which are
     active and reset, how many a chunk has, and whether the gates are wanted."""
 
 
