@@ -161,7 +161,7 @@ void mlstm_backward(const MlstmCaseAt& layer, const MlstmStateAt& last, const Ke
 void bind_scan(nb::module_& module) {
     module.def("scan_forward", &forward, nb::arg("layer"), nb::arg("y"), nb::arg("h").none(), nb::arg("z").none(), nb::arg("threads"),
                nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
-    module.def("scan_backward", &backward, nb::arg("layer"), nb::arg("y"), nb::arg("z"), nb::arg("grad_y").none(), nb::arg("grad_h").none(),
+    module.def("scan_backward", &backward, nb::arg("layer"), nb::arg("y"), nb::arg("z").none(), nb::arg("grad_y").none(), nb::arg("grad_h").none(),
                nb::arg("dx").none(), nb::arg("dh").none(), nb::arg("dweight"), nb::arg("dbias"), nb::arg("threads"),
                nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
     module.def("mlstm_forward", &mlstm_forward, nb::arg("layer"), nb::arg("y"), nb::arg("last"), nb::arg("kept"), nb::arg("threads"),

@@ -3,6 +3,7 @@
 
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
+#include "scan/kernels.h"
 
 namespace lstmkit {
 
@@ -16,36 +17,50 @@ inline int row_shares(const Course& layer, Index width, int threads) noexcept {
     return static_cast<int>(std::clamp<double>(threads, 1, std::max(1.0, most)));
 }
 
-/// The weight [width, inputs] of a layer, packed to multiply rows with.
+/// z = bias + W x, with W [width, inputs] and the bias, or zeros, packed.
 template <typename P>
-class Affine {
+class AffineForward {
 public:
-    /// The product with inputs: rows of `in` hold x, and zeros up to in_row().
-    static Affine forward(const Kernels<P>& kernels, const Real<P>* weight, Index width, Index inputs) {
-        return {kernels, {weight, width, 1, inputs, inputs, 0}, inputs};
+    AffineForward(const ScanKernels<P>& kernels, Index lanes, const Real<P>* weight, const Real<P>* bias, Index width, Index inputs)
+        : kernels_(kernels), width_(width), inputs_(inputs), block_(gates * lanes), blocks_((width + block_ - 1) / block_),
+          weights_(zeros<Real<P>>(blocks_ * block_ * inputs)), bias_(zeros<Real<P>>(blocks_ * block_)) {
+        for (Index row = 0; row < width; ++row) {
+            Real<P>* const to = weights_.data() + row / block_ * block_ * inputs + row % block_;
+            for (Index k = 0; k < inputs; ++k) to[k * block_] = weight[row * inputs + k];
+            if (bias) bias_[row] = bias[row];
+        }
     }
-    /// The product with gradients of z: likewise.
-    static Affine backward(const Kernels<P>& kernels, const Real<P>* weight, Index width, Index inputs) {
-        return {kernels, {weight, inputs, inputs, 1, width, 0}, width};
-    }
-    Index in_row() const noexcept { return matrix_.blocks() * gates * kernels_.lanes; }
-    void multiply(const Real<P>* in, Index rows, Real<P>* const* out) const noexcept {
-        if (matrix_.blocks() == 0)
-            for (Index r = 0; r < rows; ++r) std::fill_n(out[r], columns_, Real<P>{});
-        matrix_.multiply(kernels_, in, in_row(), gates * kernels_.lanes, rows, pack_.data(), out);
+    Index width() const noexcept { return width_; }
+    void multiply(const Real<P>* const* x, Index rows, Real<P>* const* z) const noexcept {
+        for (Index block = 0; block < blocks_; ++block)
+            kernels_.affine({rows, x, inputs_, weights_.data() + block * block_ * inputs_, bias_.data() + block * block_, z, block * block_,
+                             std::min(block_, width_ - block * block_)});
     }
 
 private:
-    Affine(const Kernels<P>& kernels, const Matrix<Real<P>>& matrix, Index terms)
-        : kernels_(kernels), matrix_(matrix, (terms + gates * kernels.lanes - 1) / (gates * kernels.lanes), kernels.lanes, gates),
-          pack_(matrix_.numbers()), columns_(matrix.columns) {
+    const ScanKernels<P>& kernels_;
+    Index width_, inputs_, block_, blocks_;
+    Array<Real<P>> weights_, bias_;  // [blocks][I][4L], [blocks][4L]
+};
+
+/// dx = dz W, with W [width, inputs] packed; rows of dz hold zeros from width up to in_row().
+template <typename P>
+class AffineBackward {
+public:
+    AffineBackward(const Kernels<P>& kernels, const Real<P>* weight, Index width, Index inputs)
+        : kernels_(kernels), matrix_({weight, inputs, inputs, 1, width, 0}, (width + gates * kernels.lanes - 1) / (gates * kernels.lanes), kernels.lanes, gates),
+          pack_(matrix_.numbers()) {
         for (Index block = 0; block < matrix_.blocks(); ++block) matrix_.fill(kernels, block, pack_.data());
     }
+    Index in_row() const noexcept { return matrix_.blocks() * gates * kernels_.lanes; }
+    void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx) const noexcept {
+        matrix_.multiply(kernels_, dz, in_row(), gates * kernels_.lanes, rows, pack_.data(), dx);
+    }
 
+private:
     const Kernels<P>& kernels_;
     PackedMatrix<P> matrix_;
     Array<Real<P>> pack_;
-    Index columns_;
 };
 
 /// The gradients of weight and bias, of which every share of the rows adds up its own.

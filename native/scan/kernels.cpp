@@ -3,6 +3,7 @@
 #include "scan/kernels.h"
 
 #include "activation.h"
+#include "tile.h"
 
 namespace lstmkit {
 namespace {
@@ -31,7 +32,7 @@ LSTMKIT_INLINE void share(Vector zi, Vector zf, const Valve& i, const Valve& f, 
     add = quotient * keep;
 }
 
-/// The gates of `count` units, the numbers of z and bias at distance `units`.
+/// The gates of `count` units, the numbers of z at distance `units`.
 template <typename Row>
 struct Gates {
     const Row& row;
@@ -39,7 +40,7 @@ struct Gates {
 
     LSTMKIT_INLINE Vector operator[](Index gate) const noexcept {
         const Index at = gate * row.units + first;
-        return load_up_to(row.z + at, count) + load_up_to(row.bias + at, count);
+        return load_up_to(row.z + at, count);
     }
     LSTMKIT_INLINE void write(Index gate, Vector value) const noexcept { store_up_to(row.dz + gate * row.units + first, value, count); }
 };
@@ -104,7 +105,30 @@ void backward(const ScanRowBackward<Precision>& row) noexcept {
     });
 }
 
-constexpr ScanKernels<Precision> table = {{forward<MinLSTM>, forward<MinGRU>}, {backward<MinLSTM>, backward<MinGRU>}};
+template <Index R>
+struct AffineRows {
+    static void run(const AffineTile<Precision>& t, Index first) noexcept {
+        Vector z[R][gates];
+#pragma GCC unroll 4
+        for (Index v = 0; v < gates; ++v) {
+            const Vector bias = load(t.bias + v * lanes);
+#pragma GCC unroll 6
+            for (Index r = 0; r < R; ++r) z[r][v] = bias;
+        }
+        accumulate(z, t.x + first, t.inputs, t.weights);
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (Index v = 0; v < gates; ++v) {
+                const Index left = t.count - v * lanes;
+                if (left > 0) store_up_to(t.z[first + r] + t.first + v * lanes, z[r][v], left < lanes ? left : lanes);
+            }
+    }
+};
+
+void affine(const AffineTile<Precision>& tile) noexcept { run_tiles<AffineRows>(tile.rows, tile); }
+
+constexpr ScanKernels<Precision> table = {affine, {forward<MinLSTM>, forward<MinGRU>}, {backward<MinLSTM>, backward<MinGRU>}};
 
 }  // namespace
 

@@ -6,10 +6,21 @@
 
 namespace lstmkit {
 
+/// Columns first..first + count of z[r] = bias + W x[r]; L = lanes.
+template <typename P>
+struct AffineTile {
+    Index rows;
+    const Real<P>* const* x;  ///< [rows] -> [inputs]
+    Index inputs;
+    const Real<P>*weights, *bias;  ///< [inputs][4L] and [4L], packed
+    Real<P>* const* z;             ///< [rows]
+    Index first, count;
+};
+
 template <typename P>
 struct ScanRow {
     Index units;
-    const Real<P>*z, *bias;   ///< [G][units], the gates before their activation are the sum of both
+    const Real<P>* z;         ///< [G][units], the gates before their activation
     const Real<P>* h_before;  ///< [units]
     Real<P>* y;               ///< [units], written
 };
@@ -17,7 +28,7 @@ struct ScanRow {
 template <typename P>
 struct ScanRowBackward {
     Index units;
-    const Real<P>*z, *bias, *h_before;
+    const Real<P>*z, *h_before;
     const Real<P>* grad_y;  ///< [units] or null
     Real<P>* dh;            ///< [units], the gradient of this step's state, and then of that before
     Real<P>* dz;            ///< [G][units], written
@@ -26,6 +37,7 @@ struct ScanRowBackward {
 /// By cell; they exist once per instruction set and precision, are thread-safe and allocate nothing.
 template <typename P>
 struct ScanKernels {
+    void (*affine)(const AffineTile<P>& tile) noexcept;
     void (*forward[2])(const ScanRow<P>& row) noexcept;
     void (*backward[2])(const ScanRowBackward<P>& row) noexcept;
 };

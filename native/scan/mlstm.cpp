@@ -146,12 +146,10 @@ struct Run {
     const MlstmCase<P>& layer;
     const Kernels<P>& kernels;
     const MlstmKernels<P>& chunks;
-    Array<Real<P>> bias;
     Array<Index> order;
 
     Run(const MlstmCase<P>& layer, InstructionSet set)
-        : layer(layer), kernels(kernels_of<P>(set)), chunks(mlstm_kernels_of<P>(set)), bias(zeros<Real<P>>(layer.width())), order(layer.batch) {
-        if (layer.bias) std::copy_n(layer.bias, layer.width(), bias.data());
+        : layer(layer), kernels(kernels_of<P>(set)), chunks(mlstm_kernels_of<P>(set)), order(layer.batch) {
         order_rows(layer, order.data());
     }
     HeadColumns columns(Index head) const noexcept {
@@ -166,7 +164,7 @@ struct Run {
     void gates(const Walk& walk, Range steps, Index head, const Real<P>* const* z, ChunkGates<P>& to) const noexcept {
         const Index i = input_column(head), f = forget_column(head);
         for (Index n = 0; n < steps.size(); ++n) {
-            to.input[n] = z[n][i] + bias[i], to.forget[n] = log_sigmoid(z[n][f] + bias[f]);
+            to.input[n] = z[n][i], to.forget[n] = log_sigmoid(z[n][f]);
             to.reset[n] = walk.is_reset(walk.time(steps.first + n), 0);
         }
     }
@@ -183,8 +181,8 @@ void for_each_row(const Run<P>& run, int share, int shares, Row row) {
 template <typename P>
 class ForwardPart {
 public:
-    ForwardPart(const Run<P>& run, const MlstmForward<P>& job, const Affine<P>& weight)
-        : run_(run), job_(job), weight_(weight), heads_(run.layer, run.chunks), marks_(run.layer.heads), x_(zeros<Real<P>>(chunk_steps * weight.in_row())),
+    ForwardPart(const Run<P>& run, const MlstmForward<P>& job, const AffineForward<P>& weight)
+        : run_(run), job_(job), weight_(weight), heads_(run.layer, run.chunks), marks_(run.layer.heads),
           z_(job.kept.z ? 0 : chunk_steps * run.layer.width()), room_(run.chunks.room_numbers(run.layer.head_units())) {}
 
     void run(const Walk& walk) noexcept {
@@ -199,20 +197,20 @@ public:
 
 private:
     void step(const Walk& walk, Range steps) noexcept {
-        const Index b = walk.row(0), I = run_.layer.inputs;
+        const Index b = walk.row(0);
         for (Index n = 0; n < steps.size(); ++n) {
             const Index t = walk.time(steps.first + n);
-            std::copy_n(run_.layer.x.at(t, b), I, &x_[n * weight_.in_row()]);
+            x_[n] = run_.layer.x.at(t, b);
             rows_[n] = job_.kept.z ? job_.kept.z.at(t, b) : &z_[n * run_.layer.width()];
             y_[n] = job_.y.at(t, b);
             if (job_.kept.raw) raw_[n] = job_.kept.raw.at(t, b);
         }
-        weight_.multiply(x_.data(), steps.size(), rows_);
+        weight_.multiply(x_, steps.size(), rows_);
         for (Index head = 0; head < run_.layer.heads; ++head) {
             if (job_.kept.between) heads_.keep(head, marks_[head], job_.kept.between + run_.between(steps.first / chunk_steps, b, head));
             run_.gates(walk, steps, head, rows_, gates_);
             marks_[head] = gates_.set(marks_[head], steps.size());
-            run_.chunks.forward({run_.kernels, steps.size(), rows_, run_.bias.data(), run_.columns(head), gates_.scales, heads_.at(head), y_,
+            run_.chunks.forward({run_.kernels, steps.size(), rows_, run_.columns(head), gates_.scales, heads_.at(head), y_,
                                  job_.kept.raw ? raw_ : nullptr, room_.data()});
         }
     }
@@ -229,11 +227,12 @@ private:
 
     const Run<P>& run_;
     const MlstmForward<P>& job_;
-    const Affine<P>& weight_;
+    const AffineForward<P>& weight_;
     Heads<P> heads_;
     Array<Mark> marks_;
-    Array<Real<P>> x_, z_, room_;
+    Array<Real<P>> z_, room_;
     ChunkGates<P> gates_;
+    const Real<P>* x_[chunk_steps];
     Real<P>*rows_[chunk_steps], *y_[chunk_steps], *raw_[chunk_steps];
 };
 
@@ -241,7 +240,7 @@ private:
 template <typename P>
 class BackwardPart {
 public:
-    BackwardPart(const Run<P>& run, const MlstmBackward<P>& job, const Affine<P>& weight, const AffineSums<P>& sums, int share)
+    BackwardPart(const Run<P>& run, const MlstmBackward<P>& job, const AffineBackward<P>& weight, const AffineSums<P>& sums, int share)
         : run_(run), job_(job), weight_(weight), sums_(sums), share_(share), heads_(run.layer, run.chunks), d_heads_(run.layer, run.chunks),
           excess_(run.layer.heads), dz_(zeros<Real<P>>(chunk_steps * weight.in_row())), room_(run.chunks.room_numbers(run.layer.head_units())) {
         std::fill_n(ones_, chunk_steps, &one_);
@@ -294,7 +293,7 @@ private:
         const Mark mark = heads_.find(head, job_.kept.between + run_.between(steps.first / chunk_steps, walk.row(0), head));
         run_.gates(walk, steps, head, rows_, gates_);
         gates_.set(mark, steps.size());
-        run_.chunks.backward({run_.kernels, steps.size(), rows_, run_.bias.data(), run_.columns(head), gates_.scales, heads_.at(head), grad_y_, raw_,
+        run_.chunks.backward({run_.kernels, steps.size(), rows_, run_.columns(head), gates_.scales, heads_.at(head), grad_y_, raw_,
                               d_heads_.at(head), d_input, d_decay, dz_rows_, room_.data()});
         gates_.differentiate(steps.size(), d_input, d_decay, excess_[head], di, df);
         for (Index n = 0; n < steps.size(); ++n) {
@@ -316,7 +315,7 @@ private:
 
     const Run<P>& run_;
     const MlstmBackward<P>& job_;
-    const Affine<P>& weight_;
+    const AffineBackward<P>& weight_;
     const AffineSums<P>& sums_;
     int share_;
     Heads<P> heads_, d_heads_;
@@ -336,7 +335,7 @@ void run_mlstm(const MlstmForward<P>& job, int threads, InstructionSet set) {
     expect(job.y || job.layer.batch == 0, "the output is null");
     expect(!job.kept.z == !job.kept.raw && !job.kept.z == !job.kept.between, "expected room for all that backward reads or for nothing");
     const Run<P> run(job.layer, set);
-    const auto weight = Affine<P>::forward(run.kernels, job.layer.weight, job.layer.width(), job.layer.inputs);
+    const AffineForward<P> weight(scan_kernels_of<P>(set), run.kernels.lanes, job.layer.weight, job.layer.bias, job.layer.width(), job.layer.inputs);
     const int shares = row_shares(job.layer, job.layer.width(), threads);
     run_shares(shares, shares, [&](int share) {
         ForwardPart<P> part(run, job, weight);
@@ -350,7 +349,7 @@ void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set) {
     expect((job.kept.z && job.kept.raw && job.kept.between) || job.layer.batch == 0, "what forward wrote is null");
     expect(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
     const Run<P> run(job.layer, set);
-    const auto weight = Affine<P>::backward(run.kernels, job.layer.weight, job.layer.width(), job.layer.inputs);
+    const AffineBackward<P> weight(run.kernels, job.layer.weight, job.layer.width(), job.layer.inputs);
     const int shares = row_shares(job.layer, job.layer.width(), threads);
     const AffineSums<P> sums(run.kernels, job.layer.width(), job.layer.inputs, job.dweight ? shares : 0);
     run_shares(shares, shares, [&](int share) {

@@ -92,13 +92,13 @@ Real dot_all(Blocked a, Blocked b, Index rows, Index columns) noexcept {
     return total(sum);
 }
 
-/// Rows z[t][first..] + bias, zero in the padding of both axes.
-void load_side(const Real* const* z, const Real* bias, Index first, Index steps, Index units, Blocked to) noexcept {
+/// Rows z[t][first..], zero in the padding of both axes.
+void load_side(const Real* const* z, Index first, Index steps, Index units, Blocked to) noexcept {
     for (Index t = 0; t < padded_steps; ++t)
         for (Index c = 0; c < padded(units); c += lanes) {
             const Index count = units - c < lanes ? units - c : lanes;
             Vector value = {};
-            if (t < steps && count > 0) value = load_up_to(z[t] + first + c, count) + load_up_to(bias + first + c, count);
+            if (t < steps && count > 0) value = load_up_to(z[t] + first + c, count);
             store(to.at(t, c), value);
         }
 }
@@ -139,9 +139,9 @@ struct Scores {
         : query(room.time_major()), key(room.time_major()), value(room.time_major()), query_turned(room.unit_major()),
           key_turned(room.unit_major()), weights(room.of_steps()), scores(room.of_steps()), weight(room.numbers(padded_steps)) {
         const Index S = c.at.units, P = padded(S);
-        load_side(c.z, c.bias, c.at.query, c.steps, S, query);
-        load_side(c.z, c.bias, c.at.key, c.steps, S, key);
-        load_side(c.z, c.bias, c.at.value, c.steps, S, value);
+        load_side(c.z, c.at.query, c.steps, S, query);
+        load_side(c.z, c.at.key, c.steps, S, key);
+        load_side(c.z, c.at.value, c.steps, S, value);
         transpose(c.kernels, query, padded_steps, P, query_turned);
         transpose(c.kernels, key, padded_steps, P, key_turned);
         fill(scores.data, padded_steps * padded_steps, 0);
@@ -203,7 +203,7 @@ void forward(const ChunkForward<Precision>& c) noexcept {
         for (Index u = 0; u < S; u += lanes) {
             const Index count = S - u < lanes ? S - u : lanes;
             const Vector raw = load(read.at(t, u)) * inverse;
-            const Vector gate = sigmoid(load_up_to(c.z[t] + c.at.output + u, count) + load_up_to(c.bias + c.at.output + u, count));
+            const Vector gate = sigmoid(load_up_to(c.z[t] + c.at.output + u, count));
             if (c.raw) store_up_to(c.raw[t] + c.at.query + u, raw, count);
             store_up_to(c.y[t] + c.at.query + u, gate * raw, count);
         }
@@ -236,7 +236,7 @@ private:
         Vector sum = {};
         for (Index u = 0; u < c.at.units; u += lanes) {
             const Index count = c.at.units - u < lanes ? c.at.units - u : lanes, at = c.at.query + u;
-            const Vector gate = sigmoid(load_up_to(c.z[t] + c.at.output + u, count) + load_up_to(c.bias + c.at.output + u, count));
+            const Vector gate = sigmoid(load_up_to(c.z[t] + c.at.output + u, count));
             const Vector raw = load_up_to(c.raw[t] + at, count), dy = c.grad_y[t] ? load_up_to(c.grad_y[t] + at, count) : Vector{};
             store_up_to(c.dz[t] + c.at.output + u, dy * raw * gate * (one - gate), count);
             const Vector d = count == lanes ? dy * gate * inverse : only_first(dy * gate * inverse, count);

@@ -20,7 +20,7 @@ struct ChunkScales {
     Real<P> kept;                       ///< what is left there of the state before
 };
 
-/// Where a head's numbers stand in a row of products, and in its bias.
+/// Where a head's numbers stand in a row of products.
 struct HeadColumns {
     Index query, key, value, output, units;
 };
@@ -36,7 +36,6 @@ struct ChunkForward {
     const Kernels<P>& kernels;
     Index steps;
     const Real<P>* const* z;  ///< [steps] -> a row of products
-    const Real<P>* bias;
     HeadColumns at;
     const ChunkScales<P>& scales;
     HeadMemory<P> state;  ///< updated
@@ -50,7 +49,6 @@ struct ChunkBackward {
     const Kernels<P>& kernels;
     Index steps;
     const Real<P>* const* z;
-    const Real<P>* bias;
     HeadColumns at;
     const ChunkScales<P>& scales;
     HeadMemory<P> state;           ///< before the chunk

@@ -1,9 +1,9 @@
 #include "lstmkit/scan.h"
 
+#include <optional>
 #include <stdexcept>
 
 #include "scan/affine.h"
-#include "scan/kernels.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
 
@@ -36,15 +36,15 @@ struct Run {
     const Kernels<P>& kernels;
     const ScanKernels<P>& scans;
     Index width;  // of all gates
-    Array<Real<P>> bias, nothing;
+    Array<Real<P>> nothing;
     Array<Index> order;
 
     Run(const ScanCase<P>& layer, InstructionSet set)
         : layer(layer), kernels(kernels_of<P>(set)), scans(scan_kernels_of<P>(set)), width(scan_gates(layer.cell) * layer.units),
-          bias(zeros<Real<P>>(width)), nothing(zeros<Real<P>>(layer.units)), order(layer.batch) {
-        if (layer.bias) std::copy_n(layer.bias, width, bias.data());
+          nothing(zeros<Real<P>>(layer.units)), order(layer.batch) {
         order_rows(layer, order.data());
     }
+    AffineForward<P> affine() const { return {scans, kernels.lanes, layer.weight, layer.bias, width, layer.inputs}; }
     int cell() const noexcept { return static_cast<int>(layer.cell); }
     const Real<P>* before(const Walk& walk, Index t, Index r, const Sequence<const Real<P>>& y) const noexcept {
         return walk.before(t, r, y, layer.h, nothing.data());
@@ -64,9 +64,8 @@ Index steps_of_block(const Walk& walk) noexcept { return std::max<Index>(1, bloc
 template <typename P>
 class ForwardPart {
 public:
-    ForwardPart(const Run<P>& run, const ScanForward<P>& job, const Affine<P>& weight)
-        : run_(run), job_(job), weight_(weight), wide_(weight.in_row()), x_(zeros<Real<P>>(block_slots * wide_)),
-          z_(job.z ? 0 : block_slots * run.width), rows_(block_slots) {}
+    ForwardPart(const Run<P>& run, const ScanForward<P>& job, const AffineForward<P>& weight)
+        : run_(run), job_(job), weight_(weight), z_(job.z ? 0 : block_slots * run.width), x_(block_slots), rows_(block_slots) {}
 
     void run(const Walk& walk) noexcept {
         for (Index n = 0; n < walk.steps(); n += steps_of_block(walk)) {
@@ -83,7 +82,7 @@ private:
         for (Index n = steps.first; n < steps.last; ++n) {
             const Index t = walk.time(n), active = walk.active(t);
             for (Index r = 0; r < active; ++r, ++slot) {
-                std::copy_n(run_.layer.x.at(t, walk.row(r)), run_.layer.inputs, &x_[slot * wide_]);
+                x_[slot] = run_.layer.x.at(t, walk.row(r));
                 rows_[slot] = job_.z ? job_.z.at(t, walk.row(r)) : &z_[slot * run_.width];
             }
         }
@@ -96,8 +95,7 @@ private:
         for (Index n = steps.first; n < steps.last; ++n) {
             const Index t = walk.time(n), active = walk.active(t);
             for (Index r = 0; r < active; ++r, ++slot)
-                run_.scans.forward[run_.cell()]({run_.layer.units, rows_[slot], run_.bias.data(), run_.before(walk, t, r, y),
-                                                 job_.y.at(t, walk.row(r))});
+                run_.scans.forward[run_.cell()]({run_.layer.units, rows_[slot], run_.before(walk, t, r, y), job_.y.at(t, walk.row(r))});
         }
     }
 
@@ -112,9 +110,9 @@ private:
 
     const Run<P>& run_;
     const ScanForward<P>& job_;
-    const Affine<P>& weight_;
-    Index wide_;
-    Array<Real<P>> x_, z_;  // [slots][wide(I)], [slots][GH]
+    const AffineForward<P>& weight_;
+    Array<Real<P>> z_;  // [slots][GH]
+    Array<const Real<P>*> x_;
     Array<Real<P>*> rows_;
 };
 
@@ -122,8 +120,10 @@ private:
 template <typename P>
 class BackwardPart {
 public:
-    BackwardPart(const Run<P>& run, const ScanBackward<P>& job, const Affine<P>& weight, const AffineSums<P>& sums, int share)
-        : run_(run), job_(job), weight_(weight), sums_(sums), share_(share), wide_(weight.in_row()), dz_(zeros<Real<P>>(block_slots * wide_)),
+    BackwardPart(const Run<P>& run, const ScanBackward<P>& job, const AffineForward<P>* again, const AffineBackward<P>& weight,
+                 const AffineSums<P>& sums, int share)
+        : run_(run), job_(job), again_(again), weight_(weight), sums_(sums), share_(share), wide_(weight.in_row()),
+          z_(again ? block_slots * run.width : 0), rows_(block_slots), dz_(zeros<Real<P>>(block_slots * wide_)),
           dh_(block_slots * run.layer.units), x_(block_slots), ones_(block_slots), dx_(block_slots) {
         std::fill_n(ones_.data(), block_slots, &one_);
     }
@@ -134,15 +134,34 @@ public:
             if (job_.grad_h) std::copy_n(job_.grad_h.at(walk.row(r)), H, &dh_[r * H]);
             else std::fill_n(&dh_[r * H], H, Real<P>{});
         }
-        for (Index last = walk.steps(); last > 0; last -= std::min(last, steps_of_block(walk)))
-            spend(scan(walk, {std::max<Index>(0, last - steps_of_block(walk)), last}));
+        for (Index last = walk.steps(); last > 0; last -= std::min(last, steps_of_block(walk))) {
+            const Range steps{std::max<Index>(0, last - steps_of_block(walk)), last};
+            const Index slots = aim(walk, steps);
+            if (again_) again_->multiply(x_.data(), slots, rows_.data());
+            scan(walk, steps);
+            spend(slots);
+        }
         for (Index r = 0; r < walk.rows() && job_.dh; ++r) std::copy_n(&dh_[r * H], H, job_.dh.at(walk.row(r)));
         zero_padding(run_.layer, walk, job_.dx, {0, run_.layer.inputs});
     }
 
 private:
-    /// Returns how many slots it filled.
-    Index scan(const Walk& walk, Range steps) noexcept {
+    /// Returns how many slots the steps fill.
+    Index aim(const Walk& walk, Range steps) noexcept {
+        Index slot = 0;
+        for (Index n = steps.last; n-- > steps.first;) {
+            const Index t = walk.time(n), active = walk.active(t);
+            for (Index r = 0; r < active; ++r, ++slot) {
+                const Index b = walk.row(r);
+                rows_[slot] = again_ ? &z_[slot * run_.width] : const_cast<Real<P>*>(job_.z.at(t, b));
+                x_[slot] = run_.layer.x.at(t, b);
+                if (job_.dx) dx_[slot] = job_.dx.at(t, b);
+            }
+        }
+        return slot;
+    }
+
+    void scan(const Walk& walk, Range steps) noexcept {
         const Index H = run_.layer.units;
         Index slot = 0;
         for (Index n = steps.last; n-- > steps.first;) {
@@ -150,14 +169,10 @@ private:
             for (Index r = 0; r < active; ++r, ++slot) {
                 const Index b = walk.row(r);
                 Real<P>* const dh = &dh_[r * H];
-                run_.scans.backward[run_.cell()]({H, job_.z.at(t, b), run_.bias.data(), run_.before(walk, t, r, job_.y),
-                                                  job_.grad_y ? job_.grad_y.at(t, b) : nullptr, dh, &dz_[slot * wide_]});
+                run_.scans.backward[run_.cell()]({H, rows_[slot], run_.before(walk, t, r, job_.y), job_.grad_y ? job_.grad_y.at(t, b) : nullptr, dh, &dz_[slot * wide_]});
                 if (walk.is_reset(t, r)) std::fill_n(dh, H, Real<P>{});
-                x_[slot] = run_.layer.x.at(t, b);
-                if (job_.dx) dx_[slot] = job_.dx.at(t, b);
             }
         }
-        return slot;
     }
 
     void spend(Index slots) noexcept {
@@ -167,10 +182,13 @@ private:
 
     const Run<P>& run_;
     const ScanBackward<P>& job_;
-    const Affine<P>& weight_;
+    const AffineForward<P>* again_;
+    const AffineBackward<P>& weight_;
     const AffineSums<P>& sums_;
     int share_;
     Index wide_;
+    Array<Real<P>> z_;  // [slots][GH]
+    Array<Real<P>*> rows_;
     Array<Real<P>> dz_, dh_;  // [slots][wide(GH)], [rows][H]
     Array<const Real<P>*> x_, ones_;
     Array<Real<P>*> dx_;
@@ -184,7 +202,7 @@ void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
     expect(job.y || job.layer.batch == 0, "the output is null");
     const Run<P> run(job.layer, set);
-    const auto weight = Affine<P>::forward(run.kernels, job.layer.weight, run.width, job.layer.inputs);
+    const AffineForward<P> weight = run.affine();
     const int shares = row_shares(job.layer, run.width, threads);
     run_shares(shares, shares, [&](int share) {
         ForwardPart<P> part(run, job, weight);
@@ -195,14 +213,16 @@ void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
 template <typename P>
 void run_scan(const ScanBackward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
-    expect((job.y && job.z) || job.layer.batch == 0, "what forward wrote is null");
+    expect(job.y || job.layer.batch == 0, "what forward wrote is null");
     expect(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
     const Run<P> run(job.layer, set);
-    const auto weight = Affine<P>::backward(run.kernels, job.layer.weight, run.width, job.layer.inputs);
+    const AffineBackward<P> weight(run.kernels, job.layer.weight, run.width, job.layer.inputs);
+    std::optional<AffineForward<P>> again;
+    if (!job.z) again.emplace(run.scans, run.kernels.lanes, job.layer.weight, job.layer.bias, run.width, job.layer.inputs);
     const int shares = row_shares(job.layer, run.width, threads);
     const AffineSums<P> sums(run.kernels, run.width, job.layer.inputs, job.dweight ? shares : 0);
     run_shares(shares, shares, [&](int share) {
-        BackwardPart<P> part(run, job, weight, sums, share);
+        BackwardPart<P> part(run, job, again ? &*again : nullptr, weight, sums, share);
         for_each_walk(run, share, shares, [&](const Walk& walk) { part.run(walk); });
     });
     if (job.dweight) sums.join(job.dweight, job.dbias);

@@ -117,8 +117,8 @@ def test_native_scan__matches_wider_steps__float32(spec: CellSpec, instruction_s
     ours, theirs = train(make(case), case.x, case.hx, **masks), train(wide, case.x.double(), hx, **masks)
     for left, right in zip(ours, theirs, strict=True):
         assert left.dtype == torch.float32
-        # The gradient of an mLSTM's forget gate is a difference of sums over 64 steps: in 12 draws at most 3.2e-5, as the
-        # chunks of the equations; the others 6e-7.
+        # The gradient of an mLSTM's forget gate is a difference of sums over 64 steps: at most 3.2e-5 in 12 draws, as
+        # in the chunks of the equations; of the others 6e-7.
         tolerance = 5e-5 if spec.cell == "mlstm" else 5e-6
         torch.testing.assert_close(left.double(), right, rtol=0.0, atol=tolerance * max(1.0, float(right.abs().max())))
 

@@ -34,7 +34,7 @@ struct MlstmCase : Course {
 /// What backward reads again; all null where there is none.
 template <typename Number>
 struct MlstmKept {
-    Sequence<Number> z;         ///< [T, B, 4H + 2N], products without bias, of real steps alone
+    Sequence<Number> z;         ///< [T, B, 4H + 2N], products and bias, of real steps alone
     Sequence<Number> raw;       ///< [T, B, H], outputs before their gate, of real steps alone
     Number* between = nullptr;  ///< [chunks, B, N, between_numbers], the states that enter each chunk
 };

@@ -28,10 +28,10 @@ struct ScanForward {
     ScanCase<P> layer;
     Sequence<Real<P>> y;  ///< [T, B, H], zero beyond a row's length
     State<Real<P>> h;     ///< [B, H], after each row's last step
-    Sequence<Real<P>> z;  ///< [T, B, GH], the products for backward, without bias, of real steps alone; or null
+    Sequence<Real<P>> z;  ///< [T, B, GH], the gates before their activation for backward, of real steps alone; or null
 };
 
-/// `y` and `z` are what forward wrote. Upstream: gradients of output and last state; null is zero. Gradients: null is not
+/// `y` and `z` are what forward wrote; without `z` backward multiplies again. Upstream: gradients of output and last state; null is zero. Gradients: null is not
 /// wanted; weight and bias come together.
 template <typename P>
 struct ScanBackward {

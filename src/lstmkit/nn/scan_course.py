@@ -11,6 +11,9 @@ from lstmkit.ops import CellLayer, native
 from lstmkit.ops.native import Wants, _dense, _empty, _sequence, _state
 from lstmkit.spec import ShapeError
 
+# With fewer inputs it takes longer to write products to memory and to read them than to multiply again.
+_MULTIPLIES_AGAIN_BELOW = 64
+
 PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -75,10 +78,9 @@ class MinimalCourse(_Course):
         """Output ``(T, B, D*H)``, last states, and the products ``(T, B, D*G*H)`` if backward is to come."""
         (T, B, _, H), D = self._sizes, self._directions
         output, last = self._new(T, B, D * H), self._new(D, B, H)
-        kept = [self._new(T, B, D * self._width)] if keep else []
+        kept = [self._new(T, B, D * self._width)] if keep and self._sizes[2] >= _MULTIPLIES_AGAIN_BELOW else []
         for d in range(D):
-            products = _sequence(kept[0], d * self._width) if keep else None
-            results = _sequence(output, d * H), _state(last, d), products
+            results = _sequence(output, d * H), _state(last, d), self._products(kept, d)
             self._call(native.core.scan_forward, self._direction(d), *results)
         return output, [last], kept
 
@@ -102,7 +104,7 @@ class MinimalCourse(_Course):
                 native.core.scan_backward,
                 self._direction(d),
                 _sequence(output, d * H),
-                _sequence(kept[0], d * self._width),
+                self._products(kept, d),
                 _sequence(grad_output, d * H),
                 _state(grad_last, d),
                 _sequence(dx[d], 0),
@@ -112,6 +114,9 @@ class MinimalCourse(_Course):
             )
             dweights += [weight, bias][: len(self._weights[d])]
         return [_join(dx), dh, *dweights]
+
+    def _products(self, kept: Sequence[Tensor], d: int) -> tuple[int, int, int] | None:
+        return _sequence(kept[0], d * self._width) if kept else None
 
     def _direction(self, d: int) -> tuple[Any, ...]:
         weight, *bias = self._weights[d]
