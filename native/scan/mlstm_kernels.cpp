@@ -363,15 +363,17 @@ void backward(const ChunkBackward<Precision>& c) noexcept {
 
 void unpack(const Real* from, Index units, Real* memory) noexcept {
     const Blocked to{memory, padded(units)};
-    fill(memory, to.rows * to.rows, 0);
-    for (Index r = 0; r < units; ++r)
-        for (Index c = 0; c < units; ++c) *to.at(r, c) = from[r * units + c];
+    for (Index r = 0; r < to.rows; ++r)
+        for (Index c = 0; c < to.rows; c += lanes) {
+            const Index count = r < units ? (units - c < lanes ? units - c : lanes) : 0;
+            store(to.at(r, c), count > 0 ? load_up_to(from + r * units + c, count) : Vector{});
+        }
 }
 
 void pack(const Real* memory, Index units, Real* to) noexcept {
     const Blocked from{const_cast<Real*>(memory), padded(units)};
     for (Index r = 0; r < units; ++r)
-        for (Index c = 0; c < units; ++c) to[r * units + c] = *from.at(r, c);
+        for (Index c = 0; c < units; c += lanes) store_up_to(to + r * units + c, load(from.at(r, c)), units - c < lanes ? units - c : lanes);
 }
 
 constexpr MlstmKernels<Precision> table = {padded, room_numbers, unpack, pack, forward, backward};

@@ -241,6 +241,11 @@ void minimal_matches_double(const Sizes& s, lstmkit::ScanCell cell, lstmkit::Ins
                                                {found.x.data(), s.B * s.I, s.I}, {found.first[0].data(), s.H}, found.weight.data(), found.bias.data()},
                       s.threads, set);
     gradients_match_differences<P>(k, step, found, Tolerance<P>::gradients, name);
+    const Numbers<P> kept_dx = found.x, kept_dweight = found.weight;
+    lstmkit::run_scan(lstmkit::ScanBackward<P>{layer, {y.data(), s.B * s.H, s.H}, {}, {gy.data(), s.B * s.H, s.H}, {gh.data(), s.H},
+                                               {found.x.data(), s.B * s.I, s.I}, {found.first[0].data(), s.H}, found.weight.data(), found.bias.data()},
+                      s.threads, set);
+    check(found.x == kept_dx && found.weight == kept_dweight, name + "the same gradients by products that were not kept");
 }
 
 template <typename P>

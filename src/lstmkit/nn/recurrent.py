@@ -270,7 +270,7 @@ class ChunkedRecurrent(Recurrent):
     Args:
         arguments: As for :class:`Recurrent`.
         form: ``"chunkwise"``, ``"parallel"`` or ``"recurrent"``.
-        chunk_steps: Steps of a chunk.
+        chunk_steps: Steps of a chunk where the equations run; the native core has its own.
         options: As for :class:`Recurrent`.
 
     Raises:
