@@ -11,6 +11,7 @@
 #include "layer.h"
 #include "lstmkit/dispatch.h"
 #include "lstmkit/peak.h"
+#include "scan.h"
 #include "stream.h"
 
 namespace nb = nanobind;
@@ -80,6 +81,7 @@ NB_MODULE(_native, module) {
     bind_kernels<lstmkit::Float32>(module);
     bind_kernels<lstmkit::Float64>(module);
     bind_layer(module);
+    bind_scan(module);
     bind_stream(module);
     module.def("peak", &peak, nb::arg("number") = "float32", nb::arg("seconds") = 0.2, nb::arg("instruction_set") = "");
 }

@@ -28,6 +28,68 @@ def sigmoid(x: NDArray[_Real], out: NDArray[_Real], instruction_set: str = "") -
 def tanh(x: NDArray[_Real], out: NDArray[_Real], instruction_set: str = "") -> None:
     """The cells' tanh of x (N,) into out (N,)."""
 
+mlstm_chunk_steps: int
+"""Steps that the core's mLSTM takes at once; it keeps the states between such chunks for backward."""
+
+# Of the scans: a view is its address with the strides of step and row, or of row alone; 0 and None are absent.
+_Sequence = tuple[int, int, int] | None
+_State = tuple[int, int] | None
+_States = tuple[int, ...]
+
+def scan_forward(
+    layer: tuple[Any, ...],
+    y: _Sequence,
+    h: _State,
+    z: _Sequence,
+    threads: int,
+    instruction_set: str = "",
+    precision: str = "float32",
+) -> None:
+    """One direction of minLSTM or minGRU. layer: cell, (T, B, I, H), x, h, weight, bias, lengths, resets, backwards."""
+
+def scan_backward(
+    layer: tuple[Any, ...],
+    y: _Sequence,
+    z: _Sequence,
+    grad_y: _Sequence,
+    grad_h: _State,
+    dx: _Sequence,
+    dh: _State,
+    dweight: int,
+    dbias: int,
+    threads: int,
+    instruction_set: str = "",
+    precision: str = "float32",
+) -> None:
+    """Its gradients; without z the gates are computed again."""
+
+def mlstm_forward(
+    layer: tuple[Any, ...],
+    y: _Sequence,
+    last: _States,
+    kept: tuple[_Sequence, _Sequence, int],
+    threads: int,
+    instruction_set: str = "",
+    precision: str = "float32",
+) -> None:
+    """One direction of an mLSTM. layer: (T, B, I, H, N), x, first states, weight, bias, lengths, resets, backwards."""
+
+def mlstm_backward(
+    layer: tuple[Any, ...],
+    last: _States,
+    kept: tuple[_Sequence, _Sequence, int],
+    grad_y: _Sequence,
+    grad_last: _States,
+    dx: _Sequence,
+    d_first: _States,
+    dweight: int,
+    dbias: int,
+    threads: int,
+    instruction_set: str = "",
+    precision: str = "float32",
+) -> None:
+    """Its gradients, from what forward kept: products, outputs before their gate, states between chunks."""
+
 def peak(number: str = "float32", seconds: float = 0.2, instruction_set: str = "") -> float:
     """Operations per second of this thread at most: float32, float64 or bfloat16 multiply-adds between registers."""
 

@@ -13,7 +13,7 @@ class MinLSTM(ChunkedRecurrent):
     Args:
         arguments: As for :class:`GRU`.
         form: ``"chunkwise"`` or ``"parallel"``, scans over chunks or over all steps at once, or ``"recurrent"``.
-        chunk_steps: Steps of a chunk.
+        chunk_steps: Steps of a chunk where the equations run; the native core has its own.
 
     Shape:
         - as for :class:`GRU`; gates i and f come back divided by their sum; weight_ih: ``(3H, I)`` in the order i, f, g

@@ -14,10 +14,11 @@ from lstmkit.nn.layer import RecurrentLayer, Trace
 from lstmkit.nn.options import check_initialisation, check_options
 from lstmkit.nn.run import exporting, pack_like, transforming, unpack
 from lstmkit.nn.run_cell import CellStack, run_cell_layers, run_cell_torch, run_cell_torch_packed
+from lstmkit.nn.scan import scan_obstacle
 from lstmkit.nn.start import check_start, start_
 from lstmkit.ops import EngineChoice, EngineRequest, Ways, check_engine, choose_engine, describe, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
-from lstmkit.spec import CATALOG, CellSpec, OptionError, ShapeError
+from lstmkit.spec import CATALOG, CellSpec, EngineError, OptionError, ShapeError
 
 # What torch's layers of the same name compute.
 _TORCH_OPTIONS = {"reset_after": True}
@@ -287,7 +288,7 @@ class ChunkedRecurrent(Recurrent):
     Args:
         arguments: As for :class:`Recurrent`.
         form: ``"chunkwise"``, ``"parallel"`` or ``"recurrent"``.
-        chunk_steps: Steps of a chunk.
+        chunk_steps: Steps of a chunk where the equations run; the native core has its own.
         options: As for :class:`Recurrent`.
 
     Raises:
@@ -302,6 +303,19 @@ class ChunkedRecurrent(Recurrent):
         super().__init__(*arguments, **options)
         self.form = form
         self.chunk_steps = chunk_steps
+
+    def _choose(self, x: Tensor, *, return_gates: bool = False, **given: bool) -> EngineChoice:
+        """The core's scan where it can; else what every layer does."""
+        obstacle = scan_obstacle(self.cell, x, autocast_dtype(x) or x.dtype, gates=return_gates)
+        if obstacle is None and self.form == "recurrent":
+            obstacle = "form='recurrent' goes step by step"
+        if self.engine not in (None, "native") or (obstacle and self.engine is None):
+            return super()._choose(x, return_gates=return_gates, **given)
+        if obstacle:
+            raise EngineError(
+                f"the engine 'native' cannot run this: {obstacle}; leave engine=None to let one be chosen"
+            )
+        return EngineChoice("native", "the C++ core runs product and scan of a layer in one call")
 
     def _chunk(self) -> int:
         return {"recurrent": 0, "chunkwise": self.chunk_steps, "parallel": _ALL_STEPS}[self.form]

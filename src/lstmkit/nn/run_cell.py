@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn.arrange import Case, autocast_dtype
 from lstmkit.nn.run import exporting
+from lstmkit.nn.scan import is_scan, run_scan_layer
 from lstmkit.ops import (
     CellLayer,
     Ways,
@@ -80,7 +81,8 @@ def _run_layers(stack: CellStack, case: Case, state: States, ways: Ways) -> tupl
             found = cell_layer(stack.document, x, first, weights, lengths, case.resets, [], *ways)
             results.append(_name(found, len(first), ways))
         else:
-            results.append(run_cell_layer(CellLayer(stack.spec, x, first, weights, lengths, case.resets), ways))
+            run = run_scan_layer if is_scan(stack.spec.cell, ways.engine) else run_cell_layer
+            results.append(run(CellLayer(stack.spec, x, first, weights, lengths, case.resets), ways))
         x = results[-1].output
     return x, join_states(torch, stack.spec, [result.state for result in results]), results
 

@@ -54,7 +54,7 @@ class MLSTM(ChunkedRecurrent):
         num_heads: Heads, each with a memory of ``S x S`` for ``S = H / num_heads``.
         form: ``"chunkwise"``, ``"parallel"``, which takes all steps at once and memory that grows with their square,
             or ``"recurrent"``.
-        chunk_steps: Steps of a chunk.
+        chunk_steps: Steps of a chunk where the equations run; the native core has its own.
 
     Shape:
         - as for :class:`GRU`; states C: ``(L*D, B, N, S, S)``, n: ``(L*D, B, N, S)``, m: ``(L*D, B, N)``, of which

@@ -47,3 +47,8 @@ def affine(x: Array, weight: Array, bias: Array | None) -> Array:
     """``x (..., I)`` to ``(..., N)`` in one product with ``weight (N, I)``."""
     rows = x.reshape(prod(x.shape[:-1]), x.shape[-1]) @ weight.T
     return (rows if bias is None else rows + bias).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def split(xp: Namespace, x: Array, ends: list[int], axis: int = -1) -> list[Array]:
+    """The parts that end before each of ``ends``, and the rest. Slices would each have a gradient as large as ``x``."""
+    return [*(xp.tensor_split if hasattr(xp, "tensor_split") else xp.split)(x, ends, axis)]

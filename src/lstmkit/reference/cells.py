@@ -43,8 +43,9 @@ class Cell(NamedTuple):
     step: Callable[[Namespace, Array, tuple[Array, ...], Any], tuple[Array, tuple[Array, ...], tuple[Array, ...]]]
     """``xp, prepared (B, ...), states, w`` -> output ``(B, R)``, new states, gates ``(B, H)`` each."""
 
-    whole: Callable[[Namespace, Array, tuple[Array, ...], Any, Steps], Any] | None = None
-    """The same for many steps at once, ``(T, B, ...)``, of the cells whose driver is ``chunks``."""
+    whole: Callable[[Namespace, Array, tuple[Array, ...], Any, Steps, int, bool], Any] | None = None
+    """The same for many steps at once, ``(T, B, ...)``, of cells whose driver is ``chunks``. Also given: which are
+    active and reset, how many a chunk has, and whether the gates are wanted."""
 
 
 CELLS: dict[str, Cell] = {

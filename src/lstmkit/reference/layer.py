@@ -41,7 +41,7 @@ def run_layer(
     for d, w in enumerate(weights):
         first, backwards = tuple(s[d] for s in state), reverse or d == 1
         if chunk:
-            results.append(run_chunks(xp, cell, w, x, first, steps, backwards=backwards, chunk=chunk))
+            results.append(run_chunks(xp, cell, w, x, first, steps, backwards=backwards, gates=gates, chunk=chunk))
         else:
             results.append(_run_direction(xp, cell, w, x, first, steps, backwards=backwards, cells=cells, gates=gates))
     output, last, all_cells, all_gates = zip(*results, strict=True)

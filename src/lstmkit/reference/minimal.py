@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lstmkit.reference.arrays import Array, Namespace, affine, log_sigmoid, sigmoid
+from lstmkit.reference.arrays import Array, Namespace, affine, log_sigmoid, sigmoid, split
 from lstmkit.reference.chunks import scan
 from lstmkit.reference.steps import Steps
 from lstmkit.spec import CellSpec
@@ -31,8 +31,9 @@ def minimal_input(xp: Namespace, x: Array, w: MinimalWeights) -> Array:
 def _minlstm_gates(xp: Namespace, z: Array) -> Gates:
     """i and f, which add up to 1: ``f / (f + i)`` by logarithms, so that two closed gates are no 0 / 0."""
     H = z.shape[-1] // 3
-    f = sigmoid(xp, log_sigmoid(xp, z[..., H : 2 * H]) - log_sigmoid(xp, z[..., :H]))
-    return 1 - f, f, z[..., 2 * H :]
+    i, f, g = split(xp, z, [H, 2 * H])
+    f = sigmoid(xp, log_sigmoid(xp, f) - log_sigmoid(xp, i))
+    return 1 - f, f, g
 
 
 def minlstm_step(
@@ -45,38 +46,41 @@ def minlstm_step(
 
 
 def minlstm_whole(
-    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights, steps: Steps
+    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights, steps: Steps, chunk: int, gates: bool
 ) -> tuple[Array, tuple[Array, ...], Gates]:
     """Many steps at once."""
     i, f, g = _minlstm_gates(xp, prepared)
-    h = _scan(xp, f, i * g, state[0], steps)
+    h = _scan(xp, f, i * g, state[0], steps, chunk)
     return h, (h[-1],), (i, f, g)
+
+
+def _mingru_gates(xp: Namespace, prepared: Array) -> Gates:
+    z, g = split(xp, prepared, [prepared.shape[-1] // 2])
+    return sigmoid(xp, z), g
 
 
 def mingru_step(
     xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights
 ) -> tuple[Array, tuple[Array, ...], Gates]:
     """One step: Feng et al. (2024), section 3.1; here ``z`` lets the new in."""
-    H = prepared.shape[-1] // 2
-    z, g = sigmoid(xp, prepared[..., :H]), prepared[..., H:]
+    z, g = _mingru_gates(xp, prepared)
     h = (1 - z) * state[0] + z * g
     return h, (h,), (z, g)
 
 
 def mingru_whole(
-    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights, steps: Steps
+    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MinimalWeights, steps: Steps, chunk: int, gates: bool
 ) -> tuple[Array, tuple[Array, ...], Gates]:
     """Many steps at once."""
-    H = prepared.shape[-1] // 2
-    z, g = sigmoid(xp, prepared[..., :H]), prepared[..., H:]
-    h = _scan(xp, 1 - z, z * g, state[0], steps)
+    z, g = _mingru_gates(xp, prepared)
+    h = _scan(xp, 1 - z, z * g, state[0], steps, chunk)
     return h, (h[-1],), (z, g)
 
 
-def _scan(xp: Namespace, keep: Array, add: Array, first: Array, steps: Steps) -> Array:
+def _scan(xp: Namespace, keep: Array, add: Array, first: Array, steps: Steps, chunk: int) -> Array:
     """A scan that passes the state through padding and drops it at walls."""
     if steps.active is not None:
         keep, add = xp.where(steps.active, keep, 1.0), xp.where(steps.active, add, 0.0)
     if steps.resets is not None:
         keep = xp.where(steps.resets, 0.0, keep)
-    return scan(xp, keep, add, first)
+    return scan(xp, keep, add, first, chunk)

@@ -5,9 +5,10 @@ Legend: ``N`` heads of ``S`` units, ``t`` the step that reads, ``s`` the step th
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from lstmkit.reference.arrays import Array, Namespace, affine, device_of, log_sigmoid, negative, sigmoid
+from lstmkit.reference.arrays import Array, Namespace, affine, device_of, log_sigmoid, negative, sigmoid, split
+from lstmkit.reference.chunks import in_chunks
 from lstmkit.reference.steps import Steps
 from lstmkit.spec import CellSpec
 
@@ -44,17 +45,16 @@ def collect_mlstm(spec: CellSpec, p: Mapping[str, Array]) -> MLSTMWeights:
 def mlstm_input(xp: Namespace, x: Array, w: MLSTMWeights) -> Array:
     """Query, key, value and gates of all steps ``(T, B, I)``, side by side; the key is the paper's, divided."""
     H = w.qkvo.shape[0] // 4
-    z = affine(x, w.qkvo, None)
-    z = xp.concatenate([z[..., :H], z[..., H : 2 * H] / sqrt(H // w.num_heads), z[..., 2 * H :]], x.ndim - 1)
-    z = z if w.bias_qkvo is None else z + w.bias_qkvo
-    return xp.concatenate([z, affine(x, w.gates, w.bias_gates)], x.ndim - 1)
+    q, k, rest = w.qkvo[:H], w.qkvo[H : 2 * H] / sqrt(H // w.num_heads), w.qkvo[2 * H :]
+    biases = [bias for bias in (w.bias_qkvo, w.bias_gates) if bias is not None]
+    return affine(x, xp.concatenate([q, k, rest, w.gates]), xp.concatenate(biases) if biases else None)
 
 
 def _parts(xp: Namespace, prepared: Array, w: MLSTMWeights) -> _Parts:
     H, N = w.qkvo.shape[0] // 4, w.num_heads
-    q, k, v = (prepared[..., n * H : (n + 1) * H].reshape(*prepared.shape[:-1], N, H // N) for n in range(3))
-    i, f = prepared[..., 4 * H : 4 * H + N], prepared[..., 4 * H + N :]
-    return _Parts(q, k, v, sigmoid(xp, prepared[..., 3 * H : 4 * H]), i, log_sigmoid(xp, f))
+    *sides, o, i, f = split(xp, prepared, [H, 2 * H, 3 * H, 4 * H, 4 * H + N])
+    q, k, v = (side.reshape(*prepared.shape[:-1], N, H // N) for side in sides)
+    return _Parts(q, k, v, sigmoid(xp, o), i, log_sigmoid(xp, f))
 
 
 def mlstm_step(
@@ -78,46 +78,112 @@ def mlstm_step(
 
 
 def mlstm_whole(
-    xp: Namespace, prepared: Array, state: tuple[Array, ...], w: MLSTMWeights, steps: Steps
+    xp: Namespace,
+    prepared: Array,
+    state: tuple[Array, ...],
+    w: MLSTMWeights,
+    steps: Steps,
+    chunk: int,
+    gates: bool,
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """Many steps at once, by the paper's appendix A: ``t`` reads what ``s`` wrote, and the state before."""
-    memory, n, m_first = state
-    q, k, v, o, i, f = _parts(xp, prepared, w)
-    if steps.active is not None:
-        i, f = xp.where(steps.active, i, _NOTHING), xp.where(steps.active, f, 0.0)
-    empty = xp.all(n == 0, -1)
-    reads, unbroken = _reach(xp, i, steps)
-    decay = xp.cumsum(f, 0)
-    log_first = xp.where(unbroken & ~empty, decay + m_first, _NOTHING)
-    log_written = xp.where(reads, decay[:, None] - decay[None] + i[None], _NOTHING)
-    m = xp.maximum(xp.amax(log_written, 1), log_first)
+    """Many steps at once, each chunk by the paper's appendix A: ``t`` reads what ``s`` wrote, and the state before."""
+    T = prepared.shape[0]
+    parts = _parts(xp, prepared, w)
+    q, k, v, i, f, resets = _cut(xp, parts, steps, min(chunk, T))
+    reads, unbroken = _reach(xp, i, resets)
+    decay = xp.cumsum(f, -1)
+    log_written = xp.where(reads, decay[..., None] - decay[..., None, :] + i[..., None, :], _NOTHING)
+    m_written = xp.amax(log_written, -1)
+    heads = _carry_scale(xp, state, unbroken, decay, m_written)
+
+    m_first = heads.m[..., None]
+    log_first = xp.where(unbroken & ~heads.empty[..., None], decay + m_first, _NOTHING)
+    m = xp.maximum(m_written, log_first)
     holds = m > 0.5 * _NOTHING
     m = xp.where(holds, m, m_first)
-    from_first, from_written = xp.exp(log_first - m), xp.exp(log_written - m[:, None])
+    from_first, from_written = xp.exp(log_first - m), xp.exp(log_written - m[..., None])
+    memory, n, last = _carry_memory(xp, state, heads.kept, from_written[..., -1, :], k, v)
 
-    scores = xp.einsum("tbnk,sbnk->tsbn", q, k) * from_written
-    read = xp.einsum("tsbn,sbnv->tbnv", scores, v) + from_first[..., None] * xp.einsum("bnvk,tbnk->tbnv", memory, q)
-    weight = scores.sum(1) + from_first * xp.einsum("bnk,tbnk->tbn", n, q)
-    h = o * _normalise(xp, read, weight, m).reshape(o.shape)
+    scores = q @ xp.swapaxes(k, -1, -2) * from_written
+    read = scores @ v + from_first[..., None] * (q @ xp.swapaxes(memory, -1, -2))
+    weight = scores.sum(-1) + from_first * (q @ n[..., None])[..., 0]
+    h = parts.o * _join(xp, _normalise(xp, read, weight, m), T).reshape(parts.o.shape)
+    if not gates:
+        return h, (*last, m[-1, ..., -1]), ()
 
-    last, kept = from_written[-1], from_first[-1]
-    memory = kept[..., None, None] * memory + xp.einsum("sbn,sbnv,sbnk->bnvk", last, v, k)
-    n = kept[..., None] * n + xp.einsum("sbn,sbnk->bnk", last, k)
-
-    held = xp.concatenate([~empty[None], holds[:-1]])
-    held = held if steps.resets is None else held & ~steps.resets
-    kept = xp.where(held, f + xp.concatenate([m_first[None], m[:-1]]), i)
-    return h, (memory, n, m[-1]), (_widen(xp, xp.exp(i - m), o), _widen(xp, xp.exp(kept - m), o), o)
+    held = xp.concatenate([~heads.empty[..., None], holds[..., :-1]], -1)
+    held = held if resets is None else held & ~resets
+    kept = xp.where(held, f + xp.concatenate([m_first, m[..., :-1]], -1), i)
+    i, f = (_widen(xp, _join(xp, xp.exp(gate - m), T), parts.o) for gate in (i, kept))
+    return h, (*last, m[-1, ..., -1]), (i, f, parts.o)
 
 
-def _reach(xp: Namespace, like: Array, steps: Steps) -> tuple[Array, Array]:
-    """Which steps each step reads ``(T, T, B, 1)``, and which have no wall between them and the first state."""
-    t = xp.arange(like.shape[0], **device_of(like))
-    past = (t[:, None] >= t[None])[:, :, None, None]
-    if steps.resets is None:
-        return past, (t >= 0)[:, None, None]
-    walls = xp.cumsum(steps.resets, 0)
-    return past & (walls[:, None] == walls[None]), walls == 0
+def _cut(xp: Namespace, parts: _Parts, steps: Steps, length: int) -> tuple[Any, ...]:
+    """q, k, v, i, f and the resets, ``(C, B, N, L, ...)`` for ``C`` chunks of ``L`` steps; what pads writes nothing."""
+    _, k, _, _, i, f = parts
+    if steps.active is not None:
+        i, f = xp.where(steps.active, i, _NOTHING), xp.where(steps.active, f, 0.0)
+    pads = [(parts.q, 0.0), (k, 0.0), (parts.v, 0.0), (i, _NOTHING), (f, 0.0)]
+    every = [_heads_first(xp, in_chunks(xp, value, length, fill)) for value, fill in pads]
+    resets = None if steps.resets is None else in_chunks(xp, steps.resets, length, False)
+    return *every, None if resets is None else _heads_first(xp, resets)
+
+
+def _heads_first(xp: Namespace, value: Array) -> Array:
+    """``(C, L, B, N, ...)`` as ``(C, B, N, L, ...)``."""
+    return xp.swapaxes(xp.swapaxes(value, 1, 2), 2, 3)
+
+
+def _join(xp: Namespace, value: Array, T: int) -> Array:
+    """``(C, B, N, L, ...)`` as ``(T, B, N, ...)``."""
+    value = xp.swapaxes(xp.swapaxes(value, 2, 3), 1, 2)
+    return value.reshape(-1, *value.shape[2:])[:T]
+
+
+def _reach(xp: Namespace, like: Array, resets: Array | None) -> tuple[Array, Array]:
+    """Which steps each step reads ``(..., L, L)``, and which no wall parts from the state before."""
+    t = xp.arange(like.shape[-1], **device_of(like))
+    past = t[:, None] >= t
+    if resets is None:
+        return past, t >= xp.zeros_like(like)
+    walls = xp.cumsum(resets, -1)
+    return past & (walls[..., None] == walls[..., None, :]), walls == 0
+
+
+class _Heads(NamedTuple):
+    """The heads as each chunk finds them, and what it keeps of them; all ``(C, B, N)``."""
+
+    m: Array
+    empty: Array
+    kept: Array
+
+
+def _carry_scale(xp: Namespace, state: tuple[Array, ...], unbroken: Array, decay: Array, m_written: Array) -> _Heads:
+    _, n, m = state
+    empty = xp.all(n == 0, -1)
+    found: list[tuple[Array, ...]] = []
+    for whole, faded, written in zip(unbroken[..., -1], decay[..., -1], m_written[..., -1], strict=True):
+        log_first = xp.where(whole & ~empty, faded + m, _NOTHING)
+        after = xp.maximum(written, log_first)
+        holds = after > 0.5 * _NOTHING
+        after = xp.where(holds, after, m)
+        found.append((m, empty, xp.exp(log_first - after)))
+        m, empty = after, ~holds
+    return _Heads(*(xp.stack(values) for values in zip(*found, strict=True)))
+
+
+def _carry_memory(
+    xp: Namespace, state: tuple[Array, ...], kept: Array, written: Array, k: Array, v: Array
+) -> tuple[Array, Array, tuple[Array, Array]]:
+    """Memory and normaliser as each chunk finds them, and as the last one leaves them."""
+    memory, n, _ = state
+    memories, normalisers = xp.swapaxes(written[..., None] * v, -1, -2) @ k, (written[..., None, :] @ k)[..., 0, :]
+    found: list[tuple[Array, Array]] = []
+    for keep, new_memory, new_n in zip(kept, memories, normalisers, strict=True):
+        found.append((memory, n))
+        memory = keep[..., None, None] * memory + new_memory
+        n = keep[..., None] * n + new_n
+    return *(xp.stack(values) for values in zip(*found, strict=True)), (memory, n)
 
 
 def _normalise(xp: Namespace, read: Array, weight: Array, m: Array) -> Array:

@@ -1,0 +1,71 @@
+// Layers of mLSTM cells, whose memory is a matrix; many steps at once, chunk after chunk. Float32 and Float64.
+// N heads of S units, H = N * S. Rows of the weight: query, key, value, output gate [H each], log i, f before its sigmoid [N each].
+#pragma once
+
+#include "lstmkit/layer.h"
+
+namespace lstmkit {
+
+inline constexpr Index chunk_steps = 64;
+
+/// The states of all rows, contiguous; null stands for zeros in what is read. Memory and normaliser are kept times e^-m.
+template <typename Number>
+struct MlstmState {
+    Number* memory = nullptr;      ///< [B, N, S values, S keys]
+    Number* normaliser = nullptr;  ///< [B, N, S]
+    Number* scale = nullptr;       ///< [B, N], m
+};
+
+template <typename P>
+struct MlstmCase : Course {
+    Index heads;
+    Sequence<const Real<P>> x;
+    MlstmState<const Real<P>> first;
+    const Real<P>* weight;  ///< [4H + 2N, I], contiguous; the key's rows are divided by sqrt(S)
+    const Real<P>* bias;    ///< [4H + 2N], or null
+
+    Index width() const noexcept { return 4 * units + 2 * heads; }
+    Index head_units() const noexcept { return units / heads; }
+    Index chunks() const noexcept { return (steps + chunk_steps - 1) / chunk_steps; }
+    /// Numbers of one head's state between two chunks.
+    Index between_numbers() const noexcept { return head_units() * (head_units() + 1) + 2; }
+};
+
+/// What backward reads again; all null where there is none.
+template <typename Number>
+struct MlstmKept {
+    Sequence<Number> z;         ///< [T, B, 4H + 2N], products and bias, of real steps alone
+    Sequence<Number> raw;       ///< [T, B, H], outputs before their gate, of real steps alone
+    Number* between = nullptr;  ///< [chunks, B, N, between_numbers], the states that enter each chunk
+};
+
+template <typename P>
+struct MlstmForward {
+    MlstmCase<P> layer;
+    Sequence<Real<P>> y;  ///< [T, B, H], zero beyond a row's length
+    MlstmState<Real<P>> last;
+    MlstmKept<Real<P>> kept;
+};
+
+/// Upstream: gradients of output and last states; null is zero. Gradients: null is not wanted; weight and bias come together.
+template <typename P>
+struct MlstmBackward {
+    MlstmCase<P> layer;
+    MlstmState<const Real<P>> last;
+    MlstmKept<const Real<P>> kept;
+    Sequence<const Real<P>> grad_y;
+    MlstmState<const Real<P>> grad_last;
+    Sequence<Real<P>> dx;
+    MlstmState<Real<P>> d_first;
+    Real<P>*dweight, *dbias;
+};
+
+/// Run one direction on up to `threads` threads. Throw std::invalid_argument, before anything is written, for a call that
+/// cannot be.
+template <typename P>
+void run_mlstm(const MlstmForward<P>& job, int threads, InstructionSet set);
+
+template <typename P>
+void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set);
+
+}  // namespace lstmkit

@@ -1,0 +1,138 @@
+// Compiled once per instruction set, for Float32 and Float64, like simd/kernels.cpp. The equations are those of
+// docs/explanation/relatives.md.
+#include "scan/kernels.h"
+
+#include "activation.h"
+#include "tile.h"
+
+namespace lstmkit {
+namespace {
+
+LSTMKIT_INLINE Vector exponential_of(const Vector& x) noexcept {
+    constexpr Real most = Format<Real>::most - 8;  // room for the factors beside it
+    const Exponential<Vector> e = exponential(at_least(at_most(x, most), -most));
+    return e.m * e.scale + e.scale;
+}
+
+/// sigma(z) = open and 1 - sigma(z) = shut, each as exact as the other.
+struct Valve {
+    Vector open, shut, e, inverse;  // e^-|z|, 1 / (1 + e)
+};
+
+LSTMKIT_INLINE Valve valve(Vector z) noexcept {
+    const Vector e = exponential_of(-magnitude(z)), inverse = one / (one + e), small = e * inverse;
+    return {where_below(z, 0, small, inverse), where_below(z, 0, inverse, small), e, inverse};
+}
+
+/// f / (f + i) and i / (f + i), by their quotient i / f, which is 1 + e^-zf over 1 + e^-zi; no quotient of two closed
+/// gates is 0 / 0, because what is large is taken out of both.
+LSTMKIT_INLINE void share(Vector zi, Vector zf, const Valve& i, const Valve& f, Vector& keep, Vector& add) noexcept {
+    const Vector quotient = exponential_of(at_most(zi, 0) - at_most(zf, 0)) * (one + f.e) * i.inverse;
+    keep = one / (one + quotient);
+    add = quotient * keep;
+}
+
+/// The gates of `count` units, the numbers of z at distance `units`.
+template <typename Row>
+struct Gates {
+    const Row& row;
+    Index first, count;
+
+    LSTMKIT_INLINE Vector operator[](Index gate) const noexcept {
+        const Index at = gate * row.units + first;
+        return load_up_to(row.z + at, count);
+    }
+    LSTMKIT_INLINE void write(Index gate, Vector value) const noexcept { store_up_to(row.dz + gate * row.units + first, value, count); }
+};
+
+struct MinLSTM {
+    template <typename Row>
+    static LSTMKIT_INLINE Vector forward(const Gates<Row>& z, Vector before) noexcept {
+        const Vector zi = z[0], zf = z[1];
+        Vector keep, add;
+        share(zi, zf, valve(zi), valve(zf), keep, add);
+        return keep * before + add * z[2];
+    }
+    template <typename Row>
+    static LSTMKIT_INLINE Vector backward(const Gates<Row>& z, Vector before, Vector dh) noexcept {
+        const Vector zi = z[0], zf = z[1];
+        const Valve i = valve(zi), f = valve(zf);
+        Vector keep, add;
+        share(zi, zf, i, f, keep, add);
+        const Vector slope = dh * (before - z[2]) * keep * add;
+        z.write(0, -(slope * i.shut));
+        z.write(1, slope * f.shut);
+        z.write(2, dh * add);
+        return dh * keep;
+    }
+};
+
+struct MinGRU {
+    template <typename Row>
+    static LSTMKIT_INLINE Vector forward(const Gates<Row>& z, Vector before) noexcept {
+        const Valve gate = valve(z[0]);
+        return gate.shut * before + gate.open * z[1];
+    }
+    template <typename Row>
+    static LSTMKIT_INLINE Vector backward(const Gates<Row>& z, Vector before, Vector dh) noexcept {
+        const Valve gate = valve(z[0]);
+        z.write(0, dh * (z[1] - before) * gate.open * gate.shut);
+        z.write(1, dh * gate.open);
+        return dh * gate.shut;
+    }
+};
+
+template <typename Row, typename Step>
+LSTMKIT_INLINE void for_each_vector(const Row& row, Step step) noexcept {
+    Index first = 0;
+    for (; first + lanes <= row.units; first += lanes) step(Gates<Row>{row, first, lanes});
+    if (first < row.units) step(Gates<Row>{row, first, row.units - first});
+}
+
+template <typename Cell>
+void forward(const ScanRow<Precision>& row) noexcept {
+    for_each_vector(row, [&row](const auto& z) noexcept __attribute__((always_inline)) {
+        store_up_to(row.y + z.first, Cell::forward(z, load_up_to(row.h_before + z.first, z.count)), z.count);
+    });
+}
+
+template <typename Cell>
+void backward(const ScanRowBackward<Precision>& row) noexcept {
+    for_each_vector(row, [&row](const auto& z) noexcept __attribute__((always_inline)) {
+        Vector dh = load_up_to(row.dh + z.first, z.count);
+        if (row.grad_y) dh += load_up_to(row.grad_y + z.first, z.count);
+        store_up_to(row.dh + z.first, Cell::backward(z, load_up_to(row.h_before + z.first, z.count), dh), z.count);
+    });
+}
+
+template <Index R>
+struct AffineRows {
+    static void run(const AffineTile<Precision>& t, Index first) noexcept {
+        Vector z[R][gates];
+#pragma GCC unroll 4
+        for (Index v = 0; v < gates; ++v) {
+            const Vector bias = load(t.bias + v * lanes);
+#pragma GCC unroll 6
+            for (Index r = 0; r < R; ++r) z[r][v] = bias;
+        }
+        accumulate(z, t.x + first, t.inputs, t.weights);
+#pragma GCC unroll 6
+        for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (Index v = 0; v < gates; ++v) {
+                const Index left = t.count - v * lanes;
+                if (left > 0) store_up_to(t.z[first + r] + t.first + v * lanes, z[r][v], left < lanes ? left : lanes);
+            }
+    }
+};
+
+void affine(const AffineTile<Precision>& tile) noexcept { run_tiles<AffineRows>(tile.rows, tile); }
+
+constexpr ScanKernels<Precision> table = {affine, {forward<MinLSTM>, forward<MinGRU>}, {backward<MinLSTM>, backward<MinGRU>}};
+
+}  // namespace
+
+namespace LSTMKIT_SET {
+const ScanKernels<Precision>& scan_kernels(Precision) noexcept { return table; }
+}  // namespace LSTMKIT_SET
+}  // namespace lstmkit

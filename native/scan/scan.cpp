@@ -1,0 +1,236 @@
+#include "lstmkit/scan.h"
+
+#include <optional>
+#include <stdexcept>
+
+#include "scan/affine.h"
+#include "sequence/walk.h"
+#include "threads/team.h"
+
+namespace lstmkit {
+namespace {
+
+// So many steps of rows pass through the product at once: enough that its weights are seldom read, few enough that what
+// the scan reads of it is still in the second-level cache.
+constexpr Index block_slots = 128;
+
+void expect(bool condition, const char* what) {
+    if (!condition) throw std::invalid_argument(what);
+}
+
+template <typename P>
+void check_case(const ScanCase<P>& layer) {
+    constexpr Index largest = Index{1} << 30;
+    expect(layer.steps >= 1 && layer.batch >= 0 && layer.inputs >= 0 && layer.units >= 1 && layer.outputs == layer.units && !layer.projected,
+           "expected at least one step and unit, no negative size, and as many outputs as units");
+    expect(std::max({layer.steps, layer.batch, layer.inputs, layer.units}) <= largest, "expected sizes up to 2^30");
+    expect(layer.weight && (layer.x || layer.batch == 0), "the input or the weight is null");
+    for (Index b = 0; layer.lengths && b < layer.batch; ++b)
+        expect(layer.lengths[b] >= 0 && layer.lengths[b] <= layer.steps, "expected lengths in 0..T");
+}
+
+/// What all threads read.
+template <typename P>
+struct Run {
+    const ScanCase<P>& layer;
+    const Kernels<P>& kernels;
+    const ScanKernels<P>& scans;
+    Index width;  // of all gates
+    Array<Real<P>> nothing;
+    Array<Index> order;
+
+    Run(const ScanCase<P>& layer, InstructionSet set)
+        : layer(layer), kernels(kernels_of<P>(set)), scans(scan_kernels_of<P>(set)), width(scan_gates(layer.cell) * layer.units),
+          nothing(zeros<Real<P>>(layer.units)), order(layer.batch) {
+        order_rows(layer, order.data());
+    }
+    AffineForward<P> affine() const { return {scans, kernels.lanes, layer.weight, layer.bias, width, layer.inputs}; }
+    int cell() const noexcept { return static_cast<int>(layer.cell); }
+    const Real<P>* before(const Walk& walk, Index t, Index r, const Sequence<const Real<P>>& y) const noexcept {
+        return walk.before(t, r, y, layer.h, nothing.data());
+    }
+};
+
+/// Calls run(Walk) for blocks of rows of one share.
+template <typename P, typename Block>
+void for_each_walk(const Run<P>& run, int share, int shares, Block block) {
+    const Range rows = cut_share(run.layer, run.order.data(), share, shares, run.kernels.tile_rows);
+    for_each_block(rows, block_slots, run.kernels.tile_rows, [&](Range part) { block(Walk(run.layer, run.order.data(), part)); });
+}
+
+Index steps_of_block(const Walk& walk) noexcept { return std::max<Index>(1, block_slots / walk.rows()); }
+
+/// Rows on their way forward, on one thread.
+template <typename P>
+class ForwardPart {
+public:
+    ForwardPart(const Run<P>& run, const ScanForward<P>& job, const AffineForward<P>& weight)
+        : run_(run), job_(job), weight_(weight), z_(job.z ? 0 : block_slots * run.width), x_(block_slots), rows_(block_slots) {}
+
+    void run(const Walk& walk) noexcept {
+        for (Index n = 0; n < walk.steps(); n += steps_of_block(walk)) {
+            const Index last = std::min(walk.steps(), n + steps_of_block(walk));
+            multiply(walk, {n, last});
+            scan(walk, {n, last});
+        }
+        end(walk);
+    }
+
+private:
+    void multiply(const Walk& walk, Range steps) noexcept {
+        Index slot = 0;
+        for (Index n = steps.first; n < steps.last; ++n) {
+            const Index t = walk.time(n), active = walk.active(t);
+            for (Index r = 0; r < active; ++r, ++slot) {
+                x_[slot] = run_.layer.x.at(t, walk.row(r));
+                rows_[slot] = job_.z ? job_.z.at(t, walk.row(r)) : &z_[slot * run_.width];
+            }
+        }
+        weight_.multiply(x_.data(), slot, rows_.data());
+    }
+
+    void scan(const Walk& walk, Range steps) noexcept {
+        const Sequence<const Real<P>> y{job_.y.data, job_.y.step, job_.y.row};
+        Index slot = 0;
+        for (Index n = steps.first; n < steps.last; ++n) {
+            const Index t = walk.time(n), active = walk.active(t);
+            for (Index r = 0; r < active; ++r, ++slot)
+                run_.scans.forward[run_.cell()]({run_.layer.units, rows_[slot], run_.before(walk, t, r, y), job_.y.at(t, walk.row(r))});
+        }
+    }
+
+    void end(const Walk& walk) const noexcept {
+        for (Index r = 0; r < walk.rows() && job_.h; ++r) {
+            const Index b = walk.row(r);
+            const Real<P>* untouched = run_.layer.h ? run_.layer.h.at(b) : run_.nothing.data();
+            std::copy_n(walk.length(r) ? job_.y.at(walk.last_time(r), b) : untouched, run_.layer.units, job_.h.at(b));
+        }
+        zero_padding(run_.layer, walk, job_.y, {0, run_.layer.units});
+    }
+
+    const Run<P>& run_;
+    const ScanForward<P>& job_;
+    const AffineForward<P>& weight_;
+    Array<Real<P>> z_;  // [slots][GH]
+    Array<const Real<P>*> x_;
+    Array<Real<P>*> rows_;
+};
+
+/// Rows on their way back, on one thread.
+template <typename P>
+class BackwardPart {
+public:
+    BackwardPart(const Run<P>& run, const ScanBackward<P>& job, const AffineForward<P>* again, const AffineBackward<P>& weight,
+                 const AffineSums<P>& sums, int share)
+        : run_(run), job_(job), again_(again), weight_(weight), sums_(sums), share_(share), wide_(weight.in_row()),
+          z_(again ? block_slots * run.width : 0), rows_(block_slots), dz_(zeros<Real<P>>(block_slots * wide_)),
+          dh_(block_slots * run.layer.units), x_(block_slots), ones_(block_slots), dx_(block_slots) {
+        std::fill_n(ones_.data(), block_slots, &one_);
+    }
+
+    void run(const Walk& walk) noexcept {
+        const Index H = run_.layer.units;
+        for (Index r = 0; r < walk.rows(); ++r) {
+            if (job_.grad_h) std::copy_n(job_.grad_h.at(walk.row(r)), H, &dh_[r * H]);
+            else std::fill_n(&dh_[r * H], H, Real<P>{});
+        }
+        for (Index last = walk.steps(); last > 0; last -= std::min(last, steps_of_block(walk))) {
+            const Range steps{std::max<Index>(0, last - steps_of_block(walk)), last};
+            const Index slots = aim(walk, steps);
+            if (again_) again_->multiply(x_.data(), slots, rows_.data());
+            scan(walk, steps);
+            spend(slots);
+        }
+        for (Index r = 0; r < walk.rows() && job_.dh; ++r) std::copy_n(&dh_[r * H], H, job_.dh.at(walk.row(r)));
+        zero_padding(run_.layer, walk, job_.dx, {0, run_.layer.inputs});
+    }
+
+private:
+    /// Returns how many slots the steps fill.
+    Index aim(const Walk& walk, Range steps) noexcept {
+        Index slot = 0;
+        for (Index n = steps.last; n-- > steps.first;) {
+            const Index t = walk.time(n), active = walk.active(t);
+            for (Index r = 0; r < active; ++r, ++slot) {
+                const Index b = walk.row(r);
+                rows_[slot] = again_ ? &z_[slot * run_.width] : const_cast<Real<P>*>(job_.z.at(t, b));
+                x_[slot] = run_.layer.x.at(t, b);
+                if (job_.dx) dx_[slot] = job_.dx.at(t, b);
+            }
+        }
+        return slot;
+    }
+
+    void scan(const Walk& walk, Range steps) noexcept {
+        const Index H = run_.layer.units;
+        Index slot = 0;
+        for (Index n = steps.last; n-- > steps.first;) {
+            const Index t = walk.time(n), active = walk.active(t);
+            for (Index r = 0; r < active; ++r, ++slot) {
+                const Index b = walk.row(r);
+                Real<P>* const dh = &dh_[r * H];
+                run_.scans.backward[run_.cell()]({H, rows_[slot], run_.before(walk, t, r, job_.y), job_.grad_y ? job_.grad_y.at(t, b) : nullptr, dh, &dz_[slot * wide_]});
+                if (walk.is_reset(t, r)) std::fill_n(dh, H, Real<P>{});
+            }
+        }
+    }
+
+    void spend(Index slots) noexcept {
+        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data());
+        if (job_.dweight) sums_.add(share_, slots, x_.data(), ones_.data(), dz_.data(), wide_);
+    }
+
+    const Run<P>& run_;
+    const ScanBackward<P>& job_;
+    const AffineForward<P>* again_;
+    const AffineBackward<P>& weight_;
+    const AffineSums<P>& sums_;
+    int share_;
+    Index wide_;
+    Array<Real<P>> z_;  // [slots][GH]
+    Array<Real<P>*> rows_;
+    Array<Real<P>> dz_, dh_;  // [slots][wide(GH)], [rows][H]
+    Array<const Real<P>*> x_, ones_;
+    Array<Real<P>*> dx_;
+    Real<P> one_ = 1;
+};
+
+}  // namespace
+
+template <typename P>
+void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
+    check_case(job.layer);
+    expect(job.y || job.layer.batch == 0, "the output is null");
+    const Run<P> run(job.layer, set);
+    const AffineForward<P> weight = run.affine();
+    const int shares = row_shares(job.layer, run.width, threads);
+    run_shares(shares, shares, [&](int share) {
+        ForwardPart<P> part(run, job, weight);
+        for_each_walk(run, share, shares, [&](const Walk& walk) { part.run(walk); });
+    });
+}
+
+template <typename P>
+void run_scan(const ScanBackward<P>& job, int threads, InstructionSet set) {
+    check_case(job.layer);
+    expect(job.y || job.layer.batch == 0, "what forward wrote is null");
+    expect(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
+    const Run<P> run(job.layer, set);
+    const AffineBackward<P> weight(run.kernels, job.layer.weight, run.width, job.layer.inputs);
+    std::optional<AffineForward<P>> again;
+    if (!job.z) again.emplace(run.scans, run.kernels.lanes, job.layer.weight, job.layer.bias, run.width, job.layer.inputs);
+    const int shares = row_shares(job.layer, run.width, threads);
+    const AffineSums<P> sums(run.kernels, run.width, job.layer.inputs, job.dweight ? shares : 0);
+    run_shares(shares, shares, [&](int share) {
+        BackwardPart<P> part(run, job, again ? &*again : nullptr, weight, sums, share);
+        for_each_walk(run, share, shares, [&](const Walk& walk) { part.run(walk); });
+    });
+    if (job.dweight) sums.join(job.dweight, job.dbias);
+}
+
+template void run_scan(const ScanForward<Float32>&, int, InstructionSet);
+template void run_scan(const ScanForward<Float64>&, int, InstructionSet);
+template void run_scan(const ScanBackward<Float32>&, int, InstructionSet);
+template void run_scan(const ScanBackward<Float64>&, int, InstructionSet);
+
+}  // namespace lstmkit

@@ -1,0 +1,238 @@
+"""The layers that the core runs without a loop over products, as it takes them: addresses, strides and room."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lstmkit.ops import CellLayer, native
+from lstmkit.ops.native import Wants, _dense, _empty, _sequence, _state
+from lstmkit.spec import ShapeError
+
+# With fewer inputs it takes longer to write products to memory and to read them than to multiply again.
+_MULTIPLIES_AGAIN_BELOW = 64
+
+PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
+
+
+class _Course:
+    """A layer's arguments; keeps alive what the addresses point to. A direction is a call of its own."""
+
+    def __init__(self, layer: CellLayer) -> None:
+        self._layer = layer
+        self._spec, self._dtype, self._directions = layer.spec, layer.x.dtype, layer.spec.num_directions
+        self._sizes = (*layer.x.shape, layer.spec.hidden_size)  # T, B, I, H
+        self._check_weights()
+        self._x = _dense(layer.x)
+        self._lengths = None if layer.lengths is None else layer.lengths.to("cpu", torch.int64).contiguous()
+        self._resets = None if layer.resets is None else layer.resets.contiguous()
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of one direction's parameters."""
+        raise NotImplementedError
+
+    def _check_weights(self) -> None:
+        """The core would read beyond a weight that somebody has replaced by another."""
+        for d in range(self._directions):
+            for value, (name, shape) in zip(self._own(d), self._shapes().items(), strict=False):
+                if tuple(value.shape) != shape or value.dtype != self._dtype or value.device.type != "cpu":
+                    found = f"{tuple(value.shape)} of {value.dtype} on {value.device}"
+                    raise ShapeError(f"{name} must have shape {shape}, be {self._dtype} and on the CPU, not {found}")
+
+    def _own(self, d: int) -> Sequence[Tensor]:
+        """The parameters of one direction."""
+        n = len(self._layer.weights) // self._directions
+        return self._layer.weights[d * n : (d + 1) * n]
+
+    def _masks(self, d: int) -> tuple[int, int, bool]:
+        return _address(self._lengths), _address(self._resets), d == 1
+
+    def _new(self, *shape: int) -> Tensor:
+        return _empty(shape, self._dtype)
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        function(*arguments, torch.get_num_threads(), native.instruction_set, PRECISIONS[self._dtype])
+
+    def _input_gradients(self, wants: Wants) -> list[Tensor | None]:
+        T, B, I, _ = self._sizes  # noqa: E741
+        return [self._new(T, B, I) if wants.x else None for _ in range(self._directions)]
+
+
+class MinimalCourse(_Course):
+    """minLSTM and minGRU."""
+
+    _GATES: ClassVar = {"minlstm": 3, "mingru": 2}
+
+    def __init__(self, layer: CellLayer) -> None:
+        self._width = self._GATES[layer.spec.cell] * layer.spec.hidden_size
+        super().__init__(layer)
+        self._h = _dense(layer.state[0])
+        self._weights = [[_dense(w.contiguous()) for w in self._own(d)] for d in range(self._directions)]
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"weight_ih": (self._width, self._sizes[2]), "bias_ih": (self._width,)}
+
+    def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Output ``(T, B, D*H)``, last states, and the products ``(T, B, D*G*H)`` if backward is to come."""
+        (T, B, _, H), D = self._sizes, self._directions
+        output, last = self._new(T, B, D * H), self._new(D, B, H)
+        kept = [self._new(T, B, D * self._width)] if keep and self._sizes[2] >= _MULTIPLIES_AGAIN_BELOW else []
+        for d in range(D):
+            results = _sequence(output, d * H), _state(last, d), self._products(kept, d)
+            self._call(native.core.scan_forward, self._direction(d), *results)
+        return output, [last], kept
+
+    def backward(
+        self,
+        upstream: Sequence[Tensor | None],
+        output: Tensor,
+        last: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        wants: Wants,
+    ) -> list[Tensor | None]:
+        """Gradients with respect to x, h and each weight; those that are not wanted may be None."""
+        (_, B, I, H), D = self._sizes, self._directions  # noqa: E741
+        grad_output, grad_last = (None if grad is None else _dense(grad) for grad in upstream)
+        dx, dh = self._input_gradients(wants), self._new(D, B, H) if wants.state else None
+        dweights: list[Tensor | None] = []
+        for d in range(D):
+            weight = self._new(self._width, I) if wants.weights else None
+            bias = self._new(self._width) if wants.weights else None
+            self._call(
+                native.core.scan_backward,
+                self._direction(d),
+                _sequence(output, d * H),
+                self._products(kept, d),
+                _sequence(grad_output, d * H),
+                _state(grad_last, d),
+                _sequence(dx[d], 0),
+                _state(dh, d),
+                _address(weight),
+                _address(bias),
+            )
+            dweights += [weight, bias][: len(self._weights[d])]
+        return [_join(dx), dh, *dweights]
+
+    def _products(self, kept: Sequence[Tensor], d: int) -> tuple[int, int, int] | None:
+        return _sequence(kept[0], d * self._width) if kept else None
+
+    def _direction(self, d: int) -> tuple[Any, ...]:
+        weight, *bias = self._weights[d]
+        parameters = weight.data_ptr(), _address(bias[0] if bias else None)
+        return self._spec.cell, self._sizes, _sequence(self._x, 0), _state(self._h, d), *parameters, *self._masks(d)
+
+
+class MLSTMCourse(_Course):
+    """mLSTM: all its products in one, with the key's divided as the paper has it."""
+
+    def __init__(self, layer: CellLayer) -> None:
+        H, N = layer.spec.hidden_size, layer.spec.num_heads
+        self._heads, self._width, self._key = N, 4 * H + 2 * N, slice(H, 2 * H)
+        super().__init__(layer)
+        self._root = sqrt(H // N)
+        self._state = [value.contiguous().resolve_neg() for value in layer.state]
+        self._weights = [self._join_weights(self._own(d)) for d in range(self._directions)]
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        *_, I, H = self._sizes  # noqa: E741
+        N = self._heads
+        return {"weight_qkvo": (4 * H, I), "weight_if": (2 * N, I), "bias_qkvo": (4 * H,), "bias_if": (2 * N,)}
+
+    def _join_weights(self, own: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        weight = torch.cat([w.resolve_neg() for w in own[:2]])
+        weight[self._key] /= self._root
+        return weight, torch.cat([w.resolve_neg() for w in own[2:]]) if len(own) > 2 else None
+
+    def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Output ``(T, B, D*H)``, last states, and for backward products, outputs before their gate, states between."""
+        (T, B, _, H), D = self._sizes, self._directions
+        output, last = self._new(T, B, D * H), [self._new(*value.shape) for value in self._state]
+        kept: list[Tensor] = []
+        if keep:
+            chunks, S = -(-T // native.core.mlstm_chunk_steps), H // self._heads
+            between = self._new(D, chunks * B * self._heads * (S * (S + 1) + 2))
+            kept = [self._new(T, B, D * self._width), self._new(T, B, D * H), between]
+        for d in range(D):
+            results = _sequence(output, d * H), _addresses(last, d), self._kept(kept, d)
+            self._call(native.core.mlstm_forward, self._direction(d), *results)
+        return output, last, kept
+
+    def backward(
+        self,
+        upstream: Sequence[Tensor | None],
+        output: Tensor,
+        last: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        wants: Wants,
+    ) -> list[Tensor | None]:
+        """Gradients with respect to x, each state and each weight; those that are not wanted may be None."""
+        (*_, I, H), D = self._sizes, self._directions  # noqa: E741
+        grad_output = None if upstream[0] is None else _dense(upstream[0])
+        grad_last = self._state_gradients(upstream[1:])
+        dx, d_first = self._input_gradients(wants), [self._new(*value.shape) for value in self._state]
+        dweights: list[Tensor | None] = []
+        for d in range(D):
+            weight = self._new(self._width, I) if wants.weights else None
+            bias = self._new(self._width) if wants.weights else None
+            self._call(
+                native.core.mlstm_backward,
+                self._direction(d),
+                _addresses(last, d),
+                self._kept(kept, d),
+                _sequence(grad_output, d * H),
+                _addresses(grad_last, d),
+                _sequence(dx[d], 0),
+                _addresses(d_first, d) if wants.state else _NOWHERE,
+                _address(weight),
+                _address(bias),
+            )
+            dweights += self._split_weights(weight, bias, len(self._own(d)))
+        return [_join(dx), *(d_first if wants.state else [None] * len(d_first)), *dweights]
+
+    def _state_gradients(self, given: Sequence[Tensor | None]) -> list[Tensor]:
+        """All of them or none, as the core takes them."""
+        if all(grad is None for grad in given):
+            return []
+        pairs = zip(given, self._state, strict=True)
+        return [torch.zeros_like(state) if grad is None else grad.contiguous().resolve_neg() for grad, state in pairs]
+
+    def _split_weights(self, weight: Tensor | None, bias: Tensor | None, count: int) -> list[Tensor | None]:
+        if weight is None or bias is None:
+            return [None] * count
+        weight[self._key] /= self._root
+        H4 = self._width - 2 * self._heads
+        every: list[Tensor | None] = [weight[:H4], weight[H4:], bias[:H4], bias[H4:]]
+        return every[:count]
+
+    def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[Any, Any, int]:
+        if not kept:
+            return None, None, 0
+        products, raw, between = kept
+        return _sequence(products, d * self._width), _sequence(raw, d * self._sizes[3]), between[d].data_ptr()
+
+    def _direction(self, d: int) -> tuple[Any, ...]:
+        weight, bias = self._weights[d]
+        parameters = _addresses(self._state, d), weight.data_ptr(), _address(bias)
+        return (*self._sizes, self._heads), _sequence(self._x, 0), *parameters, *self._masks(d)
+
+
+COURSES = {"minlstm": MinimalCourse, "mingru": MinimalCourse, "mlstm": MLSTMCourse}
+
+_NOWHERE = (0, 0, 0)
+
+
+def _address(value: Tensor | None) -> int:
+    return 0 if value is None else value.data_ptr()
+
+
+def _addresses(states: Sequence[Tensor], d: int) -> tuple[int, ...]:
+    """Where memory, normaliser and scale of a direction are."""
+    return tuple(value[d].data_ptr() for value in states) or _NOWHERE
+
+
+def _join(dx: Sequence[Tensor | None]) -> Tensor | None:
+    """The input's gradient from both directions."""
+    one, *other = dx
+    return one.add_(other[0]) if one is not None and other and other[0] is not None else one
