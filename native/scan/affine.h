@@ -48,7 +48,7 @@ template <typename P>
 class AffineBackward {
 public:
     AffineBackward(const Kernels<P>& kernels, const Real<P>* weight, Index width, Index inputs)
-        : kernels_(kernels), matrix_({weight, inputs, inputs, 1, width, 0}, (width + gates * kernels.lanes - 1) / (gates * kernels.lanes), kernels.lanes, gates),
+        : kernels_(kernels), matrix_({weight, inputs, inputs, 1, width, 0, gates}, (width + gates * kernels.lanes - 1) / (gates * kernels.lanes), kernels.lanes, gates),
           pack_(matrix_.numbers()) {
         for (Index block = 0; block < matrix_.blocks(); ++block) matrix_.fill(kernels, block, pack_.data());
     }
@@ -75,8 +75,8 @@ public:
     void add(int share, Index rows, const Real<P>* const* x, const Real<P>* const* ones, const Real<P>* dz, Index dz_row) const noexcept {
         for (Index block = 0; block < blocks_; ++block) {
             Real<P>* const sum = sums_.data() + share * share_numbers() + block * (inputs_ + 1) * block_;
-            kernels_.outer({rows, inputs_, x, dz + block * block_, dz_row, sum, nullptr});
-            kernels_.outer({rows, 1, ones, dz + block * block_, dz_row, sum + inputs_ * block_, nullptr});
+            kernels_.outer({rows, 0, inputs_, x, dz + block * block_, dz_row, gates, sum, nullptr});
+            kernels_.outer({rows, 0, 1, ones, dz + block * block_, dz_row, gates, sum + inputs_ * block_, nullptr});
         }
     }
     /// Adds the shares in their order, so that the result does not depend on which finished first.

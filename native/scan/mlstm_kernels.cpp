@@ -32,7 +32,7 @@ void add_product(const Kernels<Precision>& kernels, Blocked left, Index left_col
         for (Index a = 0; a < left_columns; a += width) {
             for (Index r = 0; r < taken; ++r) rows[r] = left.at(from + r, a);
             for (Index b = 0; b < right_columns; b += width)
-                kernels.outer({taken, left_columns - a < width ? left_columns - a : width, rows, right.at(from, b), width, sum.at(a, b), nullptr});
+                kernels.outer({taken, 0, left_columns - a < width ? left_columns - a : width, rows, right.at(from, b), width, gates, sum.at(a, b), nullptr});
         }
     }
 }

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from lstmkit import nn
 from lstmkit.core import native_status
-from lstmkit.ops import native, native_available
+from lstmkit.ops import native_available, native_core
 from lstmkit.spec import CellSpec, EngineError, ShapeError
 
 pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
@@ -45,9 +45,9 @@ SMALL = pytest.mark.parametrize("spec", [sizes(cell, 3, 6, 2) for cell in LAYERS
 
 @pytest.fixture(params=SETS)
 def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    native.instruction_set = request.param
+    native_core.instruction_set = request.param
     yield request.param
-    native.instruction_set = ""
+    native_core.instruction_set = ""
 
 
 def make(case: Hostile, **options: Any) -> Any:
@@ -261,5 +261,5 @@ def test_engine__equals_what_is_possible() -> None:
         assert layer.explain_engine(x).engine == "reference"
     with pytest.raises(EngineError, match="cannot run this: the native scan does not keep the gates"):
         nn.MinGRU(3, 4, engine="native")(x, return_gates=True)
-    with pytest.raises(EngineError, match="form='recurrent' goes step by step"):
+    with pytest.raises(EngineError, match="the native core has no form='recurrent' of the cell 'mlstm'"):
         nn.MLSTM(3, 4, engine="native", form="recurrent")(x)

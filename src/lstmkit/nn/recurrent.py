@@ -14,11 +14,10 @@ from lstmkit.nn.layer import RecurrentLayer, Trace
 from lstmkit.nn.options import check_initialisation, check_options
 from lstmkit.nn.run import exporting, pack_like, transforming, unpack
 from lstmkit.nn.run_cell import CellStack, run_cell_layers, run_cell_torch, run_cell_torch_packed
-from lstmkit.nn.scan import scan_obstacle
 from lstmkit.nn.start import check_start, start_
 from lstmkit.ops import EngineChoice, EngineRequest, Ways, check_engine, choose_engine, describe, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
-from lstmkit.spec import CATALOG, CellSpec, EngineError, OptionError, ShapeError
+from lstmkit.spec import CATALOG, CellSpec, OptionError, ShapeError
 
 # What torch's layers of the same name compute.
 _TORCH_OPTIONS = {"reset_after": True}
@@ -88,7 +87,8 @@ class Recurrent(RecurrentLayer):
         self.init = init
         self.t_max = t_max
         self.engine = engine
-        self._document = describe(spec)
+        self._layers = tuple(spec.layer(layer) for layer in range(spec.num_layers))
+        self._documents = tuple(map(describe, self._layers))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -204,7 +204,7 @@ class Recurrent(RecurrentLayer):
         return 0
 
     def _stack(self) -> CellStack:
-        return CellStack(self.spec, self._document, self._weights(), self.dropout, self.training)
+        return CellStack(self.spec, self._layers, self._documents, self._weights(), self.dropout, self.training)
 
     def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
         cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
@@ -226,9 +226,7 @@ class Recurrent(RecurrentLayer):
     ) -> EngineChoice:
         request = EngineRequest(
             cell=self.cell,
-            options=tuple(
-                [name for name in self.spec.entry.options if getattr(self.spec, name) != _torch_option(self.spec, name)]
-            ),
+            options=self._options(),
             device=x.device.type,
             dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
             lengths=lengths,
@@ -240,6 +238,11 @@ class Recurrent(RecurrentLayer):
             native_available=native_available(),
         )
         return choose_engine(request, self.engine)
+
+    def _options(self) -> tuple[str, ...]:
+        """What an engine must have beyond the cell that torch knows."""
+        names = self.spec.entry.options
+        return tuple([name for name in names if getattr(self.spec, name) != _torch_option(self.spec, name)])
 
     def explain_engine(
         self,
@@ -304,18 +307,8 @@ class ChunkedRecurrent(Recurrent):
         self.form = form
         self.chunk_steps = chunk_steps
 
-    def _choose(self, x: Tensor, *, return_gates: bool = False, **given: bool) -> EngineChoice:
-        """The core's scan where it can; else what every layer does."""
-        obstacle = scan_obstacle(self.cell, x, autocast_dtype(x) or x.dtype, gates=return_gates)
-        if obstacle is None and self.form == "recurrent":
-            obstacle = "form='recurrent' goes step by step"
-        if self.engine not in (None, "native") or (obstacle and self.engine is None):
-            return super()._choose(x, return_gates=return_gates, **given)
-        if obstacle:
-            raise EngineError(
-                f"the engine 'native' cannot run this: {obstacle}; leave engine=None to let one be chosen"
-            )
-        return EngineChoice("native", "the C++ core runs product and scan of a layer in one call")
+    def _options(self) -> tuple[str, ...]:
+        return (*super()._options(), *(["form='recurrent'"] if self.form == "recurrent" else []))
 
     def _chunk(self) -> int:
         return {"recurrent": 0, "chunkwise": self.chunk_steps, "parallel": _ALL_STEPS}[self.form]

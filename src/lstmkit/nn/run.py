@@ -152,7 +152,7 @@ def _run_variant(stack: Stack, layer: int, case: Case, state: State, wanted: Wan
     masks = draw_masks(stack.spec, stack.rates, layer, case.x) if stack.training else None
     if transforming():
         ways = ways._replace(engine="reference")
-    if torch.compiler.is_compiling() or exporting():
+    if not (is_plain(case.x) or transforming()):
         return run_variant_op(stack.documents[layer], weights, case, state, masks, ways)
     return run_variant(stack.layers[layer], layer, weights, case, state, masks, ways)
 
@@ -160,7 +160,7 @@ def _run_variant(stack: Stack, layer: int, case: Case, state: State, wanted: Wan
 def _way_to_run(x: Tensor, wanted: Wanted) -> Callable[[Layer, Wanted], LayerResult]:
     if transforming():
         return _run_reference
-    return _run_core if wanted.engine == "native" and not wanted.checkpoint_steps and _is_plain(x) else _run_op
+    return _run_core if wanted.engine == "native" and not wanted.checkpoint_steps and is_plain(x) else _run_op
 
 
 def _run_core(layer: Layer, wanted: Wanted) -> LayerResult:
@@ -185,7 +185,7 @@ def _run_reference(layer: Layer, wanted: Wanted) -> LayerResult:
     return run_equations(layer, cells=wanted.cells, gates=wanted.gates)
 
 
-def _is_plain(x: Tensor) -> bool:
+def is_plain(x: Tensor) -> bool:
     """Whether nobody looks on: no compiler, tracer, dispatch mode or kind of tensor of its own; those need the op."""
     if torch.compiler.is_compiling() or exporting() or torch._C._len_torch_dispatch_stack():
         return False

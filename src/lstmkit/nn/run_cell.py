@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn.arrange import Case, autocast_dtype
-from lstmkit.nn.run import exporting
-from lstmkit.nn.scan import is_scan, run_scan_layer
+from lstmkit.nn.run import is_plain, transforming
 from lstmkit.ops import (
     CellLayer,
     Ways,
@@ -25,10 +24,11 @@ States = tuple[Tensor, ...]
 
 
 class CellStack(NamedTuple):
-    """A module's part in a run: what it is, also as JSON, its weights by layer, its dropout."""
+    """A module's part in a run: what it and each layer are, those as JSON too, its weights by layer, its dropout."""
 
     spec: CellSpec
-    document: str
+    layers: tuple[CellSpec, ...]
+    documents: tuple[str, ...]
     weights: list[list[Tensor]]
     dropout: float
     training: bool
@@ -36,7 +36,7 @@ class CellStack(NamedTuple):
 
 def run_cell_torch(stack: CellStack, case: Case, state: States) -> tuple[Tensor, States]:
     """The whole stack in one call of ATen."""
-    spec, _, layers, dropout, training = stack
+    spec, _, _, layers, dropout, training = stack
     weights = [weight for layer in layers for weight in layer]
     options = aten_options(spec, spec.num_layers, dropout, training)
     output, h = run_aten_stack(spec, case.x, state[0], weights, case.lengths, options)
@@ -45,7 +45,7 @@ def run_cell_torch(stack: CellStack, case: Case, state: States) -> tuple[Tensor,
 
 def run_cell_torch_packed(stack: CellStack, packed: PackedSequence, state: States) -> tuple[PackedSequence, States]:
     """The same for a PackedSequence."""
-    spec, _, layers, dropout, training = stack
+    spec, _, _, layers, dropout, training = stack
     weights = [weight for layer in layers for weight in layer]
     options = aten_options(spec, spec.num_layers, dropout, training)
     output, h = run_aten_stack_packed(spec, packed, state[0], weights, options)
@@ -69,7 +69,7 @@ def run_cell_layers(
 def _run_layers(stack: CellStack, case: Case, state: States, ways: Ways) -> tuple[Tensor, States, list[LayerResult]]:
     x, D = case.x, stack.spec.num_directions
     lengths = None if case.lengths is None else case.lengths.to(x.device)
-    opaque = torch.compiler.is_compiling() or exporting()
+    opaque = not (is_plain(x) or transforming())
     results: list[LayerResult] = []
     for layer, weights in enumerate(stack.weights):
         if results and stack.dropout:
@@ -78,11 +78,10 @@ def _run_layers(stack: CellStack, case: Case, state: States, ways: Ways) -> tupl
             x = torch.cat([x, case.extra], 2)
         first = [value[layer * D : (layer + 1) * D] for value in state]
         if opaque:
-            found = cell_layer(stack.document, x, first, weights, lengths, case.resets, [], *ways)
+            found = cell_layer(stack.documents[layer], x, first, weights, lengths, case.resets, [], *ways)
             results.append(_name(found, len(first), ways))
         else:
-            run = run_scan_layer if is_scan(stack.spec.cell, ways.engine) else run_cell_layer
-            results.append(run(CellLayer(stack.spec, x, first, weights, lengths, case.resets), ways))
+            results.append(run_cell_layer(CellLayer(stack.layers[layer], x, first, weights, lengths, case.resets), ways))
         x = results[-1].output
     return x, join_states(torch, stack.spec, [result.state for result in results]), results
 

@@ -2,13 +2,14 @@
 
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths, run_aten_packed
 from lstmkit.ops.aten_relatives import aten_options, run_aten_stack, run_aten_stack_packed
+from lstmkit.ops.cell_call import CellLayer, Ways
 from lstmkit.ops.choice import ENGINES, EngineChoice, EngineRequest, check_engine, choose_engine
 from lstmkit.ops.draw import draw_choices, draw_factors
 from lstmkit.ops.eager import run_native_layer
 from lstmkit.ops.engines import Layer, run_equations, split_weights
 from lstmkit.ops.layer import lstm_layer, lstm_layer_backward
 from lstmkit.ops.native_core import native_available
-from lstmkit.ops.recurrent import CellLayer, Ways, cell_layer, describe, flatten_masks, run_cell_layer
+from lstmkit.ops.recurrent import cell_layer, describe, flatten_masks, run_cell_layer
 
 __all__ = [
     "ENGINES",

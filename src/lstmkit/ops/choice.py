@@ -18,7 +18,13 @@ NATIVE_CELLS: dict[str, tuple[str, ...]] = {
     "gru": ("reset_after",),
     "janet": (),
     "slstm": (),
+    "minlstm": ("form='recurrent'",),
+    "mingru": ("form='recurrent'",),
+    "mlstm": ("form='recurrent'",),
 }
+
+# Of these a scan keeps no gates, and has no narrow numbers.
+_SCANNED = ("minlstm", "mingru", "mlstm")
 ATEN_CELLS = ("lstm", "rnn", "gru")
 
 # What the native core computes in.
@@ -123,6 +129,10 @@ def _native_obstacle(request: EngineRequest) -> str | None:
         return f"the native core runs on CPUs, not on {request.device}"
     if request.dtype not in NATIVE_DTYPES:
         return f"the native core computes in {', '.join(NATIVE_DTYPES)}, not {request.dtype}"
+    if request.cell in _SCANNED and request.gates:
+        return "the native scan does not keep the gates"
+    if request.cell in _SCANNED and request.dtype == "bfloat16":
+        return "the native scan computes in float32 and float64, not bfloat16"
     if request.transforms:
         return "the native core has no rules for torch.func transforms"
     if not request.native_available:

@@ -33,6 +33,11 @@ def run_core(function: Any, directions: list[Any], precision: str) -> None:
     function(directions, torch.get_num_threads(), instruction_set, precision)
 
 
+def run_scan(function: Any, arguments: tuple[Any, ...], precision: str) -> None:
+    """Call a function of the core for one direction of a layer that it scans."""
+    function(*arguments, torch.get_num_threads(), instruction_set, precision)
+
+
 # Beside a layer's arithmetic in 100 us the calls of torch are no trifle, least of all those that have nothing to do.
 def dense(value: Tensor) -> Tensor:
     """The core reads along the last axis in steps of one, from whole numbers; it knows no lazy minus sign."""

@@ -8,37 +8,18 @@ graphs this op is not used.
 import json
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lstmkit.ops.aten_relatives import aten_options, run_aten_stack
+from lstmkit.ops.cell_call import CellLayer, Ways, check_cell_layer
 from lstmkit.ops.engines import autograd_inside_op
 from lstmkit.ops.native_cell import NativeCell, run_native_cell
+from lstmkit.ops.native_scan import SCANS, run_scan_layer
 from lstmkit.reference import LSTM_VARIANT, LayerResult, Masks, check_lengths, find_cell, mark_steps, run_layer
 from lstmkit.spec import CellSpec
-
-
-class CellLayer(NamedTuple):
-    """What one layer of any cell is given; weights in the catalog's order, direction after direction."""
-
-    spec: CellSpec
-    x: Tensor  # (T, B, I, ...)
-    state: Sequence[Tensor]  # (D, B, ...) each
-    weights: Sequence[Tensor]
-    lengths: Tensor | None  # (B,) in 1..T
-    resets: Tensor | None  # (T, B)
-    masks: Sequence[Masks] | None = None  # of each direction of an LSTM
-
-
-class Ways(NamedTuple):
-    """How a layer is run, and what it gives back beside output and states."""
-
-    engine: str
-    cells: bool = False
-    gates: bool = False
-    chunk: int = 0  # steps at once; 0: one after the other
 
 
 def run_cell_layer(layer: CellLayer, ways: Ways) -> LayerResult:
@@ -48,9 +29,16 @@ def run_cell_layer(layer: CellLayer, ways: Ways) -> LayerResult:
         output, h = run_aten_stack(spec, x, state[0], weights, lengths, aten_options(spec, 1))
         return LayerResult(output, (h,), None, None)
     if ways.engine == "native":
+        check_cell_layer(layer)
+        if spec.cell in SCANS:
+            return run_scan_layer(layer, partial(_run_equations, ways=_SCAN_AGAIN))
         cell = NativeCell(spec, lengths, resets, masks, partial(_run_again, layer))
         return run_native_cell(cell, x, state, weights, cells=ways.cells, gates=ways.gates)
     return _run_equations(layer, ways)
+
+
+# How the equations of a cell that is scanned are run where the gradient of a gradient, or many at once, are asked for.
+_SCAN_AGAIN = Ways("reference", chunk=64)
 
 
 def _run_again(layer: CellLayer, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> LayerResult:

@@ -7,14 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lstmkit.ops import CellLayer, native
-from lstmkit.ops.native import Wants, _dense, _empty, _sequence, _state
-from lstmkit.spec import ShapeError
+from lstmkit.ops.cell_call import CellLayer
+from lstmkit.ops.native import Wants
+from lstmkit.ops.native_core import PRECISIONS, core, dense, empty, run_scan, sequence_at, state_at
 
 # With fewer inputs it takes longer to write products to memory and to read them than to multiply again.
 _MULTIPLIES_AGAIN_BELOW = 64
-
-PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
 
 class _Course:
@@ -24,22 +22,9 @@ class _Course:
         self._layer = layer
         self._spec, self._dtype, self._directions = layer.spec, layer.x.dtype, layer.spec.num_directions
         self._sizes = (*layer.x.shape, layer.spec.hidden_size)  # T, B, I, H
-        self._check_weights()
-        self._x = _dense(layer.x)
+        self._x = dense(layer.x)
         self._lengths = None if layer.lengths is None else layer.lengths.to("cpu", torch.int64).contiguous()
         self._resets = None if layer.resets is None else layer.resets.contiguous()
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of one direction's parameters."""
-        raise NotImplementedError
-
-    def _check_weights(self) -> None:
-        """The core would read beyond a weight that somebody has replaced by another."""
-        for d in range(self._directions):
-            for value, (name, shape) in zip(self._own(d), self._shapes().items(), strict=False):
-                if tuple(value.shape) != shape or value.dtype != self._dtype or value.device.type != "cpu":
-                    found = f"{tuple(value.shape)} of {value.dtype} on {value.device}"
-                    raise ShapeError(f"{name} must have shape {shape}, be {self._dtype} and on the CPU, not {found}")
 
     def _own(self, d: int) -> Sequence[Tensor]:
         """The parameters of one direction."""
@@ -50,10 +35,10 @@ class _Course:
         return _address(self._lengths), _address(self._resets), d == 1
 
     def _new(self, *shape: int) -> Tensor:
-        return _empty(shape, self._dtype)
+        return empty(shape, self._dtype)
 
     def _call(self, function: Any, *arguments: Any) -> None:
-        function(*arguments, torch.get_num_threads(), native.instruction_set, PRECISIONS[self._dtype])
+        run_scan(function, arguments, PRECISIONS[self._dtype])
 
     def _input_gradients(self, wants: Wants) -> list[Tensor | None]:
         T, B, I, _ = self._sizes  # noqa: E741
@@ -68,11 +53,8 @@ class MinimalCourse(_Course):
     def __init__(self, layer: CellLayer) -> None:
         self._width = self._GATES[layer.spec.cell] * layer.spec.hidden_size
         super().__init__(layer)
-        self._h = _dense(layer.state[0])
-        self._weights = [[_dense(w.contiguous()) for w in self._own(d)] for d in range(self._directions)]
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"weight_ih": (self._width, self._sizes[2]), "bias_ih": (self._width,)}
+        self._h = dense(layer.state[0])
+        self._weights = [[dense(w.contiguous()) for w in self._own(d)] for d in range(self._directions)]
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Output ``(T, B, D*H)``, last states, and the products ``(T, B, D*G*H)`` if backward is to come."""
@@ -80,8 +62,8 @@ class MinimalCourse(_Course):
         output, last = self._new(T, B, D * H), self._new(D, B, H)
         kept = [self._new(T, B, D * self._width)] if keep and self._sizes[2] >= _MULTIPLIES_AGAIN_BELOW else []
         for d in range(D):
-            results = _sequence(output, d * H), _state(last, d), self._products(kept, d)
-            self._call(native.core.scan_forward, self._direction(d), *results)
+            results = sequence_at(output, d * H), state_at(last, d), self._products(kept, d)
+            self._call(core.scan_forward, self._direction(d), *results)
         return output, [last], kept
 
     def backward(
@@ -94,21 +76,21 @@ class MinimalCourse(_Course):
     ) -> list[Tensor | None]:
         """Gradients with respect to x, h and each weight; those that are not wanted may be None."""
         (_, B, I, H), D = self._sizes, self._directions  # noqa: E741
-        grad_output, grad_last = (None if grad is None else _dense(grad) for grad in upstream)
+        grad_output, grad_last = (None if grad is None else dense(grad) for grad in upstream)
         dx, dh = self._input_gradients(wants), self._new(D, B, H) if wants.state else None
         dweights: list[Tensor | None] = []
         for d in range(D):
             weight = self._new(self._width, I) if wants.weights else None
             bias = self._new(self._width) if wants.weights else None
             self._call(
-                native.core.scan_backward,
+                core.scan_backward,
                 self._direction(d),
-                _sequence(output, d * H),
+                sequence_at(output, d * H),
                 self._products(kept, d),
-                _sequence(grad_output, d * H),
-                _state(grad_last, d),
-                _sequence(dx[d], 0),
-                _state(dh, d),
+                sequence_at(grad_output, d * H),
+                state_at(grad_last, d),
+                sequence_at(dx[d], 0),
+                state_at(dh, d),
                 _address(weight),
                 _address(bias),
             )
@@ -116,12 +98,12 @@ class MinimalCourse(_Course):
         return [_join(dx), dh, *dweights]
 
     def _products(self, kept: Sequence[Tensor], d: int) -> tuple[int, int, int] | None:
-        return _sequence(kept[0], d * self._width) if kept else None
+        return sequence_at(kept[0], d * self._width) if kept else None
 
     def _direction(self, d: int) -> tuple[Any, ...]:
         weight, *bias = self._weights[d]
         parameters = weight.data_ptr(), _address(bias[0] if bias else None)
-        return self._spec.cell, self._sizes, _sequence(self._x, 0), _state(self._h, d), *parameters, *self._masks(d)
+        return self._spec.cell, self._sizes, sequence_at(self._x, 0), state_at(self._h, d), *parameters, *self._masks(d)
 
 
 class MLSTMCourse(_Course):
@@ -135,11 +117,6 @@ class MLSTMCourse(_Course):
         self._state = [value.contiguous().resolve_neg() for value in layer.state]
         self._weights = [self._join_weights(self._own(d)) for d in range(self._directions)]
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        *_, I, H = self._sizes  # noqa: E741
-        N = self._heads
-        return {"weight_qkvo": (4 * H, I), "weight_if": (2 * N, I), "bias_qkvo": (4 * H,), "bias_if": (2 * N,)}
-
     def _join_weights(self, own: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         weight = torch.cat([w.resolve_neg() for w in own[:2]])
         weight[self._key] /= self._root
@@ -151,12 +128,12 @@ class MLSTMCourse(_Course):
         output, last = self._new(T, B, D * H), [self._new(*value.shape) for value in self._state]
         kept: list[Tensor] = []
         if keep:
-            chunks, S = -(-T // native.core.mlstm_chunk_steps), H // self._heads
+            chunks, S = -(-T // core.mlstm_chunk_steps), H // self._heads
             between = self._new(D, chunks * B * self._heads * (S * (S + 1) + 2))
             kept = [self._new(T, B, D * self._width), self._new(T, B, D * H), between]
         for d in range(D):
-            results = _sequence(output, d * H), _addresses(last, d), self._kept(kept, d)
-            self._call(native.core.mlstm_forward, self._direction(d), *results)
+            results = sequence_at(output, d * H), _addresses(last, d), self._kept(kept, d)
+            self._call(core.mlstm_forward, self._direction(d), *results)
         return output, last, kept
 
     def backward(
@@ -169,7 +146,7 @@ class MLSTMCourse(_Course):
     ) -> list[Tensor | None]:
         """Gradients with respect to x, each state and each weight; those that are not wanted may be None."""
         (*_, I, H), D = self._sizes, self._directions  # noqa: E741
-        grad_output = None if upstream[0] is None else _dense(upstream[0])
+        grad_output = None if upstream[0] is None else dense(upstream[0])
         grad_last = self._state_gradients(upstream[1:])
         dx, d_first = self._input_gradients(wants), [self._new(*value.shape) for value in self._state]
         dweights: list[Tensor | None] = []
@@ -177,13 +154,13 @@ class MLSTMCourse(_Course):
             weight = self._new(self._width, I) if wants.weights else None
             bias = self._new(self._width) if wants.weights else None
             self._call(
-                native.core.mlstm_backward,
+                core.mlstm_backward,
                 self._direction(d),
                 _addresses(last, d),
                 self._kept(kept, d),
-                _sequence(grad_output, d * H),
+                sequence_at(grad_output, d * H),
                 _addresses(grad_last, d),
-                _sequence(dx[d], 0),
+                sequence_at(dx[d], 0),
                 _addresses(d_first, d) if wants.state else _NOWHERE,
                 _address(weight),
                 _address(bias),
@@ -210,12 +187,12 @@ class MLSTMCourse(_Course):
         if not kept:
             return None, None, 0
         products, raw, between = kept
-        return _sequence(products, d * self._width), _sequence(raw, d * self._sizes[3]), between[d].data_ptr()
+        return sequence_at(products, d * self._width), sequence_at(raw, d * self._sizes[3]), between[d].data_ptr()
 
     def _direction(self, d: int) -> tuple[Any, ...]:
         weight, bias = self._weights[d]
         parameters = _addresses(self._state, d), weight.data_ptr(), _address(bias)
-        return (*self._sizes, self._heads), _sequence(self._x, 0), *parameters, *self._masks(d)
+        return (*self._sizes, self._heads), sequence_at(self._x, 0), *parameters, *self._masks(d)
 
 
 COURSES = {"minlstm": MinimalCourse, "mingru": MinimalCourse, "mlstm": MLSTMCourse}
