@@ -1,6 +1,7 @@
 """The layer of any cell: torch's constructor, lengths, resets and gates, over the engines that have the cell."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -292,7 +293,9 @@ class ChunkedRecurrent(Recurrent):
         if obstacle is None and self.form == "recurrent":
             obstacle = "form='recurrent' goes step by step"
         if self.engine not in (None, "native") or (obstacle and self.engine is None):
-            return super()._choose(x, return_gates=return_gates, **given)
+            choice = super()._choose(x, return_gates=return_gates, **given)
+            why = obstacle or f"engine={self.engine!r} was asked for"
+            return replace(choice, rejected=choice.rejected | {"native": why})
         if obstacle:
             raise EngineError(
                 f"the engine 'native' cannot run this: {obstacle}; leave engine=None to let one be chosen"
