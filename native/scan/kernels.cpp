@@ -82,27 +82,24 @@ struct MinGRU {
     }
 };
 
-template <typename Row, typename Step>
-LSTMKIT_INLINE void for_each_vector(const Row& row, Step step) noexcept {
-    Index first = 0;
-    for (; first + lanes <= row.units; first += lanes) step(Gates<Row>{row, first, lanes});
-    if (first < row.units) step(Gates<Row>{row, first, row.units - first});
-}
-
 template <typename Cell>
 void forward(const ScanRow<Precision>& row) noexcept {
-    for_each_vector(row, [&row](const auto& z) noexcept __attribute__((always_inline)) {
-        store_up_to(row.y + z.first, Cell::forward(z, load_up_to(row.h_before + z.first, z.count)), z.count);
-    });
+    for (Index first = 0; first < row.units; first += lanes) {
+        const Index count = row.units - first < lanes ? row.units - first : lanes;
+        const Gates<ScanRow<Precision>> z{row, first, count};
+        store_up_to(row.y + first, Cell::forward(z, load_up_to(row.h_before + first, count)), count);
+    }
 }
 
 template <typename Cell>
 void backward(const ScanRowBackward<Precision>& row) noexcept {
-    for_each_vector(row, [&row](const auto& z) noexcept __attribute__((always_inline)) {
-        Vector dh = load_up_to(row.dh + z.first, z.count);
-        if (row.grad_y) dh += load_up_to(row.grad_y + z.first, z.count);
-        store_up_to(row.dh + z.first, Cell::backward(z, load_up_to(row.h_before + z.first, z.count), dh), z.count);
-    });
+    for (Index first = 0; first < row.units; first += lanes) {
+        const Index count = row.units - first < lanes ? row.units - first : lanes;
+        const Gates<ScanRowBackward<Precision>> z{row, first, count};
+        Vector dh = load_up_to(row.dh + first, count);
+        if (row.grad_y) dh += load_up_to(row.grad_y + first, count);
+        store_up_to(row.dh + first, Cell::backward(z, load_up_to(row.h_before + first, count), dh), count);
+    }
 }
 
 template <Index R>

@@ -2,9 +2,9 @@
 
 #include <cmath>
 #include <limits>
-#include <stdexcept>
 
 #include "scan/affine.h"
+#include "scan/check.h"
 #include "scan/mlstm_kernels.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
@@ -12,21 +12,11 @@
 namespace lstmkit {
 namespace {
 
-void expect(bool condition, const char* what) {
-    if (!condition) throw std::invalid_argument(what);
-}
-
 template <typename P>
 void check_case(const MlstmCase<P>& layer) {
-    constexpr Index largest = Index{1} << 30;
-    expect(layer.steps >= 1 && layer.batch >= 0 && layer.inputs >= 0 && layer.units >= 1 && layer.outputs == layer.units && !layer.projected,
-           "expected at least one step and unit, no negative size, and as many outputs as units");
-    expect(std::max({layer.steps, layer.batch, layer.inputs, layer.units}) <= largest, "expected sizes up to 2^30");
-    expect(layer.heads >= 1 && layer.units % layer.heads == 0, "expected heads that divide the units");
-    expect(layer.weight && (layer.x || layer.batch == 0), "the input or the weight is null");
-    expect(!layer.first.memory == !layer.first.normaliser && !layer.first.memory == !layer.first.scale, "expected all first states or none");
-    for (Index b = 0; layer.lengths && b < layer.batch; ++b)
-        expect(layer.lengths[b] >= 0 && layer.lengths[b] <= layer.steps, "expected lengths in 0..T");
+    check_scan(layer);
+    expect_scan(layer.heads >= 1 && layer.units % layer.heads == 0, "expected heads that divide the units");
+    expect_scan(!layer.first.memory == !layer.first.normaliser && !layer.first.memory == !layer.first.scale, "expected all first states or none");
 }
 
 /// What of a head's state is one number: its stabiliser, and whether it remembers nothing.
@@ -332,8 +322,8 @@ private:
 template <typename P>
 void run_mlstm(const MlstmForward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
-    expect(job.y || job.layer.batch == 0, "the output is null");
-    expect(!job.kept.z == !job.kept.raw && !job.kept.z == !job.kept.between, "expected room for all that backward reads or for nothing");
+    expect_scan(job.y || job.layer.batch == 0, "the output is null");
+    expect_scan(!job.kept.z == !job.kept.raw && !job.kept.z == !job.kept.between, "expected room for all that backward reads or for nothing");
     const Run<P> run(job.layer, set);
     const AffineForward<P> weight(scan_kernels_of<P>(set), run.kernels.lanes, job.layer.weight, job.layer.bias, job.layer.width(), job.layer.inputs);
     const int shares = row_shares(job.layer, job.layer.width(), threads);
@@ -346,8 +336,8 @@ void run_mlstm(const MlstmForward<P>& job, int threads, InstructionSet set) {
 template <typename P>
 void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
-    expect((job.kept.z && job.kept.raw && job.kept.between) || job.layer.batch == 0, "what forward wrote is null");
-    expect(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
+    expect_scan((job.kept.z && job.kept.raw && job.kept.between) || job.layer.batch == 0, "what forward wrote is null");
+    expect_scan(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
     const Run<P> run(job.layer, set);
     const AffineBackward<P> weight(run.kernels, job.layer.weight, job.layer.width(), job.layer.inputs);
     const int shares = row_shares(job.layer, job.layer.width(), threads);

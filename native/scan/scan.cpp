@@ -1,9 +1,9 @@
 #include "lstmkit/scan.h"
 
 #include <optional>
-#include <stdexcept>
 
 #include "scan/affine.h"
+#include "scan/check.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
 
@@ -13,21 +13,6 @@ namespace {
 // So many steps of rows pass through the product at once: enough that its weights are seldom read, few enough that what
 // the scan reads of it is still in the second-level cache.
 constexpr Index block_slots = 128;
-
-void expect(bool condition, const char* what) {
-    if (!condition) throw std::invalid_argument(what);
-}
-
-template <typename P>
-void check_case(const ScanCase<P>& layer) {
-    constexpr Index largest = Index{1} << 30;
-    expect(layer.steps >= 1 && layer.batch >= 0 && layer.inputs >= 0 && layer.units >= 1 && layer.outputs == layer.units && !layer.projected,
-           "expected at least one step and unit, no negative size, and as many outputs as units");
-    expect(std::max({layer.steps, layer.batch, layer.inputs, layer.units}) <= largest, "expected sizes up to 2^30");
-    expect(layer.weight && (layer.x || layer.batch == 0), "the input or the weight is null");
-    for (Index b = 0; layer.lengths && b < layer.batch; ++b)
-        expect(layer.lengths[b] >= 0 && layer.lengths[b] <= layer.steps, "expected lengths in 0..T");
-}
 
 /// What all threads read.
 template <typename P>
@@ -199,8 +184,8 @@ private:
 
 template <typename P>
 void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
-    check_case(job.layer);
-    expect(job.y || job.layer.batch == 0, "the output is null");
+    check_scan(job.layer);
+    expect_scan(job.y || job.layer.batch == 0, "the output is null");
     const Run<P> run(job.layer, set);
     const AffineForward<P> weight = run.affine();
     const int shares = row_shares(job.layer, run.width, threads);
@@ -212,9 +197,9 @@ void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
 
 template <typename P>
 void run_scan(const ScanBackward<P>& job, int threads, InstructionSet set) {
-    check_case(job.layer);
-    expect(job.y || job.layer.batch == 0, "what forward wrote is null");
-    expect(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
+    check_scan(job.layer);
+    expect_scan(job.y || job.layer.batch == 0, "what forward wrote is null");
+    expect_scan(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
     const Run<P> run(job.layer, set);
     const AffineBackward<P> weight(run.kernels, job.layer.weight, run.width, job.layer.inputs);
     std::optional<AffineForward<P>> again;
