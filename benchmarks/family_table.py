@@ -88,7 +88,7 @@ def render(
     rows, checks = list(rows), list(checks)
     parts = [_engine_part(engine, found, rows, checks, gap, reasons) for engine in ENGINES]
     notes = [f"{number}. {_sentence(reason)}" for number, reason in enumerate(reasons, 1)]
-    return "\n\n".join([*parts, "### Why a square has a number", "\n".join(notes)])
+    return "\n\n".join([*parts, "## Why a square has a number", "\n".join(notes)])
 
 
 def _engine_part(
@@ -108,7 +108,7 @@ def _engine_part(
             table.append(_line([f"`{row}`", *(_mark(text, reasons) for text in squares)]))
         else:
             refused.append(f"| `{row}` | {'; '.join(dict.fromkeys(squares))} |")
-    parts = [f"### {engine}", "\n".join(table), *(["\n".join(refused)] if len(refused) > 2 else [])]
+    parts = [f"## {engine}", "\n".join(table), *(["\n".join(refused)] if len(refused) > 2 else [])]
     return "\n\n".join(parts)
 
 
