@@ -103,11 +103,13 @@ def _engine_part(
     table = [_line(head), _line(["---"] * len(head))]
     refused = ["| refused whole | why |", "| --- | --- |"]
     for row in rows:
-        squares = [_text_of(Square(row, check, engine), found, gap) for check in head[1:]]
-        if any(text == "" for text in squares):
-            table.append(_line([f"`{row}`", *(_mark(text, reasons) for text in squares)]))
+        squares = [Square(row, check, engine) for check in head[1:]]
+        texts = [_text_of(square, found, gap) for square in squares]
+        if "" in texts:
+            table.append(_line([f"`{row}`", *(_mark(text, reasons) for text in texts)]))
         else:
-            refused.append(f"| `{row}` | {'; '.join(dict.fromkeys(squares))} |")
+            said = [found[square] for square in squares if square in found]
+            refused.append(f"| `{row}` | {'; '.join(dict.fromkeys(said or texts))} |")
     parts = [f"## {engine}", "\n".join(table), *(["\n".join(refused)] if len(refused) > 2 else [])]
     return "\n\n".join(parts)
 
