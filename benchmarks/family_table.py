@@ -88,7 +88,7 @@ def render(
     rows, checks = list(rows), list(checks)
     parts = [_engine_part(engine, found, rows, checks, gap, reasons) for engine in ENGINES]
     notes = [f"{number}. {_sentence(reason)}" for number, reason in enumerate(reasons, 1)]
-    return "\n\n".join([*parts, "### Why a square has a number", "\n".join(notes)])
+    return "\n\n".join([*parts, "## Why a square has a number", "\n".join(notes)])
 
 
 def _engine_part(
@@ -103,12 +103,14 @@ def _engine_part(
     table = [_line(head), _line(["---"] * len(head))]
     refused = ["| refused whole | why |", "| --- | --- |"]
     for row in rows:
-        squares = [_text_of(Square(row, check, engine), found, gap) for check in head[1:]]
-        if any(text == "" for text in squares):
-            table.append(_line([f"`{row}`", *(_mark(text, reasons) for text in squares)]))
+        squares = [Square(row, check, engine) for check in head[1:]]
+        texts = [_text_of(square, found, gap) for square in squares]
+        if "" in texts:
+            table.append(_line([f"`{row}`", *(_mark(text, reasons) for text in texts)]))
         else:
-            refused.append(f"| `{row}` | {'; '.join(dict.fromkeys(squares))} |")
-    parts = [f"### {engine}", "\n".join(table), *(["\n".join(refused)] if len(refused) > 2 else [])]
+            said = [found[square] for square in squares if square in found]
+            refused.append(f"| `{row}` | {'; '.join(dict.fromkeys(said or texts))} |")
+    parts = [f"## {engine}", "\n".join(table), *(["\n".join(refused)] if len(refused) > 2 else [])]
     return "\n\n".join(parts)
 
 

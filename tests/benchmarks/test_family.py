@@ -104,7 +104,7 @@ def parts(page: str) -> dict[str, list[list[str]]]:
     """The cells of all lines of tables, by engine."""
     _, _, written = page.partition(markers("family")[0])
     found: dict[str, list[list[str]]] = {}
-    for part in written.split("\n### ")[1:]:
+    for part in written.split("\n## ")[1:]:
         lines = [line for line in part.splitlines() if line.startswith("|")]
         found[part.split()[0]] = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return found
@@ -113,7 +113,7 @@ def parts(page: str) -> dict[str, list[list[str]]]:
 def test_page__equals_rows_and_checks__no_square_unexplained() -> None:
     """A cell, an option or a check that is new needs a run of ``python -m benchmarks.family_table``."""
     page = PAGE.read_text()
-    numbers = {line.partition(".")[0] for line in page.partition("### Why")[2].splitlines() if line[:1].isdigit()}
+    numbers = {line.partition(".")[0] for line in page.partition("## Why")[2].splitlines() if line[:1].isdigit()}
     for engine in ENGINES:
         lines = parts(page)[engine]
         head = ["", *([BY_HAND] if engine == "reference" else []), *CHECKS]
