@@ -78,7 +78,7 @@ def plain(case: Hostile, parameters: Any, x: Tensor, hx: Any) -> tuple[Tensor, .
 
 def test_catalog__equals_tested_cells() -> None:
     """What is no sequence of vectors has tests of its own: test_tree.py, test_conv.py."""
-    assert {*LAYERS} == {*CELLS, "lstm"}
+    assert {*LAYERS} == {*CELLS, "lstm", "tree"}
     assert {*PLAIN} == {*CELLS, "conv_lstm"}
 
 

@@ -278,11 +278,6 @@ def test_build__roundtrips_specification(spec: CellSpec) -> None:
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in layer.state_dict().items())
 
 
-def test_build__rejects_trees() -> None:
-    with pytest.raises(OptionError, match="no layer runs the cell 'tree' over sequences: its driver is 'tree'"):
-        nn.build(CellSpec(2, 3, cell="tree"))
-
-
 IMAGES = make_spec("conv_lstm", kernel_size=(2, 3), padding="valid")
 
 

@@ -281,7 +281,7 @@ def check_file(row: Row, engine: str) -> None:
         case, layer, model = _serve(row, engine, learns)
         expected = run(layer, case, case.clean)[0].transpose(0, 1).detach()
         with _runtime(engine):
-            found = model.predict(case.clean.transpose(0, 1).numpy())
+            found = model.predict(_served_input(case).transpose(0, 1).numpy())
         close(torch.from_numpy(found), expected)
 
 
@@ -289,17 +289,25 @@ def check_stream(row: Row, engine: str) -> None:
     """A stream is the sequence: step by step, in a pool, and moved to another stream halfway."""
     case, layer, model = _serve(row, engine, True)
     expected = run(layer, case, case.clean)[0].transpose(0, 1).detach()
-    x = case.clean.transpose(0, 1).contiguous().numpy()
+    given = _served_input(case)
+    x = given.transpose(0, 1).contiguous().numpy()
+    space = {"space": tuple(given.shape[3:])} if given.dim() > 3 else {}
     with _runtime(engine):
-        stream, halfway, moved, pool = model.stream(), model.stream(), model.stream(), model.pool(len(x))
+        stream, halfway, moved = (model.stream(**space) for _ in range(3))
+        pool = model.pool(len(x), **space)
         steps = [stream.step(step) for step in x[0]]
-        batches = [pool.step(step) for step in case.clean.numpy()]
+        batches = [pool.step(step) for step in given.numpy()]
         halfway.run(x[0, :2])
         moved.state = dict(halfway.state)
         rest = moved.run(x[0, 2:])
     close(torch.from_numpy(np.stack(steps)), expected[0])
     close(torch.from_numpy(np.stack(batches, 1)), expected)
     close(torch.from_numpy(rest), expected[0, 2:])
+
+
+def _served_input(case: Hostile) -> Tensor:
+    """What a layer reads beside its input are the last columns of what is served."""
+    return case.clean if case.extra is None else torch.cat([case.clean, case.extra], 2)
 
 
 def _stage(spec: CellSpec, learns: bool) -> Stage:
@@ -314,7 +322,8 @@ def _serve(row: Row, engine: str, learns: bool) -> tuple[Hostile, Any, Any]:
     layer.load_state_dict(case.parameters, strict=not learns)
     for name, value in zip(row.spec.state_shapes(), case.hx, strict=True):
         if learns:
-            getattr(layer, f"{name}_0").data.copy_(value[:, 0])
+            everywhere = [0] * len(row.spec.kernel_size)
+            getattr(layer, f"{name}_0").data.copy_(value[:, 0][(..., *everywhere)])
     layer.batch_first = False
     with tempfile.TemporaryDirectory() as folder, _runtime(engine):
         path = Path(folder, "model.safetensors")

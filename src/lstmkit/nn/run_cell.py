@@ -81,7 +81,9 @@ def _run_layers(stack: CellStack, case: Case, state: States, ways: Ways) -> tupl
             found = cell_layer(stack.documents[layer], x, first, weights, lengths, case.resets, [], *ways)
             results.append(_name(found, len(first), ways))
         else:
-            results.append(run_cell_layer(CellLayer(stack.layers[layer], x, first, weights, lengths, case.resets), ways))
+            results.append(
+                run_cell_layer(CellLayer(stack.layers[layer], x, first, weights, lengths, case.resets), ways)
+            )
         x = results[-1].output
     return x, join_states(torch, stack.spec, [result.state for result in results]), results
 
