@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from helpers.hostile import close
@@ -132,7 +134,7 @@ CELLS = [cell for cell in BIDIRECTIONAL if cell != "lstm"]
 SUFFIXES = ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
 
 
-def make(cell: str, init: str, units: int = 6, **options: object) -> torch.nn.Module:
+def make(cell: str, init: str, units: int = 6, **options: Any) -> Any:
     """Two layers and directions of five features, from one seed."""
     spec = CellSpec(5, units, 2, True, True, cell=cell, **NEEDED.get(cell, {}), **OWN.get(cell, {}))  # pyright: ignore
     torch.manual_seed(3)
