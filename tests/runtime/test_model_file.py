@@ -23,7 +23,7 @@ from safetensors.numpy import save, save_file
 
 import lstmkit
 from lstmkit.runtime import FORMAT_VERSION, SequenceModel, Stage, read_model, write_model
-from lstmkit.spec import CellSpec, LSTMKitError, ModelFileError
+from lstmkit.spec import CellSpec, DataError, LSTMKitError, ModelFileError
 
 CELL = CellSpec(2, 3).to_dict()
 DOCUMENT = {
@@ -433,9 +433,9 @@ def mutate(document, data):
 
 
 def works(content, path):
-    """Load and use it, or be told in a sentence."""
+    """Load and use it, or be told in a sentence; of numbers that overflow on the way it may be said of the data."""
     path.write_bytes(content)
-    with suppress(ModelFileError):
+    with suppress(ModelFileError, DataError):
         use(lstmkit.load(path))
 
 
