@@ -1,9 +1,7 @@
 #include "layer.h"
 
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -20,6 +18,7 @@
 #include "lstmkit/draw.h"
 #include "lstmkit/layer.h"
 #include "lstmkit/memory.h"
+#include "addresses.h"
 #include "unlocked.h"
 
 namespace nb = nanobind;
@@ -33,10 +32,7 @@ struct nanobind::detail::dtype_traits<lstmkit::bfloat16> {
 
 namespace {
 
-using Address = std::uintptr_t;
 using Sizes = std::tuple<Index, Index, Index, Index, Index>;
-using SequenceAt = std::optional<std::tuple<Address, Index, Index>>;
-using StateAt = std::optional<std::tuple<Address, Index>>;
 using TraceAt = std::tuple<SequenceAt, SequenceAt, Index, Index>;  // strides of gates and of states
 using WeightsAt = std::tuple<Address, Address, Address, Address, Address>;
 using MasksAt = std::tuple<StateAt, SequenceAt, SequenceAt, SequenceAt>;  // state, candidate, keeps_h, keeps_c
@@ -46,23 +42,6 @@ using ForwardAt = std::tuple<CaseAt, SequenceAt, StateAt, StateAt, TraceAt>;
 using UpstreamAt = std::tuple<SequenceAt, StateAt, StateAt, TraceAt>;
 using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address, Address, Address>>;
 using BackwardAt = std::tuple<CaseAt, SequenceAt, TraceAt, UpstreamAt, GradientsAt>;
-
-template <typename Number>
-Number* pointer(Address address) {
-    return reinterpret_cast<Number*>(address);
-}
-
-template <typename Number>
-lstmkit::Sequence<Number> sequence(const SequenceAt& at) {
-    if (!at) return {};
-    return {pointer<Number>(std::get<0>(*at)), std::get<1>(*at), std::get<2>(*at)};
-}
-
-template <typename Number>
-lstmkit::State<Number> state(const StateAt& at) {
-    if (!at) return {};
-    return {pointer<Number>(std::get<0>(*at)), std::get<1>(*at)};
-}
 
 template <typename Cell, typename Gate>
 lstmkit::Trace<Cell, Gate> trace(const TraceAt& at) {

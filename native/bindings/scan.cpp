@@ -1,10 +1,7 @@
 #include "scan.h"
 
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 
-#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -12,6 +9,7 @@
 
 #include "lstmkit/mlstm.h"
 #include "lstmkit/scan.h"
+#include "addresses.h"
 #include "unlocked.h"
 
 namespace nb = nanobind;
@@ -19,32 +17,12 @@ using lstmkit::Index;
 
 namespace {
 
-using Address = std::uintptr_t;
-using SequenceAt = std::optional<std::tuple<Address, Index, Index>>;
-using StateAt = std::optional<std::tuple<Address, Index>>;
 using Sizes = std::tuple<Index, Index, Index, Index>;
 using MlstmSizes = std::tuple<Index, Index, Index, Index, Index>;
 using MlstmStateAt = std::tuple<Address, Address, Address>;
 using KeptAt = std::tuple<SequenceAt, SequenceAt, Address>;
 using MlstmCaseAt = std::tuple<MlstmSizes, SequenceAt, MlstmStateAt, Address, Address, Address, Address, bool>;
 using CaseAt = std::tuple<std::string, Sizes, SequenceAt, StateAt, Address, Address, Address, Address, bool>;
-
-template <typename Number>
-Number* pointer(Address address) {
-    return reinterpret_cast<Number*>(address);
-}
-
-template <typename Number>
-lstmkit::Sequence<Number> sequence(const SequenceAt& at) {
-    if (!at) return {};
-    return {pointer<Number>(std::get<0>(*at)), std::get<1>(*at), std::get<2>(*at)};
-}
-
-template <typename Number>
-lstmkit::State<Number> state(const StateAt& at) {
-    if (!at) return {};
-    return {pointer<Number>(std::get<0>(*at)), std::get<1>(*at)};
-}
 
 lstmkit::ScanCell cell_called(const std::string& name) {
     if (name == "minlstm") return lstmkit::ScanCell::minlstm;

@@ -41,7 +41,9 @@ LSTMKIT_INLINE Vector through(const Activation& a, Vector y, Vector value) noexc
 LSTMKIT_INLINE Vector through_clip(const Activation& a, Real bound, Vector y, Vector value) noexcept {
     const Vector slope = through(a, y, value);
     if (!(bound < CellOptions<Precision>::none)) return slope;
-    const Real least = activate(a, Vector{} - bound)[0], most = activate(a, Vector{} + bound)[0];
+    // As they are saved, or a narrower number would hide the cut.
+    using Kept = Saved<Precision>;
+    const Real least = static_cast<Kept>(activate(a, Vector{} - bound)[0]), most = static_cast<Kept>(activate(a, Vector{} + bound)[0]);
     return where_inside(y, least, most, slope);
 }
 

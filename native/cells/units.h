@@ -47,9 +47,10 @@ struct Units {
 /// function(units) for all units of a row.
 template <typename Function>
 LSTMKIT_INLINE void each_units(Index count, Function function) noexcept {
-    const Index whole = count / lanes, rest = count % lanes;
-    for (Index block = 0; block < whole; ++block) function(Units{block, lanes});
-    if (rest) function(Units{whole, rest});
+    for (Index block = 0; block * lanes < count; ++block) {
+        const Index rest = count - block * lanes;
+        function(Units{block, rest < lanes ? rest : lanes});
+    }
 }
 
 /// `value` where `inside` is below the bound on either side, else 0.

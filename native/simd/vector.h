@@ -35,7 +35,9 @@ typedef Real Vector __attribute__((vector_size(LSTMKIT_VECTOR)));
 typedef Integer Integers __attribute__((vector_size(LSTMKIT_VECTOR)));
 typedef Unsigned Bits __attribute__((vector_size(LSTMKIT_VECTOR)));
 
+#if !defined(LSTMKIT_INLINE)
 #define LSTMKIT_INLINE inline __attribute__((always_inline))
+#endif
 
 /// lanes numbers from any address.
 LSTMKIT_INLINE Vector load(const Real* from) noexcept {
