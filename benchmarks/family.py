@@ -116,12 +116,22 @@ def measure_member(
 
 
 def _prepare(worker: Worker, case: Case) -> Row:
-    """A peer's note and errors, once its numbers are right."""
-    note = worker.prepare(case)
+    """A peer's note and errors, once its numbers are right over the first steps.
+
+    With layer normalisation a layer that has learnt nothing is chaotic: over 100 steps the rounding of one float grows
+    a thousand times, in the equations as well.
+    """
+    steps, *rest = case.sizes
+    short = replace(case, sizes=(min(steps, _CHECKED_STEPS), *rest))
+    worker.prepare(short)
     try:
-        return {"note": note, **check(case, "family", worker.values(), expected_values(case, make_data(case)))}
+        errors = check(short, "family", worker.values(), expected_values(short, make_data(short)))
     except PeerError as error:
         raise WrongResultError(f"{case.name}: {error}") from None
+    return {"note": worker.prepare(case), **errors}
+
+
+_CHECKED_STEPS = 10
 
 
 def compare(base: list[Turn], other: list[Turn]) -> tuple[float, list[float]]:

@@ -39,7 +39,9 @@ struct Units {
     LSTMKIT_INLINE Vector load_choice(const std::uint8_t* keeps) const noexcept {
         typedef std::uint8_t Bytes __attribute__((vector_size(lanes)));
         Bytes bytes = {};
-        __builtin_memcpy(&bytes, keeps + block * lanes, static_cast<std::size_t>(count));
+        if (__builtin_expect(count == lanes, 1)) __builtin_memcpy(&bytes, keeps + block * lanes, sizeof bytes);
+        else
+            for (Index lane = 0; lane < count; ++lane) bytes[lane] = keeps[block * lanes + lane];
         return __builtin_convertvector(bytes, Integers) != Integers{} ? Vector{} + one : Vector{};
     }
 };

@@ -96,7 +96,7 @@ CellShape shape_of(const CellOptions<P>& options) noexcept {
 }
 
 /// Vectors of units that backward of a whole row takes for itself.
-inline constexpr Index scratch_vectors = 15;
+inline constexpr Index scratch_vectors = 11;
 
 /// What a row's step needs beside its options: masks at this step. null is none.
 template <typename P>
