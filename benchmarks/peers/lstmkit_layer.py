@@ -35,7 +35,8 @@ def prepare(case: Case, data: Data) -> Prepared:
 def _engine_of(layer: Any, case: Case, data: Data) -> str:
     x = torch.from_numpy(data.x).to(getattr(torch, case.dtype))
     wanted = {"lengths": case.uneven, "return_cells": case.trace, "return_gates": case.trace}
-    return layer.explain_engine(x, **wanted).engine
+    with torch.set_grad_enabled(case.task != "infer"):
+        return layer.explain_engine(x, **wanted).engine
 
 
 def chosen_engine(case: Case) -> str:
