@@ -22,8 +22,14 @@ LSTMKIT_INLINE Vector log_of_one_and(Vector x) noexcept {
     return two * s * sum;
 }
 
-LSTMKIT_INLINE Vector log_sigmoid(Vector x) noexcept {
-    return at_most(x, Real{}) - log_of_one_and(exponential_of(-magnitude(x)));
+struct LogSigmoid {
+    Vector log, value;
+};
+
+/// ln(sigmoid(x)) and sigmoid(x), of one exponential.
+LSTMKIT_INLINE LogSigmoid log_sigmoid(Vector x) noexcept {
+    const Vector e = exponential_of(-magnitude(x)), larger_half = one / (e + one);
+    return {at_most(x, Real{}) - log_of_one_and(e), where_below(x, Real{}, e * larger_half, larger_half)};
 }
 
 /// a where x is 0, else b.
@@ -40,7 +46,8 @@ LSTMKIT_INLINE void slstm_forward(const ForwardRow& row, const Units& units) noe
     const auto state = [&](Index k) noexcept { return row.state + k * row.state_stride; };
     const Vector c = units.load_vector(state(0)), n = units.load_vector(state(1)), m = units.load_vector(state(2));
     const Vector entering = sum(0), forget = sum(1), z = tanh(sum(2)), o = sigmoid(sum(3));
-    const Vector staying = where_zero(n, entering, log_sigmoid(forget) + m), most = larger(staying, entering);
+    const LogSigmoid remembered = log_sigmoid(forget);
+    const Vector staying = where_zero(n, entering, remembered.log + m), most = larger(staying, entering);
     const Vector i = exponential_of(entering - most), f = exponential_of(staying - most);
     const Vector c_new = f * c + i * z, n_new = f * n + i;
     const Vector after[] = {c_new, n_new, most};
@@ -49,7 +56,7 @@ LSTMKIT_INLINE void slstm_forward(const ForwardRow& row, const Units& units) noe
         if (row.cells) units.leave(row.cells + k * row.cell_stride, after[k], row.streams);
     }
     if (row.kept) {
-        const Vector kept[] = {i, f, z, o, sigmoid(forget)};
+        const Vector kept[] = {i, f, z, o, remembered.value};
         for (Index k = 0; k < 5; ++k) units.leave(row.kept + k * row.kept_stride, kept[k], row.streams);
     }
     units.store(row.y, o * c_new / n_new);
