@@ -260,7 +260,6 @@ STAGE_ERRORS = {
     "other-units": (set_options(1, units=2), "'head.weight' have the shape"),
     "no-cell": (set_stage(0, options={"cell": 3}), "'lstm' makes no sense"),
     "unknown-cell": (set_cell(cell="quasi"), "no cell is called 'quasi'"),
-    "timed-cell": (set_cell(cell="phased"), "the cell 'phased' reads times beside it"),
     "cell-option": (set_cell(colour=1), "a cell cannot have the options 'colour'"),
     "huge-hidden": (set_cell(hidden_size=10**9), "the cell is too large"),
     "many-layers": (set_cell(num_layers=10**9), "the cell is too large"),
