@@ -33,8 +33,8 @@ class Tolerance(NamedTuple):
     least_gradient: float  # upstream gradients are about 1, and of few units a sum of them may nearly vanish
 
 
-# Of 12,600 cases drawn in one run one had a float32 number that was off by 1.07e-6, a sum of 62 terms: rounding, for in 1,500
-# cases of its sizes ours were off by up to 8.4e-7, ATen's by 9.0e-7.
+# Of 12,600 cases drawn in one run one had a float32 number that was off by 1.07e-6, a sum of 62 terms: rounding, for
+# in 1,500 cases of its sizes ours were off by up to 8.4e-7, ATen's by 9.0e-7.
 # In bfloat16 the gates are kept with 8 bits, so 1 - f of an f near 1 has few: of 1,200 cases 90 % have every gradient
 # within 8e-3 of its tensor's largest number, 99 % within 1.5e-2, and the worst of another sample was off by 5e-2.
 # In the 33 that ATen did too, ours were off by up to 2e-2, its by 3e-2.
