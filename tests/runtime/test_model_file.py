@@ -432,9 +432,9 @@ def mutate(document, data):
 
 
 def works(content, path):
-    """Load and use it, or be told in a sentence; of numbers that overflow on the way it may be said of the data."""
+    """Load and use it, or be told in a sentence."""
     path.write_bytes(content)
-    with suppress(ModelFileError, DataError):
+    with suppress(ModelFileError):
         use(lstmkit.load(path))
 
 
@@ -465,7 +465,9 @@ def test_mutated_forecaster__works_or_rejects(tmp_path_factory, data):
     document = json.loads(text)
     for _ in range(data.draw(st.integers(1, 3))):
         mutate(document, data)
-    works(save(arrays, metadata={"lstmkit": json.dumps(document)}), tmp_path_factory.getbasetemp() / "mutated")
+    # A file whose centre is 1e30 overflows only where the data are scaled, and it is said of the data.
+    with suppress(DataError):
+        works(save(arrays, metadata={"lstmkit": json.dumps(document)}), tmp_path_factory.getbasetemp() / "mutated")
 
 
 @settings(max_examples=100, deadline=None)
@@ -492,7 +494,9 @@ def test_mutated_cell__works_or_rejects(tmp_path_factory, name, data):
     document = json.loads(text)
     for _ in range(data.draw(st.integers(1, 3))):
         mutate(document, data)
-    works(save(arrays, metadata={"lstmkit": json.dumps(document)}), tmp_path_factory.getbasetemp() / "mutated")
+    # A file whose centre is 1e30 overflows only where the data are scaled, and it is said of the data.
+    with suppress(DataError):
+        works(save(arrays, metadata={"lstmkit": json.dumps(document)}), tmp_path_factory.getbasetemp() / "mutated")
 
 
 @cache
