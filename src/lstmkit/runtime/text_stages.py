@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstmkit.reference.arrays import device_of
-from lstmkit.runtime.stage_shapes import BATCH, STEPS, Options, Shape, Shapes, count, expect
+from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, expect
 
 Array = Any
 
@@ -76,7 +76,7 @@ def attention_pool_parameters(options: Options) -> Shapes:
 
 def _pooled(inputs: Sequence[Shape]) -> Shape:
     x, lengths = inputs
-    expect(len(x) == 3 and x[:2] == (BATCH, STEPS) and lengths == (BATCH,), "the inputs are no sequence with lengths")
+    expect(len(x) == 3 and x[0] == BATCH and lengths == (BATCH,), "the inputs are no sequence with lengths")
     return (BATCH, x[2])
 
 
