@@ -1,8 +1,8 @@
 """Taggers on public data, and the speed of training beside the same model in plain torch.
 
 Run ``python -m benchmarks.tagging [ewt|snips|wnut17|speed] [--seeds 1] [--json FILE]`` from the repository's root; the
-data lie in ``../shared/data`` and are never packaged. Nothing is chosen on test data: the weights kept are those that tag
-the validation part best.
+data lie in ``../shared/data`` and are never packaged. Nothing is chosen on test data: the weights kept are those that
+tag the validation part best.
 """
 
 import argparse
