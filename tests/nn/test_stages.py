@@ -21,7 +21,9 @@ B, S = BATCH, STEPS
 # kind -> options and shapes of the inputs, all sizes odd or different.
 CASES = {
     "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
+    "attention_pool": ({"features": 3, "units": 4}, [(B, 5, 3), (B,)]),
     "dropout": ({"rate": 0.5}, [(B, 5, 3)]),
+    "embedding": ({"tokens": 6, "features": 3}, [(B, 5)]),
     "every_step": ({}, [(B, 3)]),
     "exponential": ({}, [(B, 5, 3)]),
     "join_steps": ({}, [(B, 5, 3), (B, 2, 3)]),
@@ -29,6 +31,7 @@ CASES = {
     "linear": ({"features": 7, "units": 4}, [(B, 5, 3), (B, 5, 4)]),
     "logarithm": ({}, [(B, 5)]),
     "patches": ({"length": 4}, [(B, 7), (B, 7, 2), (B, 7)]),
+    "pool": ({"how": "max"}, [(B, 5, 3), (B,)]),
     "queries": ({"steps": 3, "features": 2}, [(B, 5)]),
     "recurrent": ({"cell": CELL.to_dict()}, [(B, 6, 3), (4, B, 2), (4, B, 5)]),
     "relu": ({}, [(B, 5, 3)]),
@@ -38,6 +41,10 @@ CASES = {
     "unpatch": ({"horizon": 7, "quantiles": 3}, [(B, 2, 12)]),
     "window_scale": ({}, [(B, 9)]),
 }
+
+
+# Inputs that are whole numbers.
+WHOLE = {"attention_pool": "in1", "embedding": "in0", "pool": "in1"}
 
 
 def case(kind, batch=3, seed=0):
@@ -51,6 +58,8 @@ def case(kind, batch=3, seed=0):
         inputs["in2"] = (rng.random(sized[2]) < 0.7).astype(np.float32)
     if kind in ("logarithm", "window_scale"):
         inputs["in0"] = np.where(rng.random(sized[0]) < 0.3, np.nan, np.exp(inputs["in0"].astype(float)))
+    if kind in WHOLE:
+        inputs[WHOLE[kind]] = rng.integers(1, 6, sized[int(WHOLE[kind][-1])])
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in stage.parameter_shapes().items()}
     return stage, inputs, weights
 
@@ -91,14 +100,15 @@ def test_declared_shapes__match_computed_ones(kind):
 @pytest.mark.parametrize("kind", CASES)
 def test_gradients__reach_parameters_and_inputs(kind):
     stage, inputs, weights = case(kind)
-    tensors = {n: torch.from_numpy(np.nan_to_num(a, nan=1.5)).requires_grad_() for n, a in inputs.items()}
+    tensors = {n: torch.from_numpy(np.nan_to_num(a, nan=1.5)) for n, a in inputs.items()}
+    tensors = {n: tensor.requires_grad_() if tensor.is_floating_point() else tensor for n, tensor in tensors.items()}
     parameters = {n: torch.from_numpy(a).requires_grad_() for n, a in weights.items()}
     run(torch, stage, tensors, parameters)["stage"].square().sum().backward()
     for name, tensor in parameters.items():
         assert tensor.grad is not None, name
         assert torch.isfinite(tensor.grad).all()
         assert tensor.grad.abs().sum() > 0, name
-    if kind != "queries":
+    if kind not in ("queries", "embedding"):
         assert tensors["in0"].grad.abs().sum() > 0
 
 

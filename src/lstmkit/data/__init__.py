@@ -1,8 +1,23 @@
 """Tables and files in, arrays out, and results back as the kind of table that came in."""
 
+from lstmkit.data.batches import hold_out, length_batches, pad
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
 from lstmkit.data.tables import Table, read_table
+from lstmkit.data.text import RECORDS, read_lines, read_records
 from lstmkit.data.times import TimeKind
 
-__all__ = ["Layout", "Table", "TimeKind", "read_table", "result_frame", "write_table"]
+__all__ = [
+    "RECORDS",
+    "Layout",
+    "Table",
+    "TimeKind",
+    "hold_out",
+    "length_batches",
+    "pad",
+    "read_lines",
+    "read_records",
+    "read_table",
+    "result_frame",
+    "write_table",
+]

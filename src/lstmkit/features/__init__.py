@@ -7,13 +7,22 @@ from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_f
 from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
 from lstmkit.features.series import SeriesArrays
+from lstmkit.features.text import END, LEVELS, START, UNKNOWN, Encoded, TextEncoder
+from lstmkit.features.vocabulary import Vocabulary
 from lstmkit.features.windows import Origins, spread, take_rows
 
 __all__ = [
+    "END",
+    "LEVELS",
+    "START",
+    "UNKNOWN",
     "CTCLabels",
+    "Encoded",
     "Frequency",
     "Origins",
     "SeriesArrays",
+    "TextEncoder",
+    "Vocabulary",
     "append_rows",
     "calendar_cycles",
     "calendar_features",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
+from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.spec import CellSpec
 
@@ -21,7 +22,8 @@ _NOT_TRAINED = {"shift"}
 class StagedModel(nn.Module):
     """A model given by its stages, with its parameters as ordinary tensors.
 
-    Linear stages start as ``torch.nn.Linear`` does, recurrent ones as the layer of their cell, everything else at zero.
+    Linear and embedding stages start as torch's do, recurrent ones as the layer of their cell, attention as a linear
+    stage, everything else at zero.
 
     Args:
         stages: The model, in order of execution.
@@ -67,7 +69,9 @@ class StagedModel(nn.Module):
         overrides: dict[str, Callable[..., Any]] = {}
         for stage in self.stages:
             if stage.kind == "recurrent":
-                overrides[stage.name] = partial(_recurrent, self.parts[stage.name])
+                overrides[stage.name] = partial(_recurrent, self.parts[stage.name], takes_lengths(stage.options))
+            if stage.kind == "embedding":
+                overrides[stage.name] = self.parts[stage.name]
             if stage.kind == "dropout":
                 overrides[stage.name] = partial(nn.functional.dropout, p=stage.options["rate"], training=self.training)
         return overrides
@@ -76,9 +80,15 @@ class StagedModel(nn.Module):
 def _part(stage: Stage) -> nn.Module:
     if stage.kind == "recurrent":
         return _layer(stage.options)
+    if stage.kind == "embedding":
+        return nn.Embedding(stage.options["tokens"], stage.options["features"])
     if stage.kind == "linear":
         return nn.Linear(stage.options["features"], stage.options["units"], bias=stage.options.get("bias", True))
     part = nn.Module()
+    if stage.kind == "attention_pool":
+        part = nn.Linear(stage.options["features"], stage.options["units"])
+        part.register_parameter("v", nn.Parameter(torch.empty(stage.options["units"]).uniform_(-0.1, 0.1)))
+        return part
     for name, shape in stage.parameter_shapes().items():
         if stage.kind in _NOT_TRAINED:
             part.register_buffer(name, torch.zeros(shape))
@@ -96,9 +106,10 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
     )
 
 
-def _recurrent(layer: Any, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+def _recurrent(layer: Any, uneven: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     """A layer takes by name what the stage has in the last columns of its input, and gives a single state alone."""
-    beside: dict[str, Tensor] = {}
+    beside: dict[str, Tensor] = {"lengths": rest[0]} if uneven else {}
+    state = rest[1:] if uneven else rest
     if name := layer.spec.entry.extra:
         x, beside[name] = x.split([layer.input_size, layer.spec.extra_size], 2)
     output, last = layer(x, state or None, **beside)

@@ -14,6 +14,7 @@ from typing import Any
 from lstmkit.reference import run_sequence
 from lstmkit.runtime import forecast_stages as forecast
 from lstmkit.runtime import stage_shapes as shapes
+from lstmkit.runtime import text_stages as text
 from lstmkit.runtime.cell_input import learned_state, split_extra
 from lstmkit.runtime.stage_shapes import Options, Shape, Shapes
 from lstmkit.spec import CellSpec, ModelFileError
@@ -184,16 +185,17 @@ def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opti
 
 
 def _recurrent(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
-    """(B, T, I), optionally with the cell's states (L*D, B, ...) -> (B, T, D*R) and the last states.
+    """(B, T, I), optionally with lengths (B,) and the cell's states (L*D, B, ...) -> (B, T, D*R) and the last states.
 
     What a cell reads beside its input, times, intervals or static features, are the last columns of that input. A
     ConvLSTM's input and output have their axes of space behind all others.
     """
     x, *state = inputs
+    lengths = state.pop(0) if shapes.takes_lengths(options) else None
     spec = CellSpec.from_dict(options["cell"])
     first = state or learned_state(xp, spec, weights, x.shape[0], tuple(x.shape[3:]))
     features, extra = split_extra(spec, x.swapaxes(0, 1))
-    result = run_sequence(xp, spec, weights, features, first, extra=extra)
+    result = run_sequence(xp, spec, weights, features, first, extra=extra, lengths=lengths)
     return result.output.swapaxes(0, 1), *result.state
 
 
@@ -225,7 +227,14 @@ def _last_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], 
 
 STAGE_KINDS: dict[str, StageKind] = {
     "add": StageKind(_add, shapes.add),
+    "attention_pool": StageKind(
+        text.attention_pool,
+        text.attention_pool_shapes,
+        text.attention_pool_parameters,
+        lambda options: ("weights",),
+    ),
     "dropout": StageKind(_dropout, shapes.dropout),
+    "embedding": StageKind(text.embedding, text.embedding_shape, text.embedding_parameters),
     "every_step": StageKind(forecast.every_step, shapes.every_step),
     "exponential": StageKind(forecast.exponential, shapes.same),
     "join_steps": StageKind(_join_steps, shapes.join_steps),
@@ -233,6 +242,7 @@ STAGE_KINDS: dict[str, StageKind] = {
     "linear": StageKind(_linear, shapes.linear, shapes.linear_parameters),
     "logarithm": StageKind(forecast.logarithm, shapes.same),
     "patches": StageKind(forecast.patches, shapes.patches),
+    "pool": StageKind(text.pool, text.pool_shape),
     "queries": StageKind(forecast.queries, shapes.queries, shapes.queries_parameters),
     "recurrent": StageKind(_recurrent, shapes.recurrent, shapes.recurrent_parameters, shapes.recurrent_states),
     "relu": StageKind(_relu, shapes.same),
