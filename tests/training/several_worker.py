@@ -15,7 +15,9 @@ from lstmkit.spec import LSTMKitError
 from lstmkit.spec.processes import process_number
 from lstmkit.training import TrainingConfig, fit
 
-BASE = {"max_epochs": 3, "learning_rate": 0.03, "weight_decay": 0.1, "averaging": 0.9, "device": "cpu", "quiet": True}
+# On machines without a GPU nobody says so, as a user would not.
+BASE = {"max_epochs": 3, "learning_rate": 0.03, "weight_decay": 0.1, "averaging": 0.9, "quiet": True}
+BASE |= {"device": "cpu"} if torch.cuda.is_available() else {}
 
 
 class Net(nn.Module):

@@ -98,7 +98,9 @@ def test_two_processes__rejects_damaged_checkpoint__in_both(together) -> None:
 
 def test_accelerate_launch__matches_one(alone, tmp_path) -> None:
     words = ("-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2")
-    folder = launch(tmp_path / "run", *words, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
+    folder = launch(
+        tmp_path / "run", *words, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"
+    )
     assert told(folder)["masked"]["scores"] == pytest.approx(told(alone)["masked"]["scores"], rel=1e-4)
 
 

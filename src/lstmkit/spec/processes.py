@@ -1,8 +1,9 @@
-"""Which of several processes this is, as ``torchrun``, ``accelerate launch`` and MPI say it: without torch."""
+"""How many processes there are and which this is, as ``torchrun``, ``accelerate launch`` and MPI say it; no torch."""
 
 import os
 
-_RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+_NUMBERS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+_COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 def process_number() -> int:
@@ -12,10 +13,17 @@ def process_number() -> int:
         >>> process_number()
         0
     """
-    for name in _RANKS:
-        if (number := os.environ.get(name, "")).isdecimal():
-            return int(number)
-    return 0
+    return _first(_NUMBERS, 0)
+
+
+def process_count() -> int:
+    """How many processes train one model together.
+
+    Example:
+        >>> process_count()
+        1
+    """
+    return _first(_COUNTS, 1)
 
 
 def is_main_process() -> bool:
@@ -26,3 +34,8 @@ def is_main_process() -> bool:
         True
     """
     return process_number() == 0
+
+
+def _first(names: tuple[str, ...], otherwise: int) -> int:
+    """The first of these variables of the environment that is a number."""
+    return next((int(text) for name in names if (text := os.environ.get(name, "")).isdecimal()), otherwise)

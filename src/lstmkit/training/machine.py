@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from lstmkit.spec.errors import LSTMKitError, OptionError
+from lstmkit.spec.processes import process_count
 from lstmkit.training.config import TrainingConfig
 from lstmkit.training.group import Group
 from lstmkit.training.nested import to_device
@@ -58,10 +59,18 @@ class Machine:
         wanted = self.config.device
         if wanted == "cuda" and not torch.cuda.is_available():
             raise OptionError("device is 'cuda', but torch finds no GPU here; use device='cpu' or None")
+        # Without a GPU Accelerate joins processes only where it is told so; each would train for itself.
+        cpu = wanted == "cpu" or (process_count() > 1 and not torch.cuda.is_available())
         try:
-            return Accelerator(mixed_precision=self.config.mixed_precision, cpu=wanted == "cpu")
+            found = Accelerator(mixed_precision=self.config.mixed_precision, cpu=cpu)
         except ValueError as error:
             raise OptionError(f"Accelerate cannot train so: {error}") from None
+        if found.num_processes != process_count():
+            raise OptionError(
+                f"the environment (WORLD_SIZE) speaks of {process_count()} processes, Accelerate found "
+                f"{found.num_processes}; start them with torchrun or accelerate launch, or unset WORLD_SIZE and RANK"
+            )
+        return found
 
     def forward_backward(self, loss: Loss, batch: Any, step: int) -> Tensor:
         """The loss of one batch, with its gradients left in the weights; the same in every process."""
