@@ -15,6 +15,7 @@ __all__ = ["VERBS", "main"]
 # verb -> one line of help; lstmkit.cli.<verb> holds a Typer application called ``app``. Only doctor needs no typer.
 VERBS: dict[str, str] = {
     "forecast": "train, predict with and evaluate forecasters of time series",
+    "tag": "train, predict with and evaluate taggers of words: parts of speech, entities, slots and intents",
     "convert": "models of Keras, ONNX and torch in and out",
     "doctor": "what is installed, which engines and instruction sets work, what is missing",
 }
@@ -90,10 +91,11 @@ def _run_verb(verb: str, words: list[str]) -> int:
         return _run_typer(verb, words)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS.get(verb, ()):
+        extra = verb if verb in EXTRAS else "text"
+        if package not in EXTRAS[extra]:
             raise
         needs = f"'lstmkit {verb}' needs the package {package!r}, which is not installed"
-        raise MissingExtraError(f"{needs}; run: {install_command(verb)}") from error
+        raise MissingExtraError(f"{needs}; run: {install_command(extra)}") from error
 
 
 def _run_typer(verb: str, words: list[str]) -> int:

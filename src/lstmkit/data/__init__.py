@@ -1,6 +1,7 @@
 """Tables and files in, arrays out, and results back as the kind of table that came in."""
 
 from lstmkit.data.batches import hold_out, length_batches, pad
+from lstmkit.data.conll import Sentence, read_conll
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
 from lstmkit.data.tables import Table, read_table
@@ -10,11 +11,13 @@ from lstmkit.data.times import TimeKind
 __all__ = [
     "RECORDS",
     "Layout",
+    "Sentence",
     "Table",
     "TimeKind",
     "hold_out",
     "length_batches",
     "pad",
+    "read_conll",
     "read_lines",
     "read_records",
     "read_table",

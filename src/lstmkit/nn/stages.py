@@ -72,6 +72,8 @@ class StagedModel(nn.Module):
                 overrides[stage.name] = partial(_recurrent, self.parts[stage.name], takes_lengths(stage.options))
             if stage.kind == "embedding":
                 overrides[stage.name] = self.parts[stage.name]
+            if stage.kind == "gather":
+                overrides[stage.name] = _gather
             if stage.kind == "dropout":
                 overrides[stage.name] = partial(nn.functional.dropout, p=stage.options["rate"], training=self.training)
         return overrides
@@ -104,6 +106,11 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
         dropout=options.get("dropout", 0.0),
         learn_initial_state=options.get("learn_initial_state", False),
     )
+
+
+def _gather(rows: Tensor, places: Tensor) -> Tensor:
+    """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
+    return nn.functional.embedding(places, rows)
 
 
 def _recurrent(layer: Any, uneven: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:

@@ -11,9 +11,11 @@ from lstmkit.runtime.pool import StreamPool
 from lstmkit.runtime.sequence import SequenceModel
 from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
 from lstmkit.runtime.stream import Stream
+from lstmkit.runtime.tag import Entity, Tagged, TagModel
+from lstmkit.runtime.tag_config import TagConfig
 from lstmkit.spec import ModelFileError
 
-_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel}
+_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel, "tag": TagModel}
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -38,6 +40,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 __all__ = [
     "FORMAT_VERSION",
     "STAGE_KINDS",
+    "Entity",
     "ForecastConfig",
     "ForecastModel",
     "ForecastStream",
@@ -46,6 +49,9 @@ __all__ = [
     "Stage",
     "Stream",
     "StreamPool",
+    "TagConfig",
+    "TagModel",
+    "Tagged",
     "load",
     "read_model",
     "run_stages",

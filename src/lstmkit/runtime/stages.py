@@ -14,6 +14,7 @@ from typing import Any
 from lstmkit.reference import run_sequence
 from lstmkit.runtime import forecast_stages as forecast
 from lstmkit.runtime import stage_shapes as shapes
+from lstmkit.runtime import tag_stages as tag
 from lstmkit.runtime import text_stages as text
 from lstmkit.runtime.cell_input import learned_state, split_extra
 from lstmkit.runtime.stage_shapes import Options, Shape, Shapes
@@ -233,10 +234,14 @@ STAGE_KINDS: dict[str, StageKind] = {
         text.attention_pool_parameters,
         lambda options: ("weights",),
     ),
+    "crf": StageKind(tag.crf, tag.crf_shapes, tag.crf_parameters, tag.crf_results),
     "dropout": StageKind(_dropout, shapes.dropout),
     "embedding": StageKind(text.embedding, text.embedding_shape, text.embedding_parameters),
     "every_step": StageKind(forecast.every_step, shapes.every_step),
     "exponential": StageKind(forecast.exponential, shapes.same),
+    "gather": StageKind(tag.gather, tag.gather_shape),
+    "join_directions": StageKind(tag.join_directions, tag.join_directions_shape),
+    "join_features": StageKind(tag.join_features, tag.join_features_shape),
     "join_steps": StageKind(_join_steps, shapes.join_steps),
     "last_steps": StageKind(_last_steps, shapes.last_steps),
     "linear": StageKind(_linear, shapes.linear, shapes.linear_parameters),
