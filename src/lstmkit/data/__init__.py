@@ -3,6 +3,7 @@
 from lstmkit.data.batches import hold_out, length_batches, pad
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
+from lstmkit.data.pairs import Pairs, read_pairs, read_parallel
 from lstmkit.data.tables import Table, read_table
 from lstmkit.data.text import RECORDS, read_lines, read_records
 from lstmkit.data.times import TimeKind
@@ -10,12 +11,15 @@ from lstmkit.data.times import TimeKind
 __all__ = [
     "RECORDS",
     "Layout",
+    "Pairs",
     "Table",
     "TimeKind",
     "hold_out",
     "length_batches",
     "pad",
     "read_lines",
+    "read_pairs",
+    "read_parallel",
     "read_records",
     "read_table",
     "result_frame",

@@ -11,9 +11,11 @@ from lstmkit.runtime.pool import StreamPool
 from lstmkit.runtime.sequence import SequenceModel
 from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
 from lstmkit.runtime.stream import Stream
+from lstmkit.runtime.translate import TranslateModel, Translation
+from lstmkit.runtime.translate_beam import Search
 from lstmkit.spec import ModelFileError
 
-_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel}
+_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel, "translate": TranslateModel}
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -42,10 +44,13 @@ __all__ = [
     "ForecastModel",
     "ForecastStream",
     "Model",
+    "Search",
     "SequenceModel",
     "Stage",
     "Stream",
     "StreamPool",
+    "TranslateModel",
+    "Translation",
     "load",
     "read_model",
     "run_stages",
