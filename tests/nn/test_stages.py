@@ -21,11 +21,13 @@ B, S = BATCH, STEPS
 # kind -> options and shapes of the inputs, all sizes odd or different.
 CASES = {
     "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
+    "attend": ({"how": "additive", "units": 3}, [(B, 4, 3), (B, 5, 3), (B, 5, 2), (B,)]),
     "attention_pool": ({"features": 3, "units": 4}, [(B, 5, 3), (B,)]),
     "dropout": ({"rate": 0.5}, [(B, 5, 3)]),
-    "embedding": ({"tokens": 6, "features": 3}, [(B, 5)]),
+    "embedding": ({"tokens": 6, "features": 3, "shared": True}, [(B, 5)]),
     "every_step": ({}, [(B, 3)]),
     "exponential": ({}, [(B, 5, 3)]),
+    "join_features": ({}, [(B, 5, 3), (B, 5, 2)]),
     "join_steps": ({}, [(B, 5, 3), (B, 2, 3)]),
     "last_steps": ({"steps": 2}, [(B, 5, 3)]),
     "linear": ({"features": 7, "units": 4}, [(B, 5, 3), (B, 5, 4)]),
@@ -38,13 +40,15 @@ CASES = {
     "restore": ({}, [(B, 5, 3), (B, 1), (B, 1)]),
     "season_mix": ({"season": 3, "seasons": 4, "patch": 5, "horizon": 8}, [(B, 2, 4), (B, 12), (B, 12)]),
     "shift": ({"horizon": 5, "quantiles": 3}, [(B, 5, 3)]),
+    "tanh": ({}, [(B, 5, 3)]),
+    "tied_linear": ({"tokens": 7}, [(B, 5, 3), (7, 3)]),
     "unpatch": ({"horizon": 7, "quantiles": 3}, [(B, 2, 12)]),
     "window_scale": ({}, [(B, 9)]),
 }
 
 
 # Inputs that are whole numbers.
-WHOLE = {"attention_pool": "in1", "embedding": "in0", "pool": "in1"}
+WHOLE = {"attend": "in3", "attention_pool": "in1", "embedding": "in0", "pool": "in1"}
 
 
 def case(kind, batch=3, seed=0):
@@ -117,7 +121,8 @@ def test_stage__preserves_batch_order(kind):
     stage, inputs, weights = case(kind)
     order = np.array([2, 0, 1])
     axis = {"in1": 1, "in2": 1} if kind == "recurrent" else {}
-    mixed = {name: array.take(order, axis.get(name, 0)) for name, array in inputs.items()}
+    shared = {"in1"} if kind == "tied_linear" else set()
+    mixed = {name: array if name in shared else array.take(order, axis.get(name, 0)) for name, array in inputs.items()}
     np.testing.assert_array_equal(
         run(np, stage, mixed, weights)["stage"], run(np, stage, inputs, weights)["stage"][order]
     )

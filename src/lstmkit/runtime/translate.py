@@ -13,7 +13,7 @@ from lstmkit.runtime.model_file import Document
 from lstmkit.runtime.stage_shapes import BATCH, STEPS, Shape
 from lstmkit.runtime.translate_beam import Hypothesis, Search, beam_search
 from lstmkit.runtime.translate_decoder import BeamDecoder, log_softmax, split_stages
-from lstmkit.runtime.translate_encoders import Encoders
+from lstmkit.runtime.translate_encoders import Encoders, number_texts, spell
 from lstmkit.spec import DataError, ModelFileError
 
 Array = NDArray[Any]
@@ -75,8 +75,7 @@ class TranslateModel(Model):
             search: How to search; None is :class:`Search` as it is.
         """
         search = search or Search()
-        encoded = self.encoders.source.encode_many(texts)
-        numbers = [[*one.numbers, END] for one in encoded]
+        numbers = number_texts(self.encoders.source, texts)
         answers: list[list[Translation]] = [[_nothing()] for _ in texts]
         filled = [row for row, text in enumerate(texts) if text.strip()]
         for rows in _batches(filled, [len(numbers[row]) for row in filled], search.beam):
@@ -84,7 +83,7 @@ class TranslateModel(Model):
             decoder = BeamDecoder(self, self._decoder_stages, self._encode([numbers[row] for row in rows]), search.beam)
             found = beam_search(decoder, lengths.tolist(), (2 * lengths + 20).tolist(), search)
             for row, hypotheses in zip(rows, found, strict=True):
-                tokens = (*encoded[row].tokens, "</s>")
+                tokens = spell(self.encoders.source, numbers[row])
                 answers[row] = [self._answer(one, tokens) for one in hypotheses]
         return answers
 
@@ -118,10 +117,9 @@ class TranslateModel(Model):
         return {name: values[name] for name in self._memory}
 
     def _answer(self, found: Hypothesis, source_tokens: tuple[str, ...]) -> Translation:
-        tokens = tuple(self.encoders.target.token(number) for number in found.numbers)
-        ended = ("</s>",) * (len(found.attention) - len(tokens))
-        text = self.encoders.target.decode(found.numbers)
-        return Translation(text, found.score, source_tokens, tokens + ended, found.attention)
+        written = [*found.numbers, END][: len(found.attention)]
+        text, tokens = self.encoders.target.decode(found.numbers), spell(self.encoders.target, written)
+        return Translation(text, found.score, source_tokens, tokens, found.attention)
 
     def _check(self) -> None:
         """What a search needs of the stages of an untrusted file."""

@@ -22,7 +22,7 @@ class Encoders(NamedTuple):
 
     def number(self, sources: Sequence[str], targets: Sequence[str]) -> Numbered:
         """Pairs of texts as numbers."""
-        return Numbered(numbers(self.source, sources), numbers(self.target, targets))
+        return Numbered(number_texts(self.source, sources), number_texts(self.target, targets))
 
     def to_list(self) -> list[str]:
         """What a model file keeps: one text where both are the same."""
@@ -42,6 +42,11 @@ class Encoders(NamedTuple):
         return cls(found[0], found[-1])
 
 
-def numbers(encoder: TextEncoder, texts: Sequence[str]) -> list[list[int]]:
+def number_texts(encoder: TextEncoder, texts: Sequence[str]) -> list[list[int]]:
     """Texts as numbers, each with its end."""
     return [[*one.numbers, END] for one in encoder.encode_many(texts)]
+
+
+def spell(encoder: TextEncoder, numbers: Sequence[int]) -> tuple[str, ...]:
+    """Tokens as a person reads them."""
+    return tuple(encoder.decode([number]) or encoder.token(number) for number in numbers)

@@ -1,7 +1,7 @@
 """How good a translator is on pairs that it has not seen."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,12 @@ from lstmkit.tasks.translation.levels import PIECES
 from lstmkit.tasks.translation.metrics import corpus_scores
 
 _NAMES = {
+    "pairs": "pairs",
+    "word_error_rate": "answers with an error, %",
+    "phone_error_rate": "errors per symbol, %",
     "bleu": "BLEU",
     "chrf": "chrF",
-    "word_error_rate": "sequences with an error, %",
-    "phone_error_rate": "errors per symbol, %",
     "perplexity": "perplexity of a token",
-    "pairs": "pairs",
 }
 
 
@@ -34,6 +34,7 @@ class Evaluation:
         signature: How sacreBLEU counted.
         word_error_rate: Answers that are not exactly right; None where targets are sentences in pieces.
         phone_error_rate: Edits per target symbol; None alike.
+        answers: What was written, one for each pair.
 
     Units:
         per cent, but for the perplexity
@@ -46,19 +47,25 @@ class Evaluation:
     signature: str
     word_error_rate: float | None = None
     phone_error_rate: float | None = None
+    answers: tuple[str, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The scores that there are, by the field's names."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None and name != "answers"}
 
     def __str__(self) -> str:
-        rows = [(_NAMES[name], value) for name, value in self.to_dict().items() if name in _NAMES]
-        width = max(len(name) for name, _ in rows)
-        lines = [
-            f"{name:<{width}}  {value:>8,}" if isinstance(value, int) else f"{name:<{width}}  {value:>8.2f}"
-            for name, value in rows
-        ]
-        return "\n".join([*lines, f"BLEU is {self.signature}"])
+        return scores_text(self.to_dict())
+
+
+def scores_text(scores: Mapping[str, Any]) -> str:
+    """The scores of :meth:`Evaluation.to_dict` under each other."""
+    width = max(len(name) for key, name in _NAMES.items() if key in scores)
+    lines = [f"{name:<{width}}  {scores[key]:>9{_format(key)}}" for key, name in _NAMES.items() if key in scores]
+    return "\n".join([*lines, f"BLEU is {scores['signature']}"])
+
+
+def _format(key: str) -> str:
+    return ",d" if key == "pairs" else ".2f"
 
 
 def evaluate_pairs(
@@ -85,6 +92,7 @@ def evaluate_pairs(
     return Evaluation(
         pairs=len(pairs.sources),
         perplexity=float(np.exp(-logarithms.sum() / counts.sum())),
-        **corpus_scores(answers, pairs.targets, lowercase=lowercase),
+        **corpus_scores(answers, pairs.targets, lowercase=lowercase, symbols=level == "symbol"),
         **rates,
+        answers=tuple(answers),
     )

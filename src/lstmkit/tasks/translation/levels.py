@@ -35,9 +35,9 @@ class Levels:
     lowercase: bool = False
 
     def __post_init__(self) -> None:
-        for name, level in (("source_level", self.source), ("target_level", self.target)):
+        for level in (self.source, self.target):
             if level not in LEVELS:
-                raise OptionError(f"{name} must be one of {', '.join(map(repr, LEVELS))}, not {level!r}")
+                raise OptionError(f"a level must be one of {', '.join(map(repr, LEVELS))}, not {level!r}")
         if self.joint and self.source != self.target:
             raise OptionError(f"a joint vocabulary needs one level, not {self.source!r} and {self.target!r}")
 

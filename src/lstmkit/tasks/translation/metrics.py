@@ -6,13 +6,16 @@ from typing import Any
 from lstmkit.spec import DataError, import_extra
 
 
-def corpus_scores(found: Sequence[str], expected: Sequence[str], *, lowercase: bool = False) -> dict[str, Any]:
+def corpus_scores(
+    found: Sequence[str], expected: Sequence[str], *, lowercase: bool = False, symbols: bool = False
+) -> dict[str, Any]:
     """``bleu`` and ``chrf`` by sacreBLEU, and ``signature``, which says how BLEU was counted.
 
     Args:
         found: Translations, as plain text.
         expected: One reference for each.
         lowercase: Whether BLEU takes upper and lower case for the same.
+        symbols: Whether texts are symbols with spaces between them, which BLEU then counts as they are.
 
     Units:
         per cent
@@ -28,7 +31,7 @@ def corpus_scores(found: Sequence[str], expected: Sequence[str], *, lowercase: b
             f"expected as many translations as references and at least one, got {len(found)} and {len(expected)}"
         )
     metrics = import_extra("sacrebleu.metrics", "text")
-    bleu, chrf = metrics.BLEU(lowercase=lowercase), metrics.CHRF()
+    bleu, chrf = metrics.BLEU(lowercase=lowercase, tokenize="none" if symbols else None, force=True), metrics.CHRF()
     references = [list(expected)]
     score = bleu.corpus_score(list(found), references).score
     return {
