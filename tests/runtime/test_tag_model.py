@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from copy import deepcopy
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_tags__equal_the_best_of_all_legal_paths() -> None:
     own = model.weights["path"]
 
     def score(path) -> float:
-        moves = sum(own["transitions"][a, b] for a, b in zip(path, path[1:], strict=False))
+        moves = sum(own["transitions"][a, b] for a, b in pairwise(path))
         return sum(scores[k, tag] for k, tag in enumerate(path)) + moves + own["first"][path[0]] + own["last"][path[-1]]
 
     best = max(product(range(5), repeat=3), key=score)
