@@ -14,6 +14,7 @@ _LAZY: dict[str, str | None] = {
     "load": "lstmkit.runtime",
     "Forecaster": "lstmkit.tasks.forecasting",
     "Tagger": "lstmkit.tasks.tagging",
+    "Translator": "lstmkit.tasks.translation",
     "CellSpec": "lstmkit.spec",
     "LSTMKitError": "lstmkit.spec",
     "features": None,

@@ -21,10 +21,11 @@ B, S = BATCH, STEPS
 # kind -> options and shapes of the inputs, all sizes odd or different.
 CASES = {
     "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
+    "attend": ({"how": "additive", "units": 3}, [(B, 4, 3), (B, 5, 3), (B, 5, 2), (B,)]),
     "attention_pool": ({"features": 3, "units": 4}, [(B, 5, 3), (B,)]),
     "crf": ({"tags": 4}, [(B, 5, 4)]),
     "dropout": ({"rate": 0.5}, [(B, 5, 3)]),
-    "embedding": ({"tokens": 6, "features": 3}, [(B, 5)]),
+    "embedding": ({"tokens": 6, "features": 3, "shared": True}, [(B, 5)]),
     "every_step": ({}, [(B, 3)]),
     "exponential": ({}, [(B, 5, 3)]),
     "gather": ({}, [(6, 3), (B, 5)]),
@@ -42,15 +43,22 @@ CASES = {
     "restore": ({}, [(B, 5, 3), (B, 1), (B, 1)]),
     "season_mix": ({"season": 3, "seasons": 4, "patch": 5, "horizon": 8}, [(B, 2, 4), (B, 12), (B, 12)]),
     "shift": ({"horizon": 5, "quantiles": 3}, [(B, 5, 3)]),
+    "tanh": ({}, [(B, 5, 3)]),
+    "tied_linear": ({"tokens": 7}, [(B, 5, 3), (7, 3)]),
     "unpatch": ({"horizon": 7, "quantiles": 3}, [(B, 2, 12)]),
     "window_scale": ({}, [(B, 9)]),
 }
 
 
 # Inputs that are whole numbers.
-WHOLE = {"attention_pool": "in1", "embedding": "in0", "gather": "in1", "pool": "in1"}
+WHOLE = {"attend": "in3", "attention_pool": "in1", "embedding": "in0", "gather": "in1", "pool": "in1"}
 # Where the batch is not the first axis of an input; None: it has no batch.
-BATCH_AXES = {"gather": {"in0": None}, "join_directions": {"in0": 1}, "recurrent": {"in1": 1, "in2": 1}}
+BATCH_AXES = {
+    "gather": {"in0": None},
+    "join_directions": {"in0": 1},
+    "recurrent": {"in1": 1, "in2": 1},
+    "tied_linear": {"in1": None},
+}
 
 
 def case(kind, batch=3, seed=0):

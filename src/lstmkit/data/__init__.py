@@ -4,6 +4,7 @@ from lstmkit.data.batches import hold_out, length_batches, pad
 from lstmkit.data.conll import Sentence, read_conll
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
+from lstmkit.data.pairs import Pairs, read_pairs, read_parallel
 from lstmkit.data.tables import Table, read_table
 from lstmkit.data.text import RECORDS, read_lines, read_records
 from lstmkit.data.times import TimeKind
@@ -11,6 +12,7 @@ from lstmkit.data.times import TimeKind
 __all__ = [
     "RECORDS",
     "Layout",
+    "Pairs",
     "Sentence",
     "Table",
     "TimeKind",
@@ -19,6 +21,8 @@ __all__ = [
     "pad",
     "read_conll",
     "read_lines",
+    "read_pairs",
+    "read_parallel",
     "read_records",
     "read_table",
     "result_frame",

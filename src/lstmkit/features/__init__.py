@@ -3,6 +3,7 @@
 from lstmkit.features.append import append_rows
 from lstmkit.features.calendar import calendar_cycles, calendar_features, calendar_names
 from lstmkit.features.ctc import CTCLabels, ctc_beam_search, ctc_greedy
+from lstmkit.features.edit_distance import edit_distance, token_error_rate, word_error_rate
 from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_frequency
 from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
@@ -36,6 +37,7 @@ __all__ = [
     "calendar_names",
     "ctc_beam_search",
     "ctc_greedy",
+    "edit_distance",
     "frequency_of_duration",
     "future_timestamps",
     "infer_frequency",
@@ -49,5 +51,7 @@ __all__ = [
     "spread",
     "tag_transitions",
     "take_rows",
+    "token_error_rate",
     "viterbi",
+    "word_error_rate",
 ]

@@ -13,9 +13,16 @@ from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
 from lstmkit.runtime.stream import Stream
 from lstmkit.runtime.tag import Entity, Tagged, TagModel
 from lstmkit.runtime.tag_config import TagConfig
+from lstmkit.runtime.translate import TranslateModel, Translation
+from lstmkit.runtime.translate_beam import Search
 from lstmkit.spec import ModelFileError
 
-_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel, "tag": TagModel}
+_TASKS: dict[str, type[Model]] = {
+    "forecast": ForecastModel,
+    "sequence": SequenceModel,
+    "tag": TagModel,
+    "translate": TranslateModel,
+}
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -45,6 +52,7 @@ __all__ = [
     "ForecastModel",
     "ForecastStream",
     "Model",
+    "Search",
     "SequenceModel",
     "Stage",
     "Stream",
@@ -52,6 +60,8 @@ __all__ = [
     "TagConfig",
     "TagModel",
     "Tagged",
+    "TranslateModel",
+    "Translation",
     "load",
     "read_model",
     "run_stages",

@@ -159,6 +159,14 @@ def join_steps(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
     return ((batch, sum(steps), features),)
 
 
+def join_features(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Values that differ in their last size at most."""
+    lead = inputs[0][:-1]
+    expect(len(lead) > 0 and all(shape[:-1] == lead for shape in inputs), "the inputs cannot be joined")
+    expect(all(shape[-1] > 0 for shape in inputs), "the features are not fixed")
+    return ((*lead, sum(shape[-1] for shape in inputs)),)
+
+
 def last_steps(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
     """A sequence of at least so many steps."""
     ((batch, steps, features),) = inputs

@@ -37,18 +37,6 @@ def join_directions_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Sh
     return ((rows, directions * features),)
 
 
-def join_features(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """(..., F), (..., G) -> (..., F + G)."""
-    return xp.concatenate(list(inputs), axis=-1)
-
-
-def join_features_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
-    """Values that differ in their last size at most."""
-    lead = inputs[0][:-1]
-    expect(len(lead) > 0 and all(shape[:-1] == lead for shape in inputs), "the inputs cannot be joined")
-    return ((*lead, sum(shape[-1] for shape in inputs)),)
-
-
 def crf(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
     """Scores of tags (B, T, K) as they are, and beside them those of transitions, which loss and search need."""
     return inputs[0], weights["transitions"], weights["first"], weights["last"]

@@ -14,15 +14,24 @@ Array = Any
 POOLS = ("max", "mean", "last")
 
 
-def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """(B, ...) whole numbers -> (B, ..., F): the row of each."""
-    return weights["weight"][inputs[0]]
+def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
+    """(B, ...) whole numbers -> (B, ..., F): the row of each; and all rows, where another stage shares them."""
+    rows = weights["weight"][inputs[0]]
+    return (rows, weights["weight"]) if is_shared(options) else rows
 
 
-def embedding_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+def is_shared(options: Options) -> bool:
+    """Whether the rows are a result as well."""
+    found = options.get("shared", False)
+    expect(isinstance(found, bool), "shared must be true or false")
+    return found
+
+
+def embedding_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Numbers of tokens."""
     (tokens,) = inputs
-    return ((*tokens, count(options, "features")),)
+    found = (*tokens, count(options, "features"))
+    return (found, embedding_parameters(options)["weight"]) if is_shared(options) else (found,)
 
 
 def embedding_parameters(options: Options) -> Shapes:
