@@ -181,7 +181,7 @@ def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[s
 def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(..., F) -> (..., units). Inputs beyond the first are joined to it along the last axis."""
     x = inputs[0] if len(inputs) == 1 else xp.concatenate(list(inputs), axis=-1)
-    y = x @ weights["weight"].T
+    y = translate.times(x, weights["weight"])
     return y + weights["bias"] if "bias" in weights else y
 
 

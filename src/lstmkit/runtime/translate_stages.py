@@ -52,7 +52,12 @@ def attend_parameters(options: Options) -> Shapes:
 def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """``(B, T, F)`` and a table ``(V, F)`` of an embedding -> ``(B, T, V)``: Press & Wolf (2017)."""
     x, table = inputs
-    return x @ table.T + weights["bias"]
+    return times(x, table) + weights["bias"]
+
+
+def times(x: Array, matrix: Array) -> Array:
+    """``x (..., F)`` and a matrix ``(U, F)`` -> ``(..., U)``, in one product, which NumPy cuts into many otherwise."""
+    return (x.reshape(-1, x.shape[-1]) @ matrix.T).reshape(*x.shape[:-1], len(matrix))
 
 
 def tied_linear_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
