@@ -9,6 +9,7 @@ from typing import Any
 from lstmkit.reference import attend as read_values
 from lstmkit.reference import dot_scores
 from lstmkit.reference.arrays import device_of
+from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, expect
 
 Array = Any
@@ -53,11 +54,6 @@ def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], 
     """``(B, T, F)`` and a table ``(V, F)`` of an embedding -> ``(B, T, V)``: Press & Wolf (2017)."""
     x, table = inputs
     return times(x, table) + weights["bias"]
-
-
-def times(x: Array, matrix: Array) -> Array:
-    """``x (..., F)`` and a matrix ``(U, F)`` -> ``(..., U)``, in one product, which NumPy cuts into many otherwise."""
-    return (x.reshape(-1, x.shape[-1]) @ matrix.T).reshape(*x.shape[:-1], len(matrix))
 
 
 def tied_linear_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
