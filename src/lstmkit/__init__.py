@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _LAZY: dict[str, str | None] = {
     "load": "lstmkit.runtime",
     "Forecaster": "lstmkit.tasks.forecasting",
+    "Tagger": "lstmkit.tasks.tagging",
     "Translator": "lstmkit.tasks.translation",
     "CellSpec": "lstmkit.spec",
     "LSTMKitError": "lstmkit.spec",

@@ -1,6 +1,7 @@
 """Tables and files in, arrays out, and results back as the kind of table that came in."""
 
 from lstmkit.data.batches import hold_out, length_batches, pad
+from lstmkit.data.conll import Sentence, read_conll
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
 from lstmkit.data.pairs import Pairs, read_pairs, read_parallel
@@ -12,11 +13,13 @@ __all__ = [
     "RECORDS",
     "Layout",
     "Pairs",
+    "Sentence",
     "Table",
     "TimeKind",
     "hold_out",
     "length_batches",
     "pad",
+    "read_conll",
     "read_lines",
     "read_pairs",
     "read_parallel",

@@ -73,6 +73,8 @@ class StagedModel(nn.Module):
                 overrides[stage.name] = partial(_recurrent, self.parts[stage.name], takes_lengths(stage.options))
             if stage.kind == "embedding":
                 overrides[stage.name] = partial(_embed, self.parts[stage.name], is_shared(stage.options))
+            if stage.kind == "gather":
+                overrides[stage.name] = _gather
             if stage.kind == "tied_linear":
                 overrides[stage.name] = partial(nn.functional.linear, bias=self.parts[stage.name].bias)
             if stage.kind == "dropout":
@@ -107,6 +109,11 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
         dropout=options.get("dropout", 0.0),
         learn_initial_state=options.get("learn_initial_state", False),
     )
+
+
+def _gather(rows: Tensor, places: Tensor) -> Tensor:
+    """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
+    return nn.functional.embedding(places, rows)
 
 
 def _embed(part: Any, shared: bool, tokens: Tensor) -> Any:

@@ -11,11 +11,18 @@ from lstmkit.runtime.pool import StreamPool
 from lstmkit.runtime.sequence import SequenceModel
 from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
 from lstmkit.runtime.stream import Stream
+from lstmkit.runtime.tag import Entity, Tagged, TagModel
+from lstmkit.runtime.tag_config import TagConfig
 from lstmkit.runtime.translate import TranslateModel, Translation
 from lstmkit.runtime.translate_beam import Search
 from lstmkit.spec import ModelFileError
 
-_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel, "translate": TranslateModel}
+_TASKS: dict[str, type[Model]] = {
+    "forecast": ForecastModel,
+    "sequence": SequenceModel,
+    "tag": TagModel,
+    "translate": TranslateModel,
+}
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -40,6 +47,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 __all__ = [
     "FORMAT_VERSION",
     "STAGE_KINDS",
+    "Entity",
     "ForecastConfig",
     "ForecastModel",
     "ForecastStream",
@@ -49,6 +57,9 @@ __all__ = [
     "Stage",
     "Stream",
     "StreamPool",
+    "TagConfig",
+    "TagModel",
+    "Tagged",
     "TranslateModel",
     "Translation",
     "load",

@@ -14,6 +14,7 @@ from typing import Any
 from lstmkit.reference import run_sequence
 from lstmkit.runtime import forecast_stages as forecast
 from lstmkit.runtime import stage_shapes as shapes
+from lstmkit.runtime import tag_stages as tag
 from lstmkit.runtime import text_stages as text
 from lstmkit.runtime import translate_stages as translate
 from lstmkit.runtime.cell_input import learned_state, split_extra
@@ -243,6 +244,7 @@ STAGE_KINDS: dict[str, StageKind] = {
         text.attention_pool_parameters,
         lambda options: ("weights",),
     ),
+    "crf": StageKind(tag.crf, tag.crf_shapes, tag.crf_parameters, tag.crf_results),
     "dropout": StageKind(_dropout, shapes.dropout),
     "embedding": StageKind(
         text.embedding,
@@ -252,6 +254,8 @@ STAGE_KINDS: dict[str, StageKind] = {
     ),
     "every_step": StageKind(forecast.every_step, shapes.every_step),
     "exponential": StageKind(forecast.exponential, shapes.same),
+    "gather": StageKind(tag.gather, tag.gather_shape),
+    "join_directions": StageKind(tag.join_directions, tag.join_directions_shape),
     "join_features": StageKind(_join_features, shapes.join_features),
     "join_steps": StageKind(_join_steps, shapes.join_steps),
     "last_steps": StageKind(_last_steps, shapes.last_steps),
