@@ -3,6 +3,7 @@
 from lstmkit.data.batches import hold_out, length_batches, pad
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
+from lstmkit.data.series_files import SeriesSet, read_series_table, read_ts
 from lstmkit.data.tables import Table, read_table
 from lstmkit.data.text import RECORDS, read_lines, read_records
 from lstmkit.data.times import TimeKind
@@ -10,6 +11,7 @@ from lstmkit.data.times import TimeKind
 __all__ = [
     "RECORDS",
     "Layout",
+    "SeriesSet",
     "Table",
     "TimeKind",
     "hold_out",
@@ -17,7 +19,9 @@ __all__ = [
     "pad",
     "read_lines",
     "read_records",
+    "read_series_table",
     "read_table",
+    "read_ts",
     "result_frame",
     "write_table",
 ]

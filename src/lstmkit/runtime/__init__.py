@@ -2,6 +2,9 @@
 
 import os
 
+from lstmkit.runtime.classify import ClassifyModel
+from lstmkit.runtime.classify_series import SeriesReader
+from lstmkit.runtime.classify_text import TextReader
 from lstmkit.runtime.forecast import ForecastModel
 from lstmkit.runtime.forecast_config import ForecastConfig
 from lstmkit.runtime.forecast_stream import ForecastStream
@@ -13,7 +16,11 @@ from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
 from lstmkit.runtime.stream import Stream
 from lstmkit.spec import ModelFileError
 
-_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel}
+_TASKS: dict[str, type[Model]] = {
+    "classify": ClassifyModel,
+    "forecast": ForecastModel,
+    "sequence": SequenceModel,
+}
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -38,14 +45,17 @@ def load(path: str | os.PathLike[str]) -> Model:
 __all__ = [
     "FORMAT_VERSION",
     "STAGE_KINDS",
+    "ClassifyModel",
     "ForecastConfig",
     "ForecastModel",
     "ForecastStream",
     "Model",
     "SequenceModel",
+    "SeriesReader",
     "Stage",
     "Stream",
     "StreamPool",
+    "TextReader",
     "load",
     "read_model",
     "run_stages",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstmkit.reference import run_sequence
+from lstmkit.runtime import classify_stages as classify
 from lstmkit.runtime import forecast_stages as forecast
 from lstmkit.runtime import stage_shapes as shapes
 from lstmkit.runtime import text_stages as text
@@ -233,6 +234,7 @@ STAGE_KINDS: dict[str, StageKind] = {
         text.attention_pool_parameters,
         lambda options: ("weights",),
     ),
+    "bag": StageKind(classify.bag, classify.bag_shape, classify.bag_parameters),
     "dropout": StageKind(_dropout, shapes.dropout),
     "embedding": StageKind(text.embedding, text.embedding_shape, text.embedding_parameters),
     "every_step": StageKind(forecast.every_step, shapes.every_step),
