@@ -14,6 +14,8 @@ _LAZY: dict[str, str | None] = {
     "load": "lstmkit.runtime",
     "Classifier": "lstmkit.tasks.classification",
     "Forecaster": "lstmkit.tasks.forecasting",
+    "Tagger": "lstmkit.tasks.tagging",
+    "Translator": "lstmkit.tasks.translation",
     "CellSpec": "lstmkit.spec",
     "LSTMKitError": "lstmkit.spec",
     "features": None,

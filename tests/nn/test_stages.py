@@ -21,22 +21,43 @@ B, S = BATCH, STEPS
 # kind -> options and shapes of the inputs, all sizes odd or different.
 CASES = {
     "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
+    "attend": ({"how": "additive", "units": 3}, [(B, 4, 3), (B, 5, 3), (B, 5, 2), (B,)]),
+    "attention_pool": ({"features": 3, "units": 4}, [(B, 5, 3), (B,)]),
+    "crf": ({"tags": 4}, [(B, 5, 4)]),
     "dropout": ({"rate": 0.5}, [(B, 5, 3)]),
+    "embedding": ({"tokens": 6, "features": 3, "shared": True}, [(B, 5)]),
     "every_step": ({}, [(B, 3)]),
     "exponential": ({}, [(B, 5, 3)]),
+    "gather": ({}, [(6, 3), (B, 5)]),
+    "join_directions": ({}, [(2, B, 3)]),
+    "join_features": ({}, [(B, 5, 3), (B, 5, 4)]),
     "join_steps": ({}, [(B, 5, 3), (B, 2, 3)]),
     "last_steps": ({"steps": 2}, [(B, 5, 3)]),
     "linear": ({"features": 7, "units": 4}, [(B, 5, 3), (B, 5, 4)]),
     "logarithm": ({}, [(B, 5)]),
     "patches": ({"length": 4}, [(B, 7), (B, 7, 2), (B, 7)]),
+    "pool": ({"how": "max"}, [(B, 5, 3), (B,)]),
     "queries": ({"steps": 3, "features": 2}, [(B, 5)]),
     "recurrent": ({"cell": CELL.to_dict()}, [(B, 6, 3), (4, B, 2), (4, B, 5)]),
     "relu": ({}, [(B, 5, 3)]),
     "restore": ({}, [(B, 5, 3), (B, 1), (B, 1)]),
     "season_mix": ({"season": 3, "seasons": 4, "patch": 5, "horizon": 8}, [(B, 2, 4), (B, 12), (B, 12)]),
     "shift": ({"horizon": 5, "quantiles": 3}, [(B, 5, 3)]),
+    "tanh": ({}, [(B, 5, 3)]),
+    "tied_linear": ({"tokens": 7}, [(B, 5, 3), (7, 3)]),
     "unpatch": ({"horizon": 7, "quantiles": 3}, [(B, 2, 12)]),
     "window_scale": ({}, [(B, 9)]),
+}
+
+
+# Inputs that are whole numbers.
+WHOLE = {"attend": "in3", "attention_pool": "in1", "embedding": "in0", "gather": "in1", "pool": "in1"}
+# Where the batch is not the first axis of an input; None: it has no batch.
+BATCH_AXES = {
+    "gather": {"in0": None},
+    "join_directions": {"in0": 1},
+    "recurrent": {"in1": 1, "in2": 1},
+    "tied_linear": {"in1": None},
 }
 
 
@@ -51,6 +72,8 @@ def case(kind, batch=3, seed=0):
         inputs["in2"] = (rng.random(sized[2]) < 0.7).astype(np.float32)
     if kind in ("logarithm", "window_scale"):
         inputs["in0"] = np.where(rng.random(sized[0]) < 0.3, np.nan, np.exp(inputs["in0"].astype(float)))
+    if kind in WHOLE:
+        inputs[WHOLE[kind]] = rng.integers(1, 6, sized[int(WHOLE[kind][-1])])
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in stage.parameter_shapes().items()}
     return stage, inputs, weights
 
@@ -91,14 +114,17 @@ def test_declared_shapes__match_computed_ones(kind):
 @pytest.mark.parametrize("kind", CASES)
 def test_gradients__reach_parameters_and_inputs(kind):
     stage, inputs, weights = case(kind)
-    tensors = {n: torch.from_numpy(np.nan_to_num(a, nan=1.5)).requires_grad_() for n, a in inputs.items()}
+    tensors = {n: torch.from_numpy(np.nan_to_num(a, nan=1.5)) for n, a in inputs.items()}
+    tensors = {n: tensor.requires_grad_() if tensor.is_floating_point() else tensor for n, tensor in tensors.items()}
     parameters = {n: torch.from_numpy(a).requires_grad_() for n, a in weights.items()}
-    run(torch, stage, tensors, parameters)["stage"].square().sum().backward()
+    results = run(torch, stage, tensors, parameters)
+    # What a CRF gives beside its scores is its parameters; elsewhere the first result says enough.
+    sum(results[name].square().sum() for name in (results if kind == "crf" else ["stage"])).backward()
     for name, tensor in parameters.items():
         assert tensor.grad is not None, name
         assert torch.isfinite(tensor.grad).all()
         assert tensor.grad.abs().sum() > 0, name
-    if kind != "queries":
+    if kind not in ("queries", "embedding"):
         assert tensors["in0"].grad.abs().sum() > 0
 
 
@@ -106,8 +132,8 @@ def test_gradients__reach_parameters_and_inputs(kind):
 def test_stage__preserves_batch_order(kind):
     stage, inputs, weights = case(kind)
     order = np.array([2, 0, 1])
-    axis = {"in1": 1, "in2": 1} if kind == "recurrent" else {}
-    mixed = {name: array.take(order, axis.get(name, 0)) for name, array in inputs.items()}
+    axes = dict.fromkeys(inputs, 0) | BATCH_AXES.get(kind, {})
+    mixed = {name: a if axes[name] is None else a.take(order, axes[name]) for name, a in inputs.items()}
     np.testing.assert_array_equal(
         run(np, stage, mixed, weights)["stage"], run(np, stage, inputs, weights)["stage"][order]
     )

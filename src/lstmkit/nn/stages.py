@@ -13,6 +13,7 @@ from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
+from lstmkit.runtime.text_stages import is_shared
 from lstmkit.spec import CellSpec
 
 # Set after training, not by it: the conformal calibration.
@@ -80,7 +81,11 @@ class StagedModel(nn.Module):
             if stage.kind == "bag":
                 overrides[stage.name] = partial(_bag, self.parts[stage.name], stage.options["how"])
             if stage.kind == "embedding":
-                overrides[stage.name] = self.parts[stage.name]
+                overrides[stage.name] = partial(_embed, self.parts[stage.name], is_shared(stage.options))
+            if stage.kind == "gather":
+                overrides[stage.name] = _gather
+            if stage.kind == "tied_linear":
+                overrides[stage.name] = partial(nn.functional.linear, bias=self.parts[stage.name].bias)
             if stage.kind == "dropout":
                 overrides[stage.name] = partial(nn.functional.dropout, p=stage.options["rate"], training=self.training)
         return overrides
@@ -119,6 +124,15 @@ def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
     """All things of a step in one go, without a tensor of their rows."""
     rows = nn.functional.embedding_bag(numbers.flatten(0, -2), table.weight, mode=how, padding_idx=0)
     return rows.view(*numbers.shape[:-1], -1)
+
+
+def _gather(rows: Tensor, places: Tensor) -> Tensor:
+    """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
+    return nn.functional.embedding(places, rows)
+
+
+def _embed(part: Any, shared: bool, tokens: Tensor) -> Any:
+    return (part(tokens), part.weight) if shared else part(tokens)
 
 
 def _recurrent(layer: Any, uneven: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:

@@ -14,12 +14,18 @@ from lstmkit.runtime.pool import StreamPool
 from lstmkit.runtime.sequence import SequenceModel
 from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
 from lstmkit.runtime.stream import Stream
+from lstmkit.runtime.tag import Entity, Tagged, TagModel
+from lstmkit.runtime.tag_config import TagConfig
+from lstmkit.runtime.translate import TranslateModel, Translation
+from lstmkit.runtime.translate_beam import Search
 from lstmkit.spec import ModelFileError
 
 _TASKS: dict[str, type[Model]] = {
     "classify": ClassifyModel,
     "forecast": ForecastModel,
     "sequence": SequenceModel,
+    "tag": TagModel,
+    "translate": TranslateModel,
 }
 
 
@@ -46,16 +52,23 @@ __all__ = [
     "FORMAT_VERSION",
     "STAGE_KINDS",
     "ClassifyModel",
+    "Entity",
     "ForecastConfig",
     "ForecastModel",
     "ForecastStream",
     "Model",
+    "Search",
     "SequenceModel",
     "SeriesReader",
     "Stage",
     "Stream",
     "StreamPool",
+    "TagConfig",
+    "TagModel",
+    "Tagged",
     "TextReader",
+    "TranslateModel",
+    "Translation",
     "load",
     "read_model",
     "run_stages",

@@ -15,7 +15,9 @@ from lstmkit.reference import run_sequence
 from lstmkit.runtime import classify_stages as classify
 from lstmkit.runtime import forecast_stages as forecast
 from lstmkit.runtime import stage_shapes as shapes
+from lstmkit.runtime import tag_stages as tag
 from lstmkit.runtime import text_stages as text
+from lstmkit.runtime import translate_stages as translate
 from lstmkit.runtime.cell_input import learned_state, split_extra
 from lstmkit.runtime.stage_shapes import Options, Shape, Shapes
 from lstmkit.spec import CellSpec, ModelFileError
@@ -216,6 +218,11 @@ def _dropout(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opt
     return inputs[0]
 
 
+def _join_features(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
+    """(..., F), (..., G) -> (..., F + G): side by side."""
+    return xp.concatenate(list(inputs), axis=-1)
+
+
 def _join_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(B, T, F), (B, U, F) -> (B, T + U, F): one sequence after the other."""
     return xp.concatenate(list(inputs), axis=1)
@@ -228,6 +235,9 @@ def _last_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], 
 
 STAGE_KINDS: dict[str, StageKind] = {
     "add": StageKind(_add, shapes.add),
+    "attend": StageKind(
+        translate.attend, translate.attend_shapes, translate.attend_parameters, lambda options: ("weights",)
+    ),
     "attention_pool": StageKind(
         text.attention_pool,
         text.attention_pool_shapes,
@@ -235,10 +245,19 @@ STAGE_KINDS: dict[str, StageKind] = {
         lambda options: ("weights",),
     ),
     "bag": StageKind(classify.bag, classify.bag_shape, classify.bag_parameters),
+    "crf": StageKind(tag.crf, tag.crf_shapes, tag.crf_parameters, tag.crf_results),
     "dropout": StageKind(_dropout, shapes.dropout),
-    "embedding": StageKind(text.embedding, text.embedding_shape, text.embedding_parameters),
+    "embedding": StageKind(
+        text.embedding,
+        text.embedding_shapes,
+        text.embedding_parameters,
+        lambda options: ("weight",) if text.is_shared(options) else (),
+    ),
     "every_step": StageKind(forecast.every_step, shapes.every_step),
     "exponential": StageKind(forecast.exponential, shapes.same),
+    "gather": StageKind(tag.gather, tag.gather_shape),
+    "join_directions": StageKind(tag.join_directions, tag.join_directions_shape),
+    "join_features": StageKind(_join_features, shapes.join_features),
     "join_steps": StageKind(_join_steps, shapes.join_steps),
     "last_steps": StageKind(_last_steps, shapes.last_steps),
     "linear": StageKind(_linear, shapes.linear, shapes.linear_parameters),
@@ -251,6 +270,8 @@ STAGE_KINDS: dict[str, StageKind] = {
     "restore": StageKind(forecast.restore, shapes.restore),
     "season_mix": StageKind(forecast.season_mix, shapes.season_mix, shapes.season_mix_parameters),
     "shift": StageKind(forecast.shift, shapes.shift, shapes.shift_parameters),
+    "tanh": StageKind(translate.tanh, shapes.same),
+    "tied_linear": StageKind(translate.tied_linear, translate.tied_linear_shapes, translate.tied_linear_parameters),
     "unpatch": StageKind(forecast.unpatch, shapes.unpatch),
     "window_scale": StageKind(
         forecast.window_scale, shapes.window_scale, extra_results=lambda options: ("mask", "location", "scale")

@@ -7,22 +7,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstmkit.reference.arrays import device_of
-from lstmkit.runtime.stage_shapes import BATCH, STEPS, Options, Shape, Shapes, count, expect
+from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, expect
 
 Array = Any
 
 POOLS = ("max", "mean", "sum", "last")
 
 
-def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """(B, ...) whole numbers -> (B, ..., F): the row of each."""
-    return weights["weight"][inputs[0]]
+def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
+    """(B, ...) whole numbers -> (B, ..., F): the row of each; and all rows, where another stage shares them."""
+    rows = weights["weight"][inputs[0]]
+    return (rows, weights["weight"]) if is_shared(options) else rows
 
 
-def embedding_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+def is_shared(options: Options) -> bool:
+    """Whether the rows are a result as well."""
+    found = options.get("shared", False)
+    expect(isinstance(found, bool), "shared must be true or false")
+    return found
+
+
+def embedding_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Numbers of tokens."""
     (tokens,) = inputs
-    return ((*tokens, count(options, "features")),)
+    found = (*tokens, count(options, "features"))
+    return (found, embedding_parameters(options)["weight"]) if is_shared(options) else (found,)
 
 
 def embedding_parameters(options: Options) -> Shapes:
@@ -77,7 +86,7 @@ def attention_pool_parameters(options: Options) -> Shapes:
 
 def _pooled(inputs: Sequence[Shape]) -> Shape:
     x, lengths = inputs
-    expect(len(x) == 3 and x[:2] == (BATCH, STEPS) and lengths == (BATCH,), "the inputs are no sequence with lengths")
+    expect(len(x) == 3 and x[0] == BATCH and lengths == (BATCH,), "the inputs are no sequence with lengths")
     return (BATCH, x[2])
 
 
