@@ -80,7 +80,14 @@ class SeriesReader:
 
     def to_dict(self) -> dict[str, Any]:
         """What the model file keeps."""
-        return {"kind": "series", **{name: getattr(self, name) for name in self.__dataclass_fields__}}
+        return {
+            "kind": "series",
+            "channels": list(self.channels),
+            "centres": list(self.centres),
+            "spreads": list(self.spreads),
+            "stretch": self.stretch,
+            "masked": self.masked,
+        }
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> "SeriesReader":
