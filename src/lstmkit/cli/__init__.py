@@ -14,6 +14,7 @@ __all__ = ["VERBS", "main"]
 
 # verb -> one line of help; lstmkit.cli.<verb> holds a Typer application called ``app``. Only doctor needs no typer.
 VERBS: dict[str, str] = {
+    "classify": "train, predict with, explain and evaluate classifiers of texts and series",
     "forecast": "train, predict with and evaluate forecasters of time series",
     "tag": "train, predict with and evaluate taggers of words: parts of speech, entities, slots and intents",
     "translate": "train, predict with and evaluate translators, and other pairs of sequences",

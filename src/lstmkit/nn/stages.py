@@ -40,9 +40,16 @@ class StagedModel(nn.Module):
         self.stages = tuple(stages)
         self.parts = nn.ModuleDict({stage.name: _part(stage) for stage in stages if stage.parameter_shapes()})
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every value of the model by name."""
-        return run_stages(torch, self.stages, self.stage_weights(), inputs, self._overrides())
+    def forward(
+        self, inputs: Mapping[str, Tensor], overrides: Mapping[str, Callable[..., Any]] | None = None
+    ) -> dict[str, Tensor]:
+        """Every value of the model by name.
+
+        Args:
+            inputs: The model's inputs by name.
+            overrides: Stage name -> function of the stage's inputs, in place of what runs it otherwise.
+        """
+        return run_stages(torch, self.stages, self.stage_weights(), inputs, {**self.overrides(), **(overrides or {})})
 
     def stage_weights(self) -> dict[str, dict[str, Tensor]]:
         """Stage name -> short parameter name -> tensor."""
@@ -65,12 +72,14 @@ class StagedModel(nn.Module):
                 for name, tensor in own.items():
                     tensor.copy_(torch.from_numpy(np.array(arrays[f"{stage}.{name}"])))
 
-    def _overrides(self) -> dict[str, Callable[..., Any]]:
-        """What torch does faster, or in training alone."""
+    def overrides(self) -> dict[str, Callable[..., Any]]:
+        """What torch does faster, or in training alone, by the names of the stages."""
         overrides: dict[str, Callable[..., Any]] = {}
         for stage in self.stages:
             if stage.kind == "recurrent":
                 overrides[stage.name] = partial(_recurrent, self.parts[stage.name], takes_lengths(stage.options))
+            if stage.kind == "bag":
+                overrides[stage.name] = partial(_bag, self.parts[stage.name], stage.options["how"])
             if stage.kind == "embedding":
                 overrides[stage.name] = partial(_embed, self.parts[stage.name], is_shared(stage.options))
             if stage.kind == "gather":
@@ -85,8 +94,8 @@ class StagedModel(nn.Module):
 def _part(stage: Stage) -> nn.Module:
     if stage.kind == "recurrent":
         return _layer(stage.options)
-    if stage.kind == "embedding":
-        return nn.Embedding(stage.options["tokens"], stage.options["features"])
+    if stage.kind in ("bag", "embedding"):
+        return nn.Embedding(stage.options["things" if stage.kind == "bag" else "tokens"], stage.options["features"])
     if stage.kind == "linear":
         return nn.Linear(stage.options["features"], stage.options["units"], bias=stage.options.get("bias", True))
     part = nn.Module()
@@ -109,6 +118,12 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
         dropout=options.get("dropout", 0.0),
         learn_initial_state=options.get("learn_initial_state", False),
     )
+
+
+def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
+    """All things of a step in one go, without a tensor of their rows."""
+    rows = nn.functional.embedding_bag(numbers.flatten(0, -2), table.weight, mode=how, padding_idx=0)
+    return rows.view(*numbers.shape[:-1], -1)
 
 
 def _gather(rows: Tensor, places: Tensor) -> Tensor:

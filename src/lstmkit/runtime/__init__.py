@@ -2,6 +2,9 @@
 
 import os
 
+from lstmkit.runtime.classify import ClassifyModel
+from lstmkit.runtime.classify_series import SeriesReader
+from lstmkit.runtime.classify_text import TextReader
 from lstmkit.runtime.forecast import ForecastModel
 from lstmkit.runtime.forecast_config import ForecastConfig
 from lstmkit.runtime.forecast_stream import ForecastStream
@@ -18,6 +21,7 @@ from lstmkit.runtime.translate_beam import Search
 from lstmkit.spec import ModelFileError
 
 _TASKS: dict[str, type[Model]] = {
+    "classify": ClassifyModel,
     "forecast": ForecastModel,
     "sequence": SequenceModel,
     "tag": TagModel,
@@ -47,6 +51,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 __all__ = [
     "FORMAT_VERSION",
     "STAGE_KINDS",
+    "ClassifyModel",
     "Entity",
     "ForecastConfig",
     "ForecastModel",
@@ -54,12 +59,14 @@ __all__ = [
     "Model",
     "Search",
     "SequenceModel",
+    "SeriesReader",
     "Stage",
     "Stream",
     "StreamPool",
     "TagConfig",
     "TagModel",
     "Tagged",
+    "TextReader",
     "TranslateModel",
     "Translation",
     "load",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstmkit.reference import run_sequence
+from lstmkit.runtime import classify_stages as classify
 from lstmkit.runtime import forecast_stages as forecast
 from lstmkit.runtime import stage_shapes as shapes
 from lstmkit.runtime import tag_stages as tag
@@ -244,6 +245,7 @@ STAGE_KINDS: dict[str, StageKind] = {
         text.attention_pool_parameters,
         lambda options: ("weights",),
     ),
+    "bag": StageKind(classify.bag, classify.bag_shape, classify.bag_parameters),
     "crf": StageKind(tag.crf, tag.crf_shapes, tag.crf_parameters, tag.crf_results),
     "dropout": StageKind(_dropout, shapes.dropout),
     "embedding": StageKind(

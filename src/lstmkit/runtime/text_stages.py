@@ -11,7 +11,7 @@ from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, e
 
 Array = Any
 
-POOLS = ("max", "mean", "last")
+POOLS = ("max", "mean", "sum", "last")
 
 
 def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
@@ -40,14 +40,15 @@ def embedding_parameters(options: Options) -> Shapes:
 
 
 def pool(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """(B, T, F), (B,) -> (B, F): the largest, mean or last of each row's real steps."""
+    """(B, T, F), (B,) -> (B, F): the largest, mean, sum or last of each row's real steps."""
     x, lengths = inputs
     if options["how"] == "last":
         return x[xp.arange(len(x), **device_of(x)), lengths - 1]
     real = _real(xp, x, lengths)[:, :, None]
     if options["how"] == "max":
         return xp.amax(xp.where(real, x, -xp.inf), 1)
-    return xp.where(real, x, 0.0).sum(1) / xp.asarray(lengths, dtype=x.dtype)[:, None]
+    total = xp.where(real, x, 0.0).sum(1)
+    return total if options["how"] == "sum" else total / xp.asarray(lengths, dtype=x.dtype)[:, None]
 
 
 def pool_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
