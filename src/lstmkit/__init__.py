@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _LAZY: dict[str, str | None] = {
     "load": "lstmkit.runtime",
     "Forecaster": "lstmkit.tasks.forecasting",
+    "LanguageModel": "lstmkit.tasks.language_modelling",
     "CellSpec": "lstmkit.spec",
     "LSTMKitError": "lstmkit.spec",
     "features": None,

@@ -6,6 +6,7 @@ from lstmkit.features.ctc import CTCLabels, ctc_beam_search, ctc_greedy
 from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_frequency
 from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
+from lstmkit.features.sampling import Sampler
 from lstmkit.features.series import SeriesArrays
 from lstmkit.features.text import END, LEVELS, START, UNKNOWN, Encoded, TextEncoder
 from lstmkit.features.vocabulary import Vocabulary
@@ -20,6 +21,7 @@ __all__ = [
     "Encoded",
     "Frequency",
     "Origins",
+    "Sampler",
     "SeriesArrays",
     "TextEncoder",
     "Vocabulary",

@@ -6,6 +6,7 @@ from lstmkit.nn.carry import Carry
 from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
 from lstmkit.nn.conv import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from lstmkit.nn.conversion import Conversion, convert
+from lstmkit.nn.cross_entropy import linear_cross_entropy
 from lstmkit.nn.ctc import ctc_loss
 from lstmkit.nn.keras_call import KerasCall
 from lstmkit.nn.layer import Trace
@@ -55,5 +56,6 @@ __all__ = [
     "build",
     "convert",
     "ctc_loss",
+    "linear_cross_entropy",
     "save_model",
 ]

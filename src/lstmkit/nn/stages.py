@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
+from lstmkit.nn.regularisers import Rates
+from lstmkit.ops import draw_factors
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
+from lstmkit.runtime.text_stages import gives_table
 from lstmkit.spec import CellSpec
 
 # Set after training, not by it: the conformal calibration.
@@ -39,9 +42,10 @@ class StagedModel(nn.Module):
         self.stages = tuple(stages)
         self.parts = nn.ModuleDict({stage.name: _part(stage) for stage in stages if stage.parameter_shapes()})
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every value of the model by name."""
-        return run_stages(torch, self.stages, self.stage_weights(), inputs, self._overrides())
+    def forward(self, inputs: Mapping[str, Tensor], *, without_last: bool = False) -> dict[str, Tensor]:
+        """Every value of the model by name; without its last stage, where a loss does that one's work."""
+        stages = self.stages[:-1] if without_last else self.stages
+        return run_stages(torch, stages, self.stage_weights(), inputs, self._overrides())
 
     def stage_weights(self) -> dict[str, dict[str, Tensor]]:
         """Stage name -> short parameter name -> tensor."""
@@ -71,9 +75,9 @@ class StagedModel(nn.Module):
             if stage.kind == "recurrent":
                 overrides[stage.name] = partial(_recurrent, self.parts[stage.name], takes_lengths(stage.options))
             if stage.kind == "embedding":
-                overrides[stage.name] = self.parts[stage.name]
+                overrides[stage.name] = partial(_embedding, self.parts[stage.name], stage.options, self.training)
             if stage.kind == "dropout":
-                overrides[stage.name] = partial(nn.functional.dropout, p=stage.options["rate"], training=self.training)
+                overrides[stage.name] = partial(_dropout, stage.options, self.training)
         return overrides
 
 
@@ -84,6 +88,8 @@ def _part(stage: Stage) -> nn.Module:
         return nn.Embedding(stage.options["tokens"], stage.options["features"])
     if stage.kind == "linear":
         return nn.Linear(stage.options["features"], stage.options["units"], bias=stage.options.get("bias", True))
+    if stage.kind == "adaptive_softmax":
+        return _adaptive_softmax(stage.options)
     part = nn.Module()
     if stage.kind == "attention_pool":
         part = nn.Linear(stage.options["features"], stage.options["units"])
@@ -103,7 +109,28 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
         batch_first=True,
         dropout=options.get("dropout", 0.0),
         learn_initial_state=options.get("learn_initial_state", False),
+        **{name: options[name] for name in Rates._fields if name in options},
     )
+
+
+def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
+    *cutoffs, classes = options["cutoffs"]
+    return nn.AdaptiveLogSoftmaxWithLoss(options["features"], classes, cutoffs, div_value=options["shrink"])
+
+
+def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
+    """With the option ``dropout`` whole tokens are dropped, wherever they stand: Gal & Ghahramani, NIPS 2016."""
+    rows = part(tokens)
+    if training and (rate := options.get("dropout", 0.0)):
+        rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
+    return (rows, part.weight) if gives_table(options) else rows
+
+
+def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
+    """With the option ``same_steps`` a feature of (B, T, F) is dropped at all steps of a row or at none."""
+    if training and options.get("same_steps", False):
+        return x * draw_factors((len(x), 1, *x.shape[2:]), options["rate"], x) if options["rate"] else x
+    return nn.functional.dropout(x, options["rate"], training)
 
 
 def _recurrent(layer: Any, uneven: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:

@@ -5,6 +5,8 @@ import os
 from lstmkit.runtime.forecast import ForecastModel
 from lstmkit.runtime.forecast_config import ForecastConfig
 from lstmkit.runtime.forecast_stream import ForecastStream
+from lstmkit.runtime.lm import LMModel
+from lstmkit.runtime.lm_stream import LMStream
 from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import FORMAT_VERSION, read_model, write_model
 from lstmkit.runtime.pool import StreamPool
@@ -13,7 +15,7 @@ from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
 from lstmkit.runtime.stream import Stream
 from lstmkit.spec import ModelFileError
 
-_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "sequence": SequenceModel}
+_TASKS: dict[str, type[Model]] = {"forecast": ForecastModel, "lm": LMModel, "sequence": SequenceModel}
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -41,6 +43,8 @@ __all__ = [
     "ForecastConfig",
     "ForecastModel",
     "ForecastStream",
+    "LMModel",
+    "LMStream",
     "Model",
     "SequenceModel",
     "Stage",

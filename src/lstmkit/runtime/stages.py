@@ -13,6 +13,7 @@ from typing import Any
 
 from lstmkit.reference import run_sequence
 from lstmkit.runtime import forecast_stages as forecast
+from lstmkit.runtime import lm_stages as lm
 from lstmkit.runtime import stage_shapes as shapes
 from lstmkit.runtime import text_stages as text
 from lstmkit.runtime.cell_input import learned_state, split_extra
@@ -226,6 +227,7 @@ def _last_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], 
 
 
 STAGE_KINDS: dict[str, StageKind] = {
+    "adaptive_softmax": StageKind(lm.adaptive_softmax, lm.adaptive_softmax_shape, lm.adaptive_softmax_parameters),
     "add": StageKind(_add, shapes.add),
     "attention_pool": StageKind(
         text.attention_pool,
@@ -234,7 +236,12 @@ STAGE_KINDS: dict[str, StageKind] = {
         lambda options: ("weights",),
     ),
     "dropout": StageKind(_dropout, shapes.dropout),
-    "embedding": StageKind(text.embedding, text.embedding_shape, text.embedding_parameters),
+    "embedding": StageKind(
+        text.embedding,
+        text.embedding_shapes,
+        text.embedding_parameters,
+        lambda options: ("table",) if text.gives_table(options) else (),
+    ),
     "every_step": StageKind(forecast.every_step, shapes.every_step),
     "exponential": StageKind(forecast.exponential, shapes.same),
     "join_steps": StageKind(_join_steps, shapes.join_steps),
@@ -249,6 +256,7 @@ STAGE_KINDS: dict[str, StageKind] = {
     "restore": StageKind(forecast.restore, shapes.restore),
     "season_mix": StageKind(forecast.season_mix, shapes.season_mix, shapes.season_mix_parameters),
     "shift": StageKind(forecast.shift, shapes.shift, shapes.shift_parameters),
+    "tied_linear": StageKind(lm.tied_linear, lm.tied_linear_shape, lm.tied_linear_parameters),
     "unpatch": StageKind(forecast.unpatch, shapes.unpatch),
     "window_scale": StageKind(
         forecast.window_scale, shapes.window_scale, extra_results=lambda options: ("mask", "location", "scale")

@@ -14,15 +14,24 @@ Array = Any
 POOLS = ("max", "mean", "last")
 
 
-def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """(B, ...) whole numbers -> (B, ..., F): the row of each."""
-    return weights["weight"][inputs[0]]
+def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
+    """(B, ...) whole numbers -> (B, ..., F): the row of each; and all rows, where a later stage shares them."""
+    rows = weights["weight"][inputs[0]]
+    return (rows, weights["weight"]) if gives_table(options) else rows
 
 
-def embedding_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+def embedding_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Numbers of tokens."""
     (tokens,) = inputs
-    return ((*tokens, count(options, "features")),)
+    table = (count(options, "tokens"), count(options, "features"))
+    return ((*tokens, table[1]), table) if gives_table(options) else ((*tokens, table[1]),)
+
+
+def gives_table(options: Options) -> bool:
+    """Whether an embedding's rows are a value too, ``name.table``."""
+    found = options.get("table", False)
+    expect(isinstance(found, bool), "table must be true or false")
+    return found
 
 
 def embedding_parameters(options: Options) -> Shapes:
