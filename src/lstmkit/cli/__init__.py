@@ -14,6 +14,7 @@ __all__ = ["VERBS", "main"]
 # verb -> one line of help; lstmkit.cli.<verb> holds a Typer application called ``app``. Only doctor needs no typer.
 VERBS: dict[str, str] = {
     "forecast": "train, predict with and evaluate forecasters of time series",
+    "lm": "train language models, let them write, and score texts",
     "convert": "models of Keras, ONNX and torch in and out",
     "doctor": "what is installed, which engines and instruction sets work, what is missing",
 }

@@ -68,7 +68,7 @@ class _Parts:
 
     def loss_and_gradients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss, and the gradients of x, weight and bias."""
-        total, count = self.x.new_zeros((), dtype=torch.float32), len(self.x)
+        total, count = self.x.new_zeros((), dtype=_wide(self.x)), len(self.x)
         shares = self.x.new_empty(count, len(self.weight))
         for part in self.slices:
             scores = self.scores(part)
@@ -78,21 +78,25 @@ class _Parts:
                 1, self.targets[part], shares.new_full((1, 1), -1.0).expand_as(self.targets[part])
             )
         grad_x, grad_weight = shares @ self.weight, shares.T @ self.x
-        grad_bias = shares.sum(0, dtype=torch.promote_types(shares.dtype, torch.float32))
+        grad_bias = shares.sum(0, dtype=_wide(shares))
         return total / count, grad_x / count, grad_weight / count, grad_bias / count
 
 
 def _surprise(scores: Tensor, targets: Tensor) -> Tensor:
     """Sum over the rows of -log softmax at the targets."""
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    scores = scores.to(_wide(scores))
     return (scores.logsumexp(-1, keepdim=True) - scores.gather(1, targets)).sum()
 
 
 def _surprise_beside(scores: Tensor, shares: Tensor, targets: Tensor) -> Tensor:
     """The same where the softmax is known: its largest share gives away the sum that it was divided by."""
     highest, place = scores.max(-1, keepdim=True)
-    wide = torch.promote_types(scores.dtype, torch.float32)
+    wide = _wide(scores)
     return (highest.to(wide) - shares.gather(1, place).to(wide).log() - scores.gather(1, targets)).sum()
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -100,7 +104,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
         loss, *gradients = _Parts(x, weight, bias, targets, dtype).loss_and_gradients()
         ctx.save_for_backward(*(grad.to(own.dtype) for grad, own in zip(gradients, (x, weight, bias), strict=True)))
-        return loss.to(torch.promote_types(x.dtype, torch.float32))
+        return loss
 
     @staticmethod
     @once_differentiable

@@ -4,6 +4,7 @@ Legend: ``B`` sequences, ``T`` steps, ``F`` features, ``V`` tokens.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from lstmkit.runtime.stage_shapes import Options, Shape, Shapes, count, expect
@@ -59,7 +60,7 @@ def adaptive_softmax_parameters(options: Options) -> Shapes:
     """The frequent tokens and one place for each group; for each group a narrower layer, and its tokens."""
     ends, features, shrink = _ends(options), count(options, "features"), count(options, "shrink")
     shapes: Shapes = {"head.weight": (ends[0] + len(ends) - 1, features)}
-    for k, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
+    for k, (start, end) in enumerate(pairwise(ends)):
         width = max(1, int(features // shrink ** (k + 1)))
         shapes |= {f"tail.{k}.0.weight": (width, features), f"tail.{k}.1.weight": (end - start, width)}
     return shapes
@@ -70,7 +71,7 @@ def _ends(options: Options) -> list[int]:
     ends = options.get("cutoffs")
     expect(isinstance(ends, list) and 2 <= len(ends) <= 20, "cutoffs must be a list of whole numbers")
     found = [count({"cutoffs": end}, "cutoffs") for end in ends]  # pyright: ignore[reportOptionalIterable]
-    expect(all(one < two for one, two in zip(found, found[1:], strict=False)), "cutoffs must rise")
+    expect(all(one < two for one, two in pairwise(found)), "cutoffs must rise")
     return found
 
 

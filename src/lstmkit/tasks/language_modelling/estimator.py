@@ -15,7 +15,8 @@ from lstmkit.tasks.language_modelling.corpus import Corpus, Source, encode, lear
 from lstmkit.tasks.language_modelling.evaluation import LanguageEvaluation
 from lstmkit.tasks.language_modelling.recipes import choose_recipe
 
-_HELD = 0.05
+# Part of the text that is held back, and the shortest text that can be learned from.
+_HELD, _FEWEST = 0.05, 20
 
 
 class LanguageModel(Estimator):
@@ -113,10 +114,13 @@ class LanguageModel(Estimator):
             steps=steps,
             epochs=max_epochs,
         )
+        for name, count in (("vocabulary_size", vocabulary_size), ("min_count", min_count), ("adaptive", adaptive)):
+            if count is not None and (type(count) is not int or count < 1):
+                raise OptionError(f"{name} must be a whole number of at least 1, not {count!r}")
         self._vocabulary = {"size": vocabulary_size, "min_count": min_count, "lowercase": lowercase}
         if level == "word":
             self._vocabulary["split_punctuation"] = split_punctuation
-        self.adaptive = _check_adaptive(adaptive)
+        self.adaptive = adaptive
         super().__init__(
             {
                 "max_epochs": max_epochs,
@@ -153,6 +157,8 @@ class LanguageModel(Estimator):
         lines = read_text(data, self.column, self.encoding)
         text = learn_text(lines(), self.level, **self._vocabulary)
         corpus = encode(text, lines())
+        if len(corpus.tokens) < _FEWEST:
+            raise DataError(f"a text of {len(corpus.tokens)} tokens is too short to learn from; give more text")
         tokens, judged = corpus.tokens, self._held_back(text, corpus, validation)
         if validation is None:
             tokens = tokens[: -len(judged.tokens)]
@@ -163,6 +169,11 @@ class LanguageModel(Estimator):
         scores = LanguageEvaluation.of(float(self._model.surprise(judged.tokens).sum()), judged)
         self._model.document["scores"] = scores.to_dict()
         return self
+
+    @property
+    def validation(self) -> LanguageEvaluation:
+        """The scores on the text that was held back in training, as :meth:`evaluate` gives them."""
+        return LanguageEvaluation(**self.scores)
 
     def generate(
         self,
@@ -239,7 +250,7 @@ class LanguageModel(Estimator):
     def _held_back(self, text: LanguageText, corpus: Corpus, validation: Source | None) -> Corpus:
         if validation is not None:
             return encode(text, read_text(validation, self.column, self.encoding)())
-        count = max(3, round(_HELD * len(corpus.tokens)))
+        count = max(4, round(_HELD * len(corpus.tokens)))
         tokens = corpus.tokens[-count:]
         # The characters of the part are not counted apart: tokens are as long there as elsewhere.
         characters = max(1, round(corpus.characters * count / len(corpus.tokens)))
@@ -248,12 +259,6 @@ class LanguageModel(Estimator):
     @classmethod
     def _restore(cls, model: LMModel) -> Self:
         return cls(model.text.level)
-
-
-def _check_adaptive(adaptive: Any) -> int | None:
-    if adaptive is not None and (type(adaptive) is not int or adaptive < 1):
-        raise OptionError(f"adaptive must be a whole number of at least 1, not {adaptive!r}")
-    return adaptive
 
 
 def _cutoffs(frequent: int | None, tokens: int) -> list[int] | None:

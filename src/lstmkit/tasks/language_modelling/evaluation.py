@@ -17,7 +17,7 @@ class LanguageEvaluation:
         bits_per_character: The size of the text, were it compressed with the model.
         tokens: Tokens of the text, ends of lines included.
         characters: Characters of the text, ends of lines included.
-        unknown: Tokens that the vocabulary does not have; all of them count as the one token ``<unk>``.
+        unknown: Tokens that the vocabulary does not have, and those written ``<unk>``; all count as that one token.
         dynamic: Whether the model went on learning from the text while it was scored.
     """
 
