@@ -61,7 +61,8 @@ def adaptive_softmax_parameters(options: Options) -> Shapes:
     ends, features, shrink = _ends(options), count(options, "features"), count(options, "shrink")
     shapes: Shapes = {"head.weight": (ends[0] + len(ends) - 1, features)}
     for k, (start, end) in enumerate(pairwise(ends)):
-        width = max(1, int(features // shrink ** (k + 1)))
+        width = features // shrink ** (k + 1)
+        expect(width > 0, "a group of tokens is left without features")
         shapes |= {f"tail.{k}.0.weight": (width, features), f"tail.{k}.1.weight": (end - start, width)}
     return shapes
 

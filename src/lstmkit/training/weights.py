@@ -14,7 +14,7 @@ class Weights:
 
     def __init__(self, module: nn.Module, averaging: float | str | None) -> None:
         self.module = module
-        decay = averaging if isinstance(averaging, float) else None
+        decay = None if isinstance(averaging, str) else averaging
         self.average = None if averaging is None else WeightAverage(module, decay)
         self.best: dict[str, Tensor] | None = None
         self._modes = [(part, part.training) for part in module.modules()]

@@ -1,5 +1,6 @@
 """The language model as stages, and its training by truncated backpropagation."""
 
+from math import isqrt
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ def _head(last: str, tied: bool, hidden: int, tokens: int, cutoffs: list[int] | 
         return Stage("scores", "tied_linear", (last, "embedded.table"), {"units": tokens})
     if cutoffs is None:
         return Stage("scores", "linear", (last,), {"features": hidden, "units": tokens})
-    options = {"features": hidden, "cutoffs": [*cutoffs, tokens], "shrink": _SHRINK}
+    options = {"features": hidden, "cutoffs": [*cutoffs, tokens], "shrink": min(_SHRINK, isqrt(hidden))}
     return Stage("scores", "adaptive_softmax", (last,), options)
 
 
