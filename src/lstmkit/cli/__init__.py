@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "forecast": "train, predict with and evaluate forecasters of time series",
     "tag": "train, predict with and evaluate taggers of words: parts of speech, entities, slots and intents",
     "translate": "train, predict with and evaluate translators, and other pairs of sequences",
+    "lm": "train language models, let them write, and score texts",
     "convert": "models of Keras, ONNX and torch in and out",
     "doctor": "what is installed, which engines and instruction sets work, what is missing",
 }

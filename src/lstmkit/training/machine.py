@@ -118,7 +118,12 @@ class Machine:
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """The optimizer's memory by weight number and name."""
         memory: dict[int, dict[str, Tensor]] = self.optimizer.state_dict()["state"]
-        return {f"{number}/{name}": tensor for number, named in memory.items() for name, tensor in named.items()}
+        return {
+            f"{number}/{name}": tensor
+            for number, named in memory.items()
+            for name, tensor in named.items()
+            if tensor is not None  # SGD without momentum
+        }
 
     def scaler_numbers(self) -> dict[str, Any]:
         """The state of the loss scaler of fp16; empty without one."""
@@ -146,7 +151,8 @@ def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimiz
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     if not weights:
         raise OptionError("the module has no weights to train: none of its parameters requires a gradient")
-    return torch.optim.AdamW(_groups(weights, config.weight_decay), lr=config.learning_rate, fused=True)
+    kind = torch.optim.SGD if config.optimizer == "sgd" else torch.optim.AdamW
+    return kind(_groups(weights, config.weight_decay), lr=config.learning_rate, fused=True)
 
 
 def _groups(weights: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
