@@ -9,11 +9,11 @@ import sacrebleu
 
 from lstmkit import Translator
 from lstmkit.data import Pairs
-from lstmkit.runtime import Translation, TranslateModel, read_model, write_model
+from lstmkit.runtime import TranslateModel, Translation, read_model, write_model
 from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
 from lstmkit.tasks.translation.evaluation import evaluate_pairs
 
-DIGITS = "zero one two three four".split()
+DIGITS = ["zero", "one", "two", "three", "four"]
 TINY = {"embedding_size": 8, "hidden_size": 8, "quiet": True}
 
 
