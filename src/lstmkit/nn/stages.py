@@ -87,7 +87,9 @@ class StagedModel(nn.Module):
             if stage.kind == "gather":
                 overrides[stage.name] = _gather
             if stage.kind == "tied_linear":
-                overrides[stage.name] = partial(nn.functional.linear, bias=self.parts[stage.name].bias)
+                overrides[stage.name] = partial(
+                    nn.functional.linear, bias=self.get_parameter(f"parts.{stage.name}.bias")
+                )
             if stage.kind == "dropout":
                 overrides[stage.name] = partial(_dropout, stage.options, self.training)
         return overrides
