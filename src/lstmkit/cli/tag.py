@@ -61,7 +61,7 @@ def fit(
     lowercase: Annotated[bool, option("--lowercase", help="Capitals mean nothing in these texts.")] = False,
     hidden_size: Annotated[int, option("--hidden-size", help="Units of the LSTM, per direction.")] = 200,
     num_layers: Annotated[int, option("--num-layers", help="Layers of the LSTM.")] = 1,
-    max_epochs: Annotated[int, option("--max-epochs", help="Passes over the sentences.")] = 20,
+    max_epochs: Annotated[int | None, option("--max-epochs", help="Passes over the sentences, usually 20.")] = None,
     time_limit: TimeLimit = None,
     checkpoint: Checkpoint = None,
     log: Log = None,

@@ -19,6 +19,7 @@ from lstmkit.runtime import tag_stages as tag
 from lstmkit.runtime import text_stages as text
 from lstmkit.runtime import translate_stages as translate
 from lstmkit.runtime.cell_input import learned_state, split_extra
+from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import Options, Shape, Shapes
 from lstmkit.spec import CellSpec, ModelFileError
 
@@ -183,7 +184,7 @@ def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[s
 def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(..., F) -> (..., units). Inputs beyond the first are joined to it along the last axis."""
     x = inputs[0] if len(inputs) == 1 else xp.concatenate(list(inputs), axis=-1)
-    y = x @ weights["weight"].T
+    y = times(x, weights["weight"])
     return y + weights["bias"] if "bias" in weights else y
 
 

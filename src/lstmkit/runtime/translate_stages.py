@@ -9,6 +9,7 @@ from typing import Any
 from lstmkit.reference import attend as read_values
 from lstmkit.reference import dot_scores
 from lstmkit.reference.arrays import device_of
+from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, expect
 
 Array = Any
@@ -52,7 +53,7 @@ def attend_parameters(options: Options) -> Shapes:
 def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """``(B, T, F)`` and a table ``(V, F)`` of an embedding -> ``(B, T, V)``: Press & Wolf (2017)."""
     x, table = inputs
-    return x @ table.T + weights["bias"]
+    return times(x, table) + weights["bias"]
 
 
 def tied_linear_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
