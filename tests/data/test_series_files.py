@@ -8,7 +8,10 @@ import pytest
 from lstmkit.data import read_series_table, read_ts
 from lstmkit.spec import DataError
 
-HEADER = "# a comment\n@problemName Toy\n@timeStamps false\n@missing true\n@univariate false\n@classLabel true no yes\n@data\n"
+HEADER = (
+    "# a comment\n@problemName Toy\n@timeStamps false\n@missing true\n@univariate false\n"
+    "@classLabel true no yes\n@data\n"
+)
 
 
 def write(folder: Path, text: str, name: str = "toy.ts") -> Path:

@@ -150,6 +150,9 @@ class Classifier(Estimator):
         from lstmkit.tasks.classification.preparing import prepare
 
         examples = read_examples(data, self.columns, labels)
+        if self.columns.id is not None and examples.channels is not None:
+            # Files to come may have other columns beside these.
+            self.columns = replace(self.columns, values=examples.channels)
         judged = None if validation is None else self._validation(validation, examples)
         names = Vocabulary.count(examples.labelled())
         _check_labels(names, len(examples))
