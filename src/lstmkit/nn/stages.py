@@ -78,7 +78,8 @@ class StagedModel(nn.Module):
             if stage.kind == "tied_linear":
                 overrides[stage.name] = partial(nn.functional.linear, bias=self.parts[stage.name].bias)
             if stage.kind == "dropout":
-                overrides[stage.name] = partial(nn.functional.dropout, p=stage.options["rate"], training=self.training)
+                drop = _drop_features if stage.options.get("whole_sequence") else nn.functional.dropout
+                overrides[stage.name] = partial(drop, p=stage.options["rate"], training=self.training)
         return overrides
 
 
@@ -109,6 +110,13 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
         dropout=options.get("dropout", 0.0),
         learn_initial_state=options.get("learn_initial_state", False),
     )
+
+
+def _drop_features(x: Tensor, p: float, training: bool) -> Tensor:
+    """One mask for all steps of a sequence. Source: Gal & Ghahramani, NeurIPS 2016."""
+    if not training:
+        return x
+    return x * nn.functional.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
 
 
 def _gather(rows: Tensor, places: Tensor) -> Tensor:
