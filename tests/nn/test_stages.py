@@ -214,6 +214,19 @@ def test_staged_model__never_drops__in_evaluation():
     assert not torch.equal(module(x)["sum"], module(x)["sum"])
 
 
+def test_dropout_of_same_stepss__matches_one_mask():
+    """A feature is there in all steps or in none, and as large on average as without dropout."""
+    stage = Stage("thinned", "dropout", ("x",), {"rate": 0.25, "same_steps": True})
+    module = StagedModel([stage])
+    torch.manual_seed(0)
+    x = torch.ones(400, 5, 7)
+    dropped = module({"x": x})["thinned"]
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
+    assert abs(float(dropped.mean()) - 1) < 0.05
+    assert torch.equal(module.eval()({"x": x})["thinned"], x)
+
+
 def test_arrays__roundtrip():
     one, two = (randomise(StagedModel(sequence_stages()), seed) for seed in (0, 1))
     x = {"x": torch.randn(2, 6, 3)}
