@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
+from lstmkit.ops.draw import draw_factors
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.runtime.text_stages import is_shared
@@ -87,7 +88,7 @@ class StagedModel(nn.Module):
             if stage.kind == "tied_linear":
                 overrides[stage.name] = partial(nn.functional.linear, bias=self.parts[stage.name].bias)
             if stage.kind == "dropout":
-                overrides[stage.name] = partial(nn.functional.dropout, p=stage.options["rate"], training=self.training)
+                overrides[stage.name] = partial(_dropout, stage.options, self.training)
         return overrides
 
 
@@ -124,6 +125,15 @@ def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
     """All things of a step in one go, without a tensor of their rows."""
     rows = nn.functional.embedding_bag(numbers.flatten(0, -2), table.weight, mode=how, padding_idx=0)
     return rows.view(*numbers.shape[:-1], -1)
+
+
+def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
+    """With the option ``same_steps`` a feature of (B, T, F) is dropped at all steps of a row or at none."""
+    rate = options["rate"]
+    if not training or not 0 < rate < 1:
+        return nn.functional.dropout(x, rate, training)
+    same = options.get("same_steps", False)
+    return x * draw_factors((len(x), 1, *x.shape[2:]) if same else x.shape, rate, x)
 
 
 def _gather(rows: Tensor, places: Tensor) -> Tensor:

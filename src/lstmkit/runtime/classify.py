@@ -83,6 +83,8 @@ class ClassifyModel(Model):
         if isinstance(self.reader, TextReader):
             most = {"tokens": len(self.reader.encoder), "grams": self.reader.grams, "pieces": self.reader.pieces}
         for stage in self.stages:
+            if stage.kind == "gather" and stage.inputs[1] != "places":
+                raise ModelFileError("the model file is damaged: it takes rows by what are no places")
             if stage.kind in ("bag", "embedding"):
                 (source,) = stage.inputs
                 (rows, _), *_ = stage.parameter_shapes().values()
