@@ -86,7 +86,7 @@ def test_bidirectional__matches_layer__and_rejects_a_stream(spec: CellSpec, tmp_
 
 
 @EVERY
-def test_stream__matches_same_steps__split_anywhere(spec: CellSpec, tmp_path: Path) -> None:
+def test_stream__matches_whole_sequence__split_anywhere(spec: CellSpec, tmp_path: Path) -> None:
     layer, x = make_layer(spec), draw_steps(spec)[0]
     model = save(tmp_path, layer)
     expected = run_layer(layer, x[None])[0][0]

@@ -56,7 +56,7 @@ def test_saved_layer__matches_torch(tmp_path, options, cls):
 
 
 @pytest.mark.parametrize("options", [LAYERS[name] for name in STREAMED], ids=STREAMED)
-def test_stream__matches_same_steps(tmp_path, options):
+def test_stream__matches_whole_sequence(tmp_path, options):
     model = saved(tmp_path, layer(options))
     x = draw(13, 3)
     stream = model.stream()
@@ -65,7 +65,7 @@ def test_stream__matches_same_steps(tmp_path, options):
 
 
 @pytest.mark.parametrize("split", [1, 4, 12])
-def test_stream__matches_same_steps__in_blocks(model, split):
+def test_stream__matches_whole_sequence__in_blocks(model, split):
     x, stream = draw(13, 3), model.stream()
     blocks = np.concatenate([stream.run(x[:split]), stream.run(x[split:])])
     np.testing.assert_allclose(blocks, model.predict(x), rtol=0, atol=1e-6)

@@ -108,7 +108,7 @@ def test_predict_without_the_core__matches_the_core(monkeypatch, make, batch):
 
 @native
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_chain__matches_same_steps__in_every_precision(precision):
+def test_chain__matches_whole_sequence__in_every_precision(precision):
     model = chain_model()
     x = draw(T, 3)
     stream = model.stream(precision=precision)

@@ -1,6 +1,6 @@
-"""The stage that only classifiers have: a bag of things around each step, and its shapes.
+"""The stage that only classifiers have: a bag of things, and its shapes.
 
-Legend: ``B`` sequences, ``T`` steps, ``P`` things of a step, ``F`` features.
+Legend: ``P`` things of a step or a word, ``F`` features.
 """
 
 from collections.abc import Mapping, Sequence
