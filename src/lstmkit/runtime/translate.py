@@ -107,7 +107,8 @@ class TranslateModel(Model):
             sources_padded, source_lengths = _padded([read[row] for row in rows])
             values = self.run({"source": sources_padded, "source_lengths": source_lengths, "target": inputs})
             found = np.take_along_axis(log_softmax(values[self.answer]), answers[:, :, None], 2)[:, :, 0]
-            beyond = np.less_equal.outer(lengths, np.arange(answers.shape[1]))
+            steps: Array = np.arange(int(lengths.max()))
+            beyond = np.less_equal.outer(lengths, steps)
             total[rows] = np.where(beyond, 0, found).sum(1, dtype=np.float64)
         return total, counts
 
