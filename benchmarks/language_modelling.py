@@ -138,7 +138,11 @@ def our_steps() -> Callable[[], Any]:
     network = build(RECIPES["small"], _SIZES["tokens"], None, _SIZES["streams"], 0)
     precision = best_precision("cpu")
     config = TrainingConfig(
-        max_steps=1, optimizer="sgd", gradient_clip=5.0, device="cpu", mixed_precision=precision  # pyright: ignore
+        max_steps=1,
+        optimizer="sgd",
+        gradient_clip=5.0,
+        device="cpu",
+        mixed_precision=precision,  # pyright: ignore
     )
     machine = Machine(network, config).__enter__()
     batch = {"tokens": torch.randint(_SIZES["tokens"], (_SIZES["streams"], _SIZES["steps"] + 1)), "first": False}

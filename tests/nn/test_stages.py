@@ -22,11 +22,16 @@ B, S = BATCH, STEPS
 CASES = {
     "adaptive_softmax": ({"features": 5, "cutoffs": [2, 4, 9], "shrink": 2}, [(B, 3, 5)]),
     "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
+    "attend": ({"how": "additive", "units": 3}, [(B, 4, 3), (B, 5, 3), (B, 5, 2), (B,)]),
     "attention_pool": ({"features": 3, "units": 4}, [(B, 5, 3), (B,)]),
+    "crf": ({"tags": 4}, [(B, 5, 4)]),
     "dropout": ({"rate": 0.5}, [(B, 5, 3)]),
-    "embedding": ({"tokens": 6, "features": 3}, [(B, 5)]),
+    "embedding": ({"tokens": 6, "features": 3, "shared": True}, [(B, 5)]),
     "every_step": ({}, [(B, 3)]),
     "exponential": ({}, [(B, 5, 3)]),
+    "gather": ({}, [(6, 3), (B, 5)]),
+    "join_directions": ({}, [(2, B, 3)]),
+    "join_features": ({}, [(B, 5, 3), (B, 5, 4)]),
     "join_steps": ({}, [(B, 5, 3), (B, 2, 3)]),
     "last_steps": ({"steps": 2}, [(B, 5, 3)]),
     "linear": ({"features": 7, "units": 4}, [(B, 5, 3), (B, 5, 4)]),
@@ -39,14 +44,22 @@ CASES = {
     "restore": ({}, [(B, 5, 3), (B, 1), (B, 1)]),
     "season_mix": ({"season": 3, "seasons": 4, "patch": 5, "horizon": 8}, [(B, 2, 4), (B, 12), (B, 12)]),
     "shift": ({"horizon": 5, "quantiles": 3}, [(B, 5, 3)]),
-    "tied_linear": ({"units": 7}, [(B, 5, 3), (7, 3)]),
+    "tanh": ({}, [(B, 5, 3)]),
+    "tied_linear": ({"tokens": 7}, [(B, 5, 3), (7, 3)]),
     "unpatch": ({"horizon": 7, "quantiles": 3}, [(B, 2, 12)]),
     "window_scale": ({}, [(B, 9)]),
 }
 
 
 # Inputs that are whole numbers.
-WHOLE = {"attention_pool": "in1", "embedding": "in0", "pool": "in1"}
+WHOLE = {"attend": "in3", "attention_pool": "in1", "embedding": "in0", "gather": "in1", "pool": "in1"}
+# Where the batch is not the first axis of an input; None: it has no batch.
+BATCH_AXES = {
+    "gather": {"in0": None},
+    "join_directions": {"in0": 1},
+    "recurrent": {"in1": 1, "in2": 1},
+    "tied_linear": {"in1": None},
+}
 
 
 def case(kind, batch=3, seed=0):
@@ -105,7 +118,9 @@ def test_gradients__reach_parameters_and_inputs(kind):
     tensors = {n: torch.from_numpy(np.nan_to_num(a, nan=1.5)) for n, a in inputs.items()}
     tensors = {n: tensor.requires_grad_() if tensor.is_floating_point() else tensor for n, tensor in tensors.items()}
     parameters = {n: torch.from_numpy(a).requires_grad_() for n, a in weights.items()}
-    run(torch, stage, tensors, parameters)["stage"].square().sum().backward()
+    results = run(torch, stage, tensors, parameters)
+    # What a CRF gives beside its scores is its parameters; elsewhere the first result says enough.
+    sum(results[name].square().sum() for name in (results if kind == "crf" else ["stage"])).backward()
     for name, tensor in parameters.items():
         assert tensor.grad is not None, name
         assert torch.isfinite(tensor.grad).all()
@@ -118,12 +133,8 @@ def test_gradients__reach_parameters_and_inputs(kind):
 def test_stage__preserves_batch_order(kind):
     stage, inputs, weights = case(kind)
     order = np.array([2, 0, 1])
-    axis = {"in1": 1, "in2": 1} if kind == "recurrent" else {}
-    # A table of an embedding has no batch.
-    mixed = {
-        name: array if kind == "tied_linear" and name == "in1" else array.take(order, axis.get(name, 0))
-        for name, array in inputs.items()
-    }
+    axes = dict.fromkeys(inputs, 0) | BATCH_AXES.get(kind, {})
+    mixed = {name: a if axes[name] is None else a.take(order, axes[name]) for name, a in inputs.items()}
     np.testing.assert_array_equal(
         run(np, stage, mixed, weights)["stage"], run(np, stage, inputs, weights)["stage"][order]
     )
@@ -141,10 +152,10 @@ def test_adaptive_softmax__matches_torch():
 
 
 def test_tied_linear__never_has_weights_of_its_own():
-    table = {"tokens": 6, "features": 3, "table": True}
+    table = {"tokens": 6, "features": 3, "shared": True}
     stages = [
         Stage("embedded", "embedding", ("tokens",), table),
-        Stage("scores", "tied_linear", ("embedded", "embedded.table"), {"units": 6}),
+        Stage("scores", "tied_linear", ("embedded", "embedded.weight"), {"tokens": 6}),
     ]
     module = StagedModel(stages)
     assert module.arrays().keys() == {"embedded.weight", "scores.bias"}

@@ -211,7 +211,9 @@ DAMAGES = {
     "no tokenizer": lambda document: document["lm"].pop("tokenizer"),
     "tokenizer": lambda document: document["lm"].update(tokenizer="{}"),
     "tokenizer is no text": lambda document: document["lm"].update(tokenizer=[1]),
-    "other vocabulary": lambda document: document["lm"].update(tokenizer=language_text(lines=["a b"]).encoder.to_json()),
+    "other vocabulary": lambda document: document["lm"].update(
+        tokenizer=language_text(lines=["a b"]).encoder.to_json()
+    ),
     "no recurrent stage": lambda document: document["stages"].pop(2),
     "no head": lambda document: document["stages"].__delitem__(slice(3, None)),
     "embedding not first": lambda document: document["stages"].insert(0, document["stages"].pop(1)),

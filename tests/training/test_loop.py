@@ -230,7 +230,7 @@ def test_fit__rejects_what_cannot_be_trained(problem) -> None:
     config = TrainingConfig(**BASE, max_steps=1)
     with pytest.raises(OptionError, match="has a length"):
         fit(problem.build(), lambda epoch: iter(problem.batches(epoch)), loss=problem.loss, config=config)
-    with pytest.raises(DataError, match="it has 0"):
+    with pytest.raises(DataError, match="an epoch has no batches"):
         fit(problem.build(), lambda epoch: [], loss=problem.loss, config=config)
     with pytest.raises(OptionError, match="no weights to train"):
         fit(nn.ReLU(), problem.batches, loss=problem.loss, config=config)

@@ -20,7 +20,10 @@ from lstmkit.training.schedule import learning_rate, run_fraction
         ({"max_steps": 1, "warmup_fraction": 1.5}, "warmup_fraction must be a number at least 0 and at most 1"),
         ({"max_steps": 1, "averaging": 0.0}, "averaging must be a number above 0 and at most 1"),
         ({"max_steps": 1, "time_limit": -1}, "time_limit must be"),
-        ({"max_steps": 1, "schedule": "linear"}, "schedule must be one of 'constant', 'cosine', 'halving', 'one_cycle'"),
+        (
+            {"max_steps": 1, "schedule": "linear"},
+            "schedule must be one of 'constant', 'cosine', 'halving', 'one_cycle'",
+        ),
         ({"max_steps": 1, "schedule": "halving"}, "the schedule 'halving' counts passes; give max_epochs"),
         ({"max_steps": 1, "hold_epochs": -1}, "hold_epochs must be a whole number of at least 0"),
         ({"max_steps": 1, "averaging": "always"}, "averaging must be a number above 0 and at most 1"),

@@ -10,7 +10,7 @@ from lstmkit.features import text_levels
 from lstmkit.spec import DataError, ModelFileError, OptionError, import_extra
 
 UNKNOWN, START, END = 0, 1, 2
-LEVELS = ("word", "character", "bpe", "wordpiece")
+LEVELS = ("word", "character", "letter", "bpe", "wordpiece")
 
 
 class Encoded(NamedTuple):
@@ -62,7 +62,8 @@ class TextEncoder:
 
         Args:
             texts: Read once; they need not fit into memory.
-            level: ``"word"``, ``"character"`` (what a reader takes for one), ``"bpe"`` or ``"wordpiece"``.
+            level: ``"word"``, ``"character"`` (what a reader takes for one), ``"letter"`` (letters and marks apart,
+                Hangul syllables as their letters), ``"bpe"`` or ``"wordpiece"``.
             size: How many tokens at most; None: all words or characters, 8,000 pieces.
             min_count: Rarer words, characters and pairs are left out.
             lowercase: Take upper and lower case for the same.
@@ -81,7 +82,7 @@ class TextEncoder:
         tokenizer = text_levels.build(level, lowercase, split_punctuation)
         trainer = text_levels.trainer(level, size, min_count)
         tokenizer.train_from_iterator(texts, trainer)
-        if level in ("word", "character"):
+        if level in text_levels.WHOLE:
             tokenizer = text_levels.number_specials_first(tokenizer)
         encoder = cls(tokenizer)
         # Pieces of bytes are there before any text is.
@@ -151,7 +152,8 @@ class TextEncoder:
         """The text of some tokens, without those that stand for unknown, start and end."""
         kept = [int(number) - self._shift for number in numbers if int(number) >= len(text_levels.SPECIALS)]
         text = self._tokenizer.decode(kept)
-        return text[1:] if self._pieces and text.startswith(" ") else text
+        text = text[1:] if self._pieces and text.startswith(" ") else text
+        return unicodedata.normalize("NFC", text)
 
     def _encoded(self, text: str, one: Any) -> Encoded:
         numbers = [number + self._shift for number in one.ids]

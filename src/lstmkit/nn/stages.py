@@ -15,7 +15,7 @@ from lstmkit.nn.regularisers import Rates
 from lstmkit.ops import draw_factors
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
-from lstmkit.runtime.text_stages import gives_table
+from lstmkit.runtime.text_stages import is_shared
 from lstmkit.spec import CellSpec
 
 # Set after training, not by it: the conformal calibration.
@@ -42,10 +42,16 @@ class StagedModel(nn.Module):
         self.stages = tuple(stages)
         self.parts = nn.ModuleDict({stage.name: _part(stage) for stage in stages if stage.parameter_shapes()})
 
-    def forward(self, inputs: Mapping[str, Tensor], *, without_last: bool = False) -> dict[str, Tensor]:
-        """Every value of the model by name; without its last stage, where a loss does that one's work."""
-        stages = self.stages[:-1] if without_last else self.stages
-        return run_stages(torch, stages, self.stage_weights(), inputs, self._overrides())
+    def forward(
+        self, inputs: Mapping[str, Tensor], overrides: Mapping[str, Callable[..., Any]] | None = None
+    ) -> dict[str, Tensor]:
+        """Every value of the model by name.
+
+        Args:
+            inputs: The model's inputs by name.
+            overrides: Stage name -> function of the stage's inputs, in place of what runs it otherwise.
+        """
+        return run_stages(torch, self.stages, self.stage_weights(), inputs, {**self.overrides(), **(overrides or {})})
 
     def stage_weights(self) -> dict[str, dict[str, Tensor]]:
         """Stage name -> short parameter name -> tensor."""
@@ -68,14 +74,22 @@ class StagedModel(nn.Module):
                 for name, tensor in own.items():
                     tensor.copy_(torch.from_numpy(np.array(arrays[f"{stage}.{name}"])))
 
-    def _overrides(self) -> dict[str, Callable[..., Any]]:
-        """What torch does faster, or in training alone."""
+    def overrides(self) -> dict[str, Callable[..., Any]]:
+        """What torch does faster, or in training alone, by the names of the stages."""
         overrides: dict[str, Callable[..., Any]] = {}
         for stage in self.stages:
             if stage.kind == "recurrent":
                 overrides[stage.name] = partial(_recurrent, self.parts[stage.name], takes_lengths(stage.options))
+            if stage.kind == "bag":
+                overrides[stage.name] = partial(_bag, self.parts[stage.name], stage.options["how"])
             if stage.kind == "embedding":
                 overrides[stage.name] = partial(_embedding, self.parts[stage.name], stage.options, self.training)
+            if stage.kind == "gather":
+                overrides[stage.name] = _gather
+            if stage.kind == "tied_linear":
+                overrides[stage.name] = partial(
+                    nn.functional.linear, bias=self.get_parameter(f"parts.{stage.name}.bias")
+                )
             if stage.kind == "dropout":
                 overrides[stage.name] = partial(_dropout, stage.options, self.training)
         return overrides
@@ -84,8 +98,8 @@ class StagedModel(nn.Module):
 def _part(stage: Stage) -> nn.Module:
     if stage.kind == "recurrent":
         return _layer(stage.options)
-    if stage.kind == "embedding":
-        return nn.Embedding(stage.options["tokens"], stage.options["features"])
+    if stage.kind in ("bag", "embedding"):
+        return nn.Embedding(stage.options["things" if stage.kind == "bag" else "tokens"], stage.options["features"])
     if stage.kind == "linear":
         return nn.Linear(stage.options["features"], stage.options["units"], bias=stage.options.get("bias", True))
     if stage.kind == "adaptive_softmax":
@@ -113,6 +127,17 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
     )
 
 
+def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
+    """All things of a step in one go, without a tensor of their rows."""
+    rows = nn.functional.embedding_bag(numbers.flatten(0, -2), table.weight, mode=how, padding_idx=0)
+    return rows.view(*numbers.shape[:-1], -1)
+
+
+def _gather(rows: Tensor, places: Tensor) -> Tensor:
+    """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
+    return nn.functional.embedding(places, rows)
+
+
 def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
     *cutoffs, classes = options["cutoffs"]
     return nn.AdaptiveLogSoftmaxWithLoss(options["features"], classes, cutoffs, div_value=options["shrink"])
@@ -123,7 +148,7 @@ def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, toke
     rows = part(tokens)
     if training and (rate := options.get("dropout", 0.0)):
         rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
-    return (rows, part.weight) if gives_table(options) else rows
+    return (rows, part.weight) if is_shared(options) else rows
 
 
 def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class LMModel(Model):
         super().__init__(document, weights)
         if self.shapes[self.answer] != (BATCH, STEPS, len(self.text.encoder)):
             raise ModelFileError("the model file is damaged: its last stage does not score every token")
-        self.table_name = f"{before.name}.table"
+        self.table_name = f"{before.name}.weight"
         self.table = self.weights[before.name]["weight"]
         if len(self.table) != len(self.text.encoder):
             raise ModelFileError("the model file is damaged: its embedding has another number of tokens")
@@ -159,7 +159,7 @@ def _parts(stages: Sequence[Stage]) -> tuple[Stage, Stage, tuple[Stage, ...]]:
     before, behind = [kind for kind in kinds[:place] if kind != "dropout"], kinds[place + 1 :]
     if before != ["embedding"] or kinds[0] != "embedding" or not behind or set(behind) - set(_HEAD):
         raise ModelFileError("the model file is damaged: its stages are not those of a language model")
-    table = (f"{stages[0].name}.table",)
+    table = (f"{stages[0].name}.weight",)
     for stage, last in zip(stages[1:], stages, strict=False):
         others = stage.inputs[1:] if stage.kind != "recurrent" else ()
         if stage.inputs[0] != last.name or others not in ((), table):

@@ -12,28 +12,6 @@ from lstmkit.runtime.stage_shapes import Options, Shape, Shapes, count, expect
 Array = Any
 
 
-def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """(B, T, F) and the table of an embedding (V, F) -> (B, T, V): the same rows read tokens and foretell them.
-
-    Source: Press & Wolf (2017), Using the Output Embedding to Improve Language Models.
-    """
-    x, table = inputs
-    return x @ table.T + weights["bias"]
-
-
-def tied_linear_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
-    """A sequence, and a table of rows as wide."""
-    x, table = inputs
-    expect(len(table) == 2 and x[-1:] == table[1:], "the table has another width")
-    expect(table[0] == count(options, "units"), "the table has another number of tokens")
-    return ((*x[:-1], table[0]),)
-
-
-def tied_linear_parameters(options: Options) -> Shapes:
-    """A bias for each token."""
-    return {"bias": (count(options, "units"),)}
-
-
 def adaptive_softmax(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(B, T, F) -> logarithms of the probabilities (B, T, V): frequent tokens in full width, rare ones in groups.
 

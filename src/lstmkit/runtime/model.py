@@ -1,7 +1,7 @@
 """A loaded model: stages and weights, executed by NumPy in float32. No torch."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
@@ -61,14 +61,15 @@ class Model:
         """The scores that the model was saved with."""
         return dict(self.document.get("scores", {}))
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Execute all stages; every value by name."""
+    def run(self, inputs: Mapping[str, Array], stages: Sequence[Stage] | None = None) -> dict[str, Array]:
+        """Execute all stages, or some of them; every value by name."""
+        stages = self.stages if stages is None else stages
         overrides: dict[str, Callable[..., Any]] = {}
-        for stage in self.stages:
+        for stage in stages:
             if stage.name in self.cells and (core := find_core("float32", self.cells[stage.name])):
                 uneven = self._run_uneven if takes_lengths(stage.options) else self._run_even
                 overrides[stage.name] = partial(uneven, core, stage.name)
-        return run_stages(np, self.stages, self.weights, inputs, overrides)
+        return run_stages(np, stages, self.weights, inputs, overrides)
 
     def packed(self, core: ModuleType, name: str, precision: str) -> Any:
         """A recurrent stage's weights as the native core reads them, packed once for all streams."""

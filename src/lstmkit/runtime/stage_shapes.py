@@ -1,7 +1,7 @@
 """Which shapes each stage takes and gives, worked out before any number is: a model file is judged by them.
 
-A size that the model does not fix is negative: ``BATCH`` windows, ``STEPS`` of a sequence, and ``SPACE``, the lengths
-of up to three axes of space.
+A size that the model does not fix is negative: ``BATCH`` windows, ``STEPS`` of a sequence, ``SPACE``, the lengths of up
+to three axes of space, and ``WORDS``, the different words of a batch, of ``LETTERS`` each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ Shapes = dict[str, Shape]
 
 BATCH, STEPS = -1, -2
 SPACE = (-3, -4, -5)
+WORDS, LETTERS = -6, -7
 
 # No option is larger than this, no stack deeper, and no value of one window has more elements.
 _LARGEST_OPTION, _MOST_LAYERS, _MOST_ELEMENTS = 10**6, 1000, 2**26
@@ -109,12 +110,12 @@ def recurrent(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """A sequence, optionally with its lengths and its first states; the outputs and the last states."""
     x, *states = inputs
     spec = cell_of(options)
-    if takes_lengths(options):
-        expect(states[:1] == [(BATCH,)], "the lengths are not one for each sequence")
-        states = states[1:]
     batch, steps, features, *space = x
+    if takes_lengths(options):
+        expect(states[:1] == [(batch,)], "the lengths are not one for each sequence")
+        states = states[1:]
     fits = features == spec.read_size and len(space) == len(spec.kernel_size)
-    expect(batch == BATCH and steps != 0 and fits, "the cell has another input")
+    expect(batch in (BATCH, WORDS) and steps != 0 and fits, "the cell has another input")
     left = [_left_over(spec, length, kernel) for length, kernel in zip(space, spec.kernel_size, strict=True)]
     own = [(spec.state_rows, batch, *shape, *left) for shape in spec.state_channels().values()]
     expect(states in ([], own), "the states have other shapes")
@@ -156,6 +157,14 @@ def join_steps(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
     expect(all(shape == (batch, own, features) for shape, own in zip(inputs, steps, strict=True)), "widths differ")
     expect(min(steps) > 0, "the steps are not fixed")
     return ((batch, sum(steps), features),)
+
+
+def join_features(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """Values that differ in their last size at most."""
+    lead = inputs[0][:-1]
+    expect(len(lead) > 0 and all(shape[:-1] == lead for shape in inputs), "the inputs cannot be joined")
+    expect(all(shape[-1] > 0 for shape in inputs), "the features are not fixed")
+    return ((*lead, sum(shape[-1] for shape in inputs)),)
 
 
 def last_steps(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:

@@ -7,31 +7,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstmkit.reference.arrays import device_of
+from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, expect
 
 Array = Any
 
-POOLS = ("max", "mean", "last")
+POOLS = ("max", "mean", "sum", "last")
 
 
 def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
-    """(B, ...) whole numbers -> (B, ..., F): the row of each; and all rows, where a later stage shares them."""
+    """(B, ...) whole numbers -> (B, ..., F): the row of each; and all rows, where another stage shares them."""
     rows = weights["weight"][inputs[0]]
-    return (rows, weights["weight"]) if gives_table(options) else rows
+    return (rows, weights["weight"]) if is_shared(options) else rows
+
+
+def is_shared(options: Options) -> bool:
+    """Whether the rows are a result as well."""
+    found = options.get("shared", False)
+    expect(isinstance(found, bool), "shared must be true or false")
+    return found
 
 
 def embedding_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     """Numbers of tokens."""
     (tokens,) = inputs
-    table = (count(options, "tokens"), count(options, "features"))
-    return ((*tokens, table[1]), table) if gives_table(options) else ((*tokens, table[1]),)
-
-
-def gives_table(options: Options) -> bool:
-    """Whether an embedding's rows are a value too, ``name.table``."""
-    found = options.get("table", False)
-    expect(isinstance(found, bool), "table must be true or false")
-    return found
+    found = (*tokens, count(options, "features"))
+    return (found, embedding_parameters(options)["weight"]) if is_shared(options) else (found,)
 
 
 def embedding_parameters(options: Options) -> Shapes:
@@ -39,15 +40,34 @@ def embedding_parameters(options: Options) -> Shapes:
     return {"weight": (count(options, "tokens"), count(options, "features"))}
 
 
+def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
+    """``(B, T, F)`` and a table ``(V, F)`` of an embedding -> ``(B, T, V)``: Press & Wolf (2017)."""
+    x, table = inputs
+    return times(x, table) + weights["bias"]
+
+
+def tied_linear_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """One number for each token."""
+    (*lead, features), table = inputs
+    expect(len(lead) > 0 and table == (count(options, "tokens"), features), "the table does not fit")
+    return ((*lead, table[0]),)
+
+
+def tied_linear_parameters(options: Options) -> Shapes:
+    """One bias for each token."""
+    return {"bias": (count(options, "tokens"),)}
+
+
 def pool(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """(B, T, F), (B,) -> (B, F): the largest, mean or last of each row's real steps."""
+    """(B, T, F), (B,) -> (B, F): the largest, mean, sum or last of each row's real steps."""
     x, lengths = inputs
     if options["how"] == "last":
         return x[xp.arange(len(x), **device_of(x)), lengths - 1]
     real = _real(xp, x, lengths)[:, :, None]
     if options["how"] == "max":
         return xp.amax(xp.where(real, x, -xp.inf), 1)
-    return xp.where(real, x, 0.0).sum(1) / xp.asarray(lengths, dtype=x.dtype)[:, None]
+    total = xp.where(real, x, 0.0).sum(1)
+    return total if options["how"] == "sum" else total / xp.asarray(lengths, dtype=x.dtype)[:, None]
 
 
 def pool_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:

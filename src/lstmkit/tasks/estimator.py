@@ -4,7 +4,7 @@ import os
 from typing import Any, ClassVar, Self
 
 from lstmkit.runtime import Model, load
-from lstmkit.spec import LSTMKitError, ModelFileError
+from lstmkit.spec import LSTMKitError, ModelFileError, is_main_process
 
 
 class Estimator:
@@ -47,10 +47,13 @@ class Estimator:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one ``.safetensors`` file; the file that stood there is replaced whole or not at all.
 
+        Of several processes that have trained it together, the main one writes.
+
         Raises:
             LSTMKitError: nothing is trained, the path cannot be written to, or the disk is full.
         """
-        self.model.save(path)
+        if is_main_process():
+            self.model.save(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

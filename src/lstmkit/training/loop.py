@@ -33,7 +33,9 @@ def fit(
         train_batches: ``train_batches(epoch)`` gives that pass's batches: an iterable that knows its
             length and depends on nothing but the epoch and the global random states. A batch is any
             nesting of tuples, lists and dicts of tensors and arrays.
-        loss: ``loss(module, batch)`` gives a scalar tensor; the batch is on the device by then.
+        loss: ``loss(module, batch)`` gives a scalar tensor, the mean over the rows of the batch; or, where it is a
+            mean over something else such as the tokens inside, a pair of scalar tensors, their sum and their
+            number. The batch is on the device by then. Of several processes each sees some rows of it.
         config: Everything that can be chosen.
         validate: ``validate(module)`` gives a score, lower is better; the module is in evaluation
             mode and no gradients are recorded.

@@ -25,7 +25,7 @@ def language_stages(recipe: Recipe, tokens: int, cutoffs: list[int] | None) -> l
     """
     tied = recipe.tied and cutoffs is None
     embedding, hidden, rate = recipe.embedding_size, recipe.hidden_size, recipe.dropout
-    table = {"tokens": tokens, "features": embedding, "table": tied, "dropout": recipe.token_dropout}
+    table = {"tokens": tokens, "features": embedding, "shared": tied, "dropout": recipe.token_dropout}
     cell = CellSpec(embedding, hidden, recipe.num_layers)
     lstm = {
         "cell": cell.to_dict(),
@@ -50,7 +50,7 @@ def language_stages(recipe: Recipe, tokens: int, cutoffs: list[int] | None) -> l
 
 def _head(last: str, tied: bool, hidden: int, tokens: int, cutoffs: list[int] | None) -> Stage:
     if tied:
-        return Stage("scores", "tied_linear", (last, "embedded.table"), {"units": tokens})
+        return Stage("scores", "tied_linear", (last, "embedded.weight"), {"tokens": tokens})
     if cutoffs is None:
         return Stage("scores", "linear", (last,), {"features": hidden, "units": tokens})
     options = {"features": hidden, "cutoffs": [*cutoffs, tokens], "shrink": min(_SHRINK, isqrt(hidden))}
@@ -94,8 +94,9 @@ class LanguageNetwork(nn.Module):
     def loss(self, tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Mean loss of ``tokens (B, T + 1)`` behind a state, and the state after, cut off from the graph."""
         inputs = {"tokens": tokens[:, :-1], "h": state[0], "c": state[1]}
-        values = self.model(inputs, without_last=True)
         head = self.model.stages[-1]
+        # The loss does the work of the last stage.
+        values = self.model(inputs, {head.name: lambda *read: read})
         loss = self._head_loss(head, values, tokens[:, 1:].flatten())
         return loss, (values["lstm.h"].detach(), values["lstm.c"].detach())
 

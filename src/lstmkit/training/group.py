@@ -1,0 +1,99 @@
+"""Several processes that compute one batch together, so that they train as one process would."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from lstmkit.spec.errors import OptionError
+from lstmkit.training import randomness
+from lstmkit.training.nested import row_counts, take_rows
+
+
+class Group:
+    """The processes of a run. Of every batch each takes some rows, and the gradients are added up.
+
+    Data, shuffling and validation see the same random numbers everywhere; inside :meth:`own_randomness`
+    (dropout) each process has its own.
+
+    Args:
+        number: Of this process; 0 is the main one.
+        count: Of all processes.
+        device: Where the weights are.
+    """
+
+    def __init__(self, number: int, count: int, device: torch.device) -> None:
+        self.number, self.count, self.device = number, count, device
+
+    def start_alike(self, module: nn.Module) -> None:
+        """Begin everywhere with the weights and buffers of the main process."""
+        if self.count > 1:
+            for tensor in (*module.parameters(), *module.buffers()):
+                distributed.broadcast(tensor.data, 0)
+
+    def take(self, batch: Any) -> tuple[Any, float]:
+        """This process's rows of a batch, every ``count``-th, and the part of all rows that they are.
+
+        A process for which none is left takes one that counts nothing.
+
+        Raises:
+            OptionError: the batch's arrays do not agree on the number of rows.
+        """
+        if self.count == 1:
+            return batch, 1.0
+        sizes = row_counts(batch)
+        if len(sizes) != 1 or 0 in sizes:
+            raise OptionError(
+                "to be shared among processes, all arrays of a batch must have one row per example; "
+                f"here their first dimensions are {sorted(sizes)}"
+            )
+        rows = sizes.pop()
+        mine = len(range(self.number, rows, self.count))
+        return take_rows(batch, slice(self.number, None, self.count) if mine else slice(1)), mine / rows
+
+    def weigh(self, answer: Tensor | tuple[Tensor, Tensor], part: float) -> Tensor:
+        """What this process adds to the loss of the whole batch: of a mean over rows, or of a sum and its count."""
+        if isinstance(answer, Tensor):
+            return answer if self.count == 1 else answer * part
+        total, count = answer
+        if self.count > 1:
+            total, count = total * bool(part), self._sum(count.detach() * bool(part))
+        return total / torch.where(count == 0, 1, count)
+
+    def add(self, weights: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+        """Replace gradients and loss by their sums over the processes; a weight that nobody used keeps none."""
+        if self.count == 1:
+            return loss
+        used = loss.new_tensor([weight.grad is not None for weight in weights], dtype=torch.float32)
+        parts = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+        sums = self._sum(torch.cat([loss[None], used, *(part.flatten() for part in parts)]))
+        loss, used, gradients = sums[0], sums[1 : 1 + len(weights)], sums[1 + len(weights) :]
+        pieces = gradients.split([weight.numel() for weight in weights])
+        for weight, someone, piece in zip(weights, used.tolist(), pieces, strict=True):
+            weight.grad = piece.view_as(weight).to(weight.dtype) if someone else None
+        return loss
+
+    @contextmanager
+    def own_randomness(self, seed: int, step: int) -> Iterator[None]:
+        """For a block, random numbers of this process and step; afterwards the processes are in step again."""
+        if self.count == 1:
+            yield
+            return
+        with randomness.seeded(int(np.random.SeedSequence((seed, step, self.number)).generate_state(1)[0])):
+            yield
+
+    def agree(self, value: Any) -> Any:
+        """The main process's value, on every process."""
+        if self.count == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, device=self.device)
+        return values[0]
+
+    def _sum(self, value: Tensor) -> Tensor:
+        value = value.contiguous()
+        distributed.all_reduce(value)
+        return value
