@@ -55,16 +55,17 @@ def make_batch(pairs: Numbered, rows: Any) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def token_loss(module: nn.Module, batch: Mapping[str, Tensor], smoothing: float) -> Tensor:
-    """Mean cross-entropy of a token in nats, with a part of the target spread over all tokens.
+def token_loss(module: nn.Module, batch: Mapping[str, Tensor], smoothing: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the tokens in nats, with a part of the target spread over all tokens, and their number.
 
     Source: Szegedy et al. (2016), section 7, for the smoothing.
     """
     scores = module({name: tensor for name, tensor in batch.items() if name != "answer"})["scores"]
     answer = batch["answer"].reshape(-1)
-    return nn.functional.cross_entropy(
-        scores.reshape(len(answer), -1), answer, ignore_index=_IGNORED, label_smoothing=smoothing
+    missed = nn.functional.cross_entropy(
+        scores.reshape(len(answer), -1), answer, ignore_index=_IGNORED, label_smoothing=smoothing, reduction="sum"
     )
+    return missed, (answer != _IGNORED).sum()
 
 
 class Judge:
@@ -72,12 +73,11 @@ class Judge:
 
     def __init__(self, pairs: Numbered, smoothing: float) -> None:
         self._batches = list(Batches(pairs, _JUDGED_TOGETHER, shuffle=False)(0))
-        self._counts = [int((batch["answer"] != _IGNORED).sum()) for batch in self._batches]
         self._smoothing = smoothing
 
     def __call__(self, module: nn.Module) -> float:
         """Their mean loss."""
         device = next(module.parameters()).device
         beside = ({name: tensor.to(device) for name, tensor in batch.items()} for batch in self._batches)
-        losses = [float(token_loss(module, batch, self._smoothing)) for batch in beside]
-        return float(np.average(losses, weights=self._counts))
+        losses = [token_loss(module, batch, self._smoothing) for batch in beside]
+        return float(sum(missed for missed, _ in losses) / sum(count for _, count in losses))
