@@ -160,13 +160,6 @@ def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, toke
     return (rows, part.weight) if is_shared(options) else rows
 
 
-def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
-    """With the option ``same_steps`` a feature of (B, T, F) is dropped at all steps of a row or at none."""
-    if training and options.get("same_steps", False):
-        return x * draw_factors((len(x), 1, *x.shape[2:]), options["rate"], x) if options["rate"] else x
-    return nn.functional.dropout(x, options["rate"], training)
-
-
 def _recurrent(layer: Any, uneven: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     """A layer takes by name what the stage has in the last columns of its input, and gives a single state alone."""
     beside: dict[str, Tensor] = {"lengths": rest[0]} if uneven else {}

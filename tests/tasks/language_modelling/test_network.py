@@ -16,9 +16,7 @@ TEXT = torch.randint(16, (3, 13), generator=torch.Generator().manual_seed(4))
 
 def stretches(*ends):
     places = [0, *ends]
-    return [
-        {"tokens": TEXT[:, start : end + 1], "first": start == 0} for start, end in zip(places, ends, strict=False)
-    ]
+    return [{"tokens": TEXT[:, start : end + 1], "first": start == 0} for start, end in zip(places, ends, strict=False)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -57,21 +57,21 @@ def make_batch(pairs: Numbered, rows: Any) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def token_loss(module: nn.Module, batch: Mapping[str, Tensor], smoothing: float) -> Tensor:
-    """Mean cross-entropy of a token in nats, with a part of the target spread over all tokens.
+def token_loss(module: nn.Module, batch: Mapping[str, Tensor], smoothing: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the tokens in nats, with a part of the target spread over all tokens, and their number.
 
     Source: Szegedy et al. (2016), section 7, for the smoothing.
     """
-    return _loss(_scores(module, batch), batch["answer"], smoothing)
+    return _missed(_scores(module, batch), batch["answer"], smoothing), (batch["answer"] != _IGNORED).sum()
 
 
 def _scores(module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     return module({name: tensor for name, tensor in batch.items() if name != "answer"})["scores"]
 
 
-def _loss(scores: Tensor, answer: Tensor, smoothing: float) -> Tensor:
+def _missed(scores: Tensor, answer: Tensor, smoothing: float) -> Tensor:
     return nn.functional.cross_entropy(
-        scores.flatten(0, 1), answer.flatten(), ignore_index=_IGNORED, label_smoothing=smoothing
+        scores.flatten(0, 1), answer.flatten(), ignore_index=_IGNORED, label_smoothing=smoothing, reduction="sum"
     )
 
 
@@ -99,8 +99,8 @@ class Judge:
         for batch in self._batches:
             beside = {name: tensor.to(device) for name, tensor in batch.items()}
             scores, answer = _scores(module, beside), beside["answer"]
-            count = int((answer != _IGNORED).sum())
-            loss, tokens = loss + count * float(_loss(scores, answer, self._smoothing)), tokens + count
+            loss += float(_missed(scores, answer, self._smoothing))
+            tokens += int((answer != _IGNORED).sum())
             right = (scores.argmax(-1) == answer) | (answer == _IGNORED)
             wrong, pairs = wrong + int((~right.all(1)).sum()), pairs + len(answer)
         return wrong / pairs + _TIE * loss / tokens if self._exact else loss / tokens
