@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import check_numbers
 from lstmkit.reference import CELLS, describe_states
-from lstmkit.spec import CellSpec, ShapeError
+from lstmkit.spec import Activation, CellSpec, ShapeError
 
 # torch's own steps: where units are few, they take half the time of the equations or less.
 _RNN_STEPS = {"tanh": torch.rnn_tanh_cell, "relu": torch.rnn_relu_cell}
@@ -71,9 +71,9 @@ def _run_step(spec: CellSpec, x: Tensor, state: tuple[Tensor, ...], own: dict[st
     weights = own["weight_ih"], own["weight_hh"], own.get("bias_ih"), own.get("bias_hh")
     if spec.cell == "lstm":
         return torch.lstm_cell(x, state, *weights)
-    if spec.cell == "rnn":
+    if spec.nonlinearity in _RNN_STEPS and spec.cell == "rnn":
         return (_RNN_STEPS[spec.nonlinearity](x, state[0], *weights),)
-    if spec.reset_after:
+    if spec.cell == "gru" and spec.reset_after:
         return (torch.gru_cell(x, state[0], *weights),)
     cell = CELLS[spec.cell]
     w = cell.collect(spec, own)
@@ -87,7 +87,7 @@ class RNNCell(StepCell):
         input_size: Features of the input, ``I``.
         hidden_size: Units, ``H``.
         bias: Whether there are biases.
-        nonlinearity: ``"tanh"`` or ``"relu"``.
+        nonlinearity: ``"tanh"``, ``"relu"`` or another, as for :class:`RNN`.
         device: Where the parameters are made.
         dtype: Type of the parameters.
 
@@ -106,14 +106,14 @@ class RNNCell(StepCell):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: str = "tanh",
+        nonlinearity: Activation = "tanh",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             CellSpec(input_size, hidden_size, 1, bias, cell="rnn", nonlinearity=nonlinearity), device, dtype
         )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = self.spec.nonlinearity
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The new h ``(B, H)`` after the input ``(B, I)``; both without ``B`` if unbatched."""
