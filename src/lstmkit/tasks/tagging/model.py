@@ -61,10 +61,10 @@ def tag_stages(config: TagConfig, sizes: Sizes) -> list[Stage]:
     words = plan.add("words", "embedding", "tokens", tokens=len(config.words), features=sizes.word_size)
     forms = plan.add("word_forms", "embedding", "forms", tokens=len(FORMS), features=sizes.form_size)
     joined = plan.add("joined", "join_features", words, forms, _spellings(plan, config, sizes))
-    plan.add("read", "dropout", joined, rate=rate, whole_sequence=True)
+    plan.add("read", "dropout", joined, rate=rate, same_steps=True)
     features = sizes.word_size + sizes.form_size + 2 * sizes.spelling_size
     plan.lstm("sentence", "read", "lengths", features, sizes.hidden_size, sizes.num_layers, rate)
-    plan.add("thinned", "dropout", "sentence", rate=rate, whole_sequence=True)
+    plan.add("thinned", "dropout", "sentence", rate=rate, same_steps=True)
     width = 2 * sizes.hidden_size
     if config.labels is not None:
         plan.add("whole", "pool", "thinned", "lengths", how="max")
