@@ -13,10 +13,12 @@ from helpers.tagged import TINY, as_conll, draw_sentences
 
 from lstmkit.data import Sentence
 from lstmkit.features import tag_transitions
+from lstmkit.nn import StagedModel
 from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
 from lstmkit.tasks.tagging import Tagger
 from lstmkit.tasks.tagging.batches import Batches, make_batch
 from lstmkit.tasks.tagging.fitting import Recipe, fit_model, tagging_loss
+from lstmkit.tasks.tagging.model import tag_stages
 from lstmkit.training import TrainingConfig
 
 
@@ -136,7 +138,7 @@ def test_checkpoint__preserves_a_stopped_training(tmp_path: Path) -> None:
     stopped = Tagger(checkpoint=tmp_path / "run", **options)
     threading.Thread(target=lambda: (time.sleep(0.4), signal.raise_signal(signal.SIGINT)), daemon=True).start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Batches, "batch", _slowly(Batches.batch))
+        patch.setattr(Batches, "tensors", _slowly(Batches.tensors))
         stopped.fit(sentences)
     assert stopped.interrupted
     assert (tmp_path / "run").exists()
@@ -159,7 +161,8 @@ def test_batches__make_rare_words_unknown() -> None:
     tagger = Tagger(**TINY)
     batches = Batches(tagger._config(sentences), sentences, 32)
     np.random.seed(0)
-    tokens = torch.cat([batch["tokens"][:, -1] for batch in batches(0) if batch["tokens"].shape[1] == 4])
+    made = [batches.tensors(rows)["tokens"] for rows in batches(0)]
+    tokens = torch.cat([tokens[:, -1] for tokens in made if tokens.shape[1] == 4])
     # "rare7" and "rare8" share a key, so a word was seen up to 300 times; single digits ten times.
     drawn = (tokens == 0).float().mean()
     assert 0 < drawn < 0.05
@@ -169,9 +172,6 @@ def test_loss__never_reads_padding() -> None:
     sentences = [Sentence(*sentence) for sentence in draw_sentences(4)]
     config = Tagger(**TINY)._config(sentences)
     tagger = Tagger(max_epochs=1, **TINY).fit(draw_sentences(8))
-    from lstmkit.nn.stages import StagedModel
-    from lstmkit.tasks.tagging.model import tag_stages
-
     torch.manual_seed(0)
     module = StagedModel(tag_stages(config, tagger.sizes)).eval()
     allowed = tag_transitions(config.tags.names)
@@ -255,3 +255,20 @@ def test_fit_model__preserves_random_states() -> None:
     random.seed(1)
     fit_model(recipe, sentences, sentences)
     assert before == (np.random.random(), float(torch.rand(1)), random.random())
+
+
+def test_parts_of_a_batch__match_the_whole() -> None:
+    """Several processes each take some rows of a batch: sums and counts of the parts are those of the whole."""
+    sentences = [Sentence(*sentence) for sentence in draw_sentences(12)]
+    tagger = Tagger(**TINY)
+    config = tagger._config(sentences)
+    batches = Batches(config, sentences, 12)
+    batches._rates[:] = 0.0
+    module = StagedModel(tag_stages(config, tagger.sizes)).eval()
+    (rows,) = batches(0)
+    with torch.no_grad():
+        whole, *parts = (
+            torch.tensor(tagging_loss(module, batches.tensors(some), [torch.zeros(())] * 3)).double()
+            for some in (rows, rows[::2], rows[1::2])
+        )
+    torch.testing.assert_close(whole, sum(parts), rtol=1e-5, atol=1e-5)

@@ -1,8 +1,7 @@
 """Sentences to batches of tensors."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ _UNKNOWN_RATE = 0.25
 
 
 class Batches:
-    """The training batches of an epoch: sentences of like length, with some of the rare words made unknown.
+    """The training batches: sentences of like length, with some of the rare words made unknown.
 
     Args:
         config: Of the tagger.
@@ -34,30 +33,20 @@ class Batches:
         seen = np.array([counts[key] for key in config.words.names], float)
         self._rates = _UNKNOWN_RATE / (_UNKNOWN_RATE + seen)
 
-    def __call__(self, epoch: int) -> "_Epoch":
-        """The batches of an epoch, drawn from NumPy's global random state."""
-        parts = length_batches(self._lengths, self._size, shuffle=True)
-        return _Epoch(self, parts)
+    def __call__(self, epoch: int) -> list[Tensor]:
+        """Which sentences each batch of an epoch has, drawn from NumPy's global random state."""
+        return [torch.from_numpy(part) for part in length_batches(self._lengths, self._size, shuffle=True)]
 
-    def batch(self, part: Sequence[int]) -> dict[str, Tensor]:
-        """Some sentences, with unknown words drawn from NumPy's global random state."""
-        found = make_batch(self._config, [self._sentences[k] for k in part])
+    def tensors(self, rows: Tensor) -> dict[str, Tensor]:
+        """These sentences as :func:`make_batch` gives them, on the device of ``rows``.
+
+        A batch is made no sooner: of several processes, each reads the words of its own sentences.
+        """
+        found = make_batch(self._config, [self._sentences[k] for k in rows.tolist()])
         tokens = found["tokens"].numpy()
         drawn = np.random.random(tokens.shape) < self._rates[tokens]
-        return {**found, "tokens": torch.from_numpy(np.where(drawn, 0, tokens))}
-
-
-class _Epoch:
-    """Batches that are made as they are asked for."""
-
-    def __init__(self, batches: Batches, parts: Sequence[Any]) -> None:
-        self._batches, self._parts = batches, parts
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        return map(self._batches.batch, self._parts)
+        found["tokens"] = torch.from_numpy(np.where(drawn, 0, tokens))
+        return {name: tensor.to(rows.device) for name, tensor in found.items()}
 
 
 def make_batch(config: TagConfig, sentences: Sequence[Sentence]) -> dict[str, Tensor]:
