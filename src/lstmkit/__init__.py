@@ -16,6 +16,7 @@ _LAZY: dict[str, str | None] = {
     "Forecaster": "lstmkit.tasks.forecasting",
     "Tagger": "lstmkit.tasks.tagging",
     "Translator": "lstmkit.tasks.translation",
+    "LanguageModel": "lstmkit.tasks.language_modelling",
     "CellSpec": "lstmkit.spec",
     "LSTMKitError": "lstmkit.spec",
     "features": None,

@@ -1,4 +1,4 @@
-"""A loaded translator: what is searched is what was trained, sentences do not see each other, and no file is trusted."""
+"""A loaded translator: what is searched is what was trained, texts do not see each other, and no file is trusted."""
 
 import copy
 import subprocess

@@ -219,8 +219,8 @@ def evaluate(
     evaluation = translator.evaluate(given.sources, given.targets, beam=beam, lowercase=lowercase, **search)
     print(json.dumps(evaluation.to_dict()) if as_json else evaluation)
     if output is not None:
-        names = ("source", "target", "answer")
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*given[:2], evaluation.answers, strict=True)]
+        triples = zip(given.sources, given.targets, evaluation.answers, strict=True)
+        rows = [{"source": source, "target": target, "answer": answer} for source, target, answer in triples]
         write_rows(rows, output, "\n".join(evaluation.answers))
         print(f"wrote {len(rows):,} answers to {output}", file=sys.stderr)
 

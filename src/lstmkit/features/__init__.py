@@ -7,16 +7,18 @@ from lstmkit.features.edit_distance import edit_distance, token_error_rate, word
 from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_frequency
 from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
+from lstmkit.features.sampling import Sampler
 from lstmkit.features.series import SeriesArrays
 from lstmkit.features.spans import Span, SpanScore, are_span_tags, read_spans, score_spans, tag_transitions
 from lstmkit.features.text import END, LEVELS, START, UNKNOWN, Encoded, TextEncoder
 from lstmkit.features.viterbi import viterbi
 from lstmkit.features.vocabulary import Vocabulary
 from lstmkit.features.windows import Origins, spread, take_rows
-from lstmkit.features.words import Word, place_words, split_words
+from lstmkit.features.words import FORMS, Word, place_words, split_words, word_form
 
 __all__ = [
     "END",
+    "FORMS",
     "LEVELS",
     "START",
     "UNKNOWN",
@@ -24,6 +26,7 @@ __all__ = [
     "Encoded",
     "Frequency",
     "Origins",
+    "Sampler",
     "SeriesArrays",
     "Span",
     "SpanScore",
@@ -54,4 +57,5 @@ __all__ = [
     "token_error_rate",
     "viterbi",
     "word_error_rate",
+    "word_form",
 ]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
-from lstmkit.ops.draw import draw_factors
+from lstmkit.nn.regularisers import Rates
+from lstmkit.ops import draw_factors
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.runtime.text_stages import is_shared
@@ -82,11 +83,13 @@ class StagedModel(nn.Module):
             if stage.kind == "bag":
                 overrides[stage.name] = partial(_bag, self.parts[stage.name], stage.options["how"])
             if stage.kind == "embedding":
-                overrides[stage.name] = partial(_embed, self.parts[stage.name], is_shared(stage.options))
+                overrides[stage.name] = partial(_embedding, self.parts[stage.name], stage.options, self.training)
             if stage.kind == "gather":
                 overrides[stage.name] = _gather
             if stage.kind == "tied_linear":
-                overrides[stage.name] = partial(nn.functional.linear, bias=self.parts[stage.name].bias)
+                overrides[stage.name] = partial(
+                    nn.functional.linear, bias=self.get_parameter(f"parts.{stage.name}.bias")
+                )
             if stage.kind == "dropout":
                 overrides[stage.name] = partial(_dropout, stage.options, self.training)
         return overrides
@@ -99,6 +102,8 @@ def _part(stage: Stage) -> nn.Module:
         return nn.Embedding(stage.options["things" if stage.kind == "bag" else "tokens"], stage.options["features"])
     if stage.kind == "linear":
         return nn.Linear(stage.options["features"], stage.options["units"], bias=stage.options.get("bias", True))
+    if stage.kind == "adaptive_softmax":
+        return _adaptive_softmax(stage.options)
     part = nn.Module()
     if stage.kind == "attention_pool":
         part = nn.Linear(stage.options["features"], stage.options["units"])
@@ -118,6 +123,7 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
         batch_first=True,
         dropout=options.get("dropout", 0.0),
         learn_initial_state=options.get("learn_initial_state", False),
+        **{name: options[name] for name in Rates._fields if name in options},
     )
 
 
@@ -141,8 +147,17 @@ def _gather(rows: Tensor, places: Tensor) -> Tensor:
     return nn.functional.embedding(places, rows)
 
 
-def _embed(part: Any, shared: bool, tokens: Tensor) -> Any:
-    return (part(tokens), part.weight) if shared else part(tokens)
+def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
+    *cutoffs, classes = options["cutoffs"]
+    return nn.AdaptiveLogSoftmaxWithLoss(options["features"], classes, cutoffs, div_value=options["shrink"])
+
+
+def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
+    """With the option ``dropout`` whole tokens are dropped, wherever they stand: Gal & Ghahramani, NIPS 2016."""
+    rows = part(tokens)
+    if training and (rate := options.get("dropout", 0.0)):
+        rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
+    return (rows, part.weight) if is_shared(options) else rows
 
 
 def _recurrent(layer: Any, uneven: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:

@@ -8,6 +8,8 @@ from lstmkit.runtime.classify_text import TextReader
 from lstmkit.runtime.forecast import ForecastModel
 from lstmkit.runtime.forecast_config import ForecastConfig
 from lstmkit.runtime.forecast_stream import ForecastStream
+from lstmkit.runtime.lm import LMModel
+from lstmkit.runtime.lm_stream import LMStream
 from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import FORMAT_VERSION, read_model, write_model
 from lstmkit.runtime.pool import StreamPool
@@ -23,6 +25,7 @@ from lstmkit.spec import ModelFileError
 _TASKS: dict[str, type[Model]] = {
     "classify": ClassifyModel,
     "forecast": ForecastModel,
+    "lm": LMModel,
     "sequence": SequenceModel,
     "tag": TagModel,
     "translate": TranslateModel,
@@ -56,6 +59,8 @@ __all__ = [
     "ForecastConfig",
     "ForecastModel",
     "ForecastStream",
+    "LMModel",
+    "LMStream",
     "Model",
     "Search",
     "SequenceModel",

@@ -20,7 +20,7 @@ def bag(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options:
     (numbers,) = inputs
     there = numbers > 0
     total = (weights["weight"][numbers] * there[..., None]).sum(-2)
-    return total if options["how"] == "sum" else total / there.sum(-1).clip(1)[..., None]
+    return total if options["how"] == "sum" else total / xp.asarray(there.sum(-1).clip(1), dtype=total.dtype)[..., None]
 
 
 def bag_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:

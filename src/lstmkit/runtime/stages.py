@@ -14,6 +14,7 @@ from typing import Any
 from lstmkit.reference import run_sequence
 from lstmkit.runtime import classify_stages as classify
 from lstmkit.runtime import forecast_stages as forecast
+from lstmkit.runtime import lm_stages as lm
 from lstmkit.runtime import stage_shapes as shapes
 from lstmkit.runtime import tag_stages as tag
 from lstmkit.runtime import text_stages as text
@@ -235,6 +236,7 @@ def _last_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], 
 
 
 STAGE_KINDS: dict[str, StageKind] = {
+    "adaptive_softmax": StageKind(lm.adaptive_softmax, lm.adaptive_softmax_shape, lm.adaptive_softmax_parameters),
     "add": StageKind(_add, shapes.add),
     "attend": StageKind(
         translate.attend, translate.attend_shapes, translate.attend_parameters, lambda options: ("weights",)
@@ -272,7 +274,7 @@ STAGE_KINDS: dict[str, StageKind] = {
     "season_mix": StageKind(forecast.season_mix, shapes.season_mix, shapes.season_mix_parameters),
     "shift": StageKind(forecast.shift, shapes.shift, shapes.shift_parameters),
     "tanh": StageKind(translate.tanh, shapes.same),
-    "tied_linear": StageKind(translate.tied_linear, translate.tied_linear_shapes, translate.tied_linear_parameters),
+    "tied_linear": StageKind(text.tied_linear, text.tied_linear_shapes, text.tied_linear_parameters),
     "unpatch": StageKind(forecast.unpatch, shapes.unpatch),
     "window_scale": StageKind(
         forecast.window_scale, shapes.window_scale, extra_results=lambda options: ("mask", "location", "scale")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstmkit.reference.arrays import device_of
+from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, expect
 
 Array = Any
@@ -37,6 +38,24 @@ def embedding_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, 
 def embedding_parameters(options: Options) -> Shapes:
     """A row for each token."""
     return {"weight": (count(options, "tokens"), count(options, "features"))}
+
+
+def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
+    """``(B, T, F)`` and a table ``(V, F)`` of an embedding -> ``(B, T, V)``: Press & Wolf (2017)."""
+    x, table = inputs
+    return times(x, table) + weights["bias"]
+
+
+def tied_linear_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """One number for each token."""
+    (*lead, features), table = inputs
+    expect(len(lead) > 0 and table == (count(options, "tokens"), features), "the table does not fit")
+    return ((*lead, table[0]),)
+
+
+def tied_linear_parameters(options: Options) -> Shapes:
+    """One bias for each token."""
+    return {"bias": (count(options, "tokens"),)}
 
 
 def pool(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:

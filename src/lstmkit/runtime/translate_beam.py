@@ -133,8 +133,8 @@ class _Beams:
         parents, symbols, scores = _best(self.scores, log_probs, 2 * beam)
         ends = symbols == END
         for row, rank in zip(*np.nonzero(ends[:, :beam]), strict=True):
-            parent = parents[row, rank]
-            self._finish(self.rows[row], parent, scores[row, rank], [attention[row, parent]])
+            parent = int(parents[row, rank])
+            self._finish(int(self.rows[row]), parent, float(scores[row, rank]), [attention[row, parent]])
         # Each beam ends once at most, so enough of twice as many go on.
         order = np.argsort(ends, axis=1, kind="stable")[:, :beam]
         parents, symbols, scores = (np.take_along_axis(one, order, 1) for one in (parents, symbols, scores))
@@ -146,14 +146,14 @@ class _Beams:
     def _going(self, scores: Array) -> Array:
         """Rows that are not done; what is alive where the limit cuts is finished as it is."""
         going: list[int] = []
-        for row, sentence in enumerate(self.rows):
+        for row, sentence in enumerate(self.rows.tolist()):
             found = self.finished[sentence]
             done = len(found) >= self.search.beam or not np.isfinite(scores[row]).any()
             if not done and len(self.steps) < self.limits[sentence]:
                 going.append(row)
                 continue
             for beam in range(self.search.n_best - len(found)):
-                self._finish(sentence, beam, scores[row, beam], [])
+                self._finish(sentence, beam, float(scores[row, beam]), [])
         return np.array(going, np.int64)
 
     def _finish(self, sentence: int, beam: int, log_probability: float, last: list[Array]) -> None:
@@ -174,7 +174,7 @@ class _Beams:
         for step in reversed(self.steps):
             row = np.searchsorted(step.rows, sentence)
             numbers.append(int(step.symbols[row, beam]))
-            beam = step.parents[row, beam]
+            beam = int(step.parents[row, beam])
             attention.append(step.attention[row, beam])
         return numbers[::-1], attention[::-1]
 

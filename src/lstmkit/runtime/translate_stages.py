@@ -9,7 +9,6 @@ from typing import Any
 from lstmkit.reference import attend as read_values
 from lstmkit.reference import dot_scores
 from lstmkit.reference.arrays import device_of
-from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, expect
 
 Array = Any
@@ -48,24 +47,6 @@ def attend_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape, Sha
 def attend_parameters(options: Options) -> Shapes:
     """The vector of additive attention."""
     return {"score": (count(options, "units"),)} if options.get("how") == ADDITIVE else {}
-
-
-def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """``(B, T, F)`` and a table ``(V, F)`` of an embedding -> ``(B, T, V)``: Press & Wolf (2017)."""
-    x, table = inputs
-    return times(x, table) + weights["bias"]
-
-
-def tied_linear_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
-    """One number for each token."""
-    (*lead, features), table = inputs
-    expect(len(lead) > 0 and table == (count(options, "tokens"), features), "the table does not fit")
-    return ((*lead, table[0]),)
-
-
-def tied_linear_parameters(options: Options) -> Shapes:
-    """One bias for each token."""
-    return {"bias": (count(options, "tokens"),)}
 
 
 def tanh(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:

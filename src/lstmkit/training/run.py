@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from lstmkit.spec.errors import DataError, LSTMKitError, OptionError
-from lstmkit.training import randomness
+from lstmkit.training import randomness, watch
+from lstmkit.training.averaging import triggers
 from lstmkit.training.checkpoint import (
     Checkpoint,
     check_same_module,
@@ -139,7 +140,7 @@ class Run:
         self.state.step += 1
         self.state.batch += 1
         if self.weights.average is not None:
-            self.weights.average.update(self.state.step)
+            self.weights.average.update(self.state.step, self.state.averaged_from)
         self.updating = False
 
     def _after_step(self) -> StopReason | None:
@@ -184,9 +185,12 @@ class Run:
             validation = Validation(state.step, state.epoch, loss, score, self.state.rate, self._seconds())
             if state.note(validation):
                 self.weights.keep_best()
+        if self.config.averaging == "triggered" and state.averaged_from is None:
+            state.averaged_from = state.step if triggers([each.score for each in state.validations]) else None
         self.log.write("validation", **vars(validation))
         self.progress.show(self._status(), validated=True)
         self.tally.reset_loss()
+        watch.tell(validation)
 
     def _check_finite(self) -> None:
         """End a run that no longer moves; say once more when steps were skipped."""
