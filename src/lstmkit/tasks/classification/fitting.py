@@ -101,7 +101,7 @@ def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], Tensor]:
     weights = torch.tensor(recipe.class_weights, dtype=torch.float32)
 
     def loss(module: nn.Module, batch: Any) -> Tensor:
-        """The sum of the readers' cross entropies, each without the examples that are held back from it."""
+        """The mean of the readers' cross entropies, each without the examples that are held back from it."""
         labels = batch["labels"]
         total = torch.zeros((), device=labels.device)
         for number, scores in enumerate(module(batch["inputs"])):
@@ -110,7 +110,7 @@ def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], Tensor]:
             )
             shown = batch["folds"] != number
             total = total + (each * shown).sum() / shown.sum().clamp(min=1)
-        return total
+        return total / recipe.members
 
     return loss
 
