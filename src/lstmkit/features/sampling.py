@@ -1,5 +1,6 @@
 """Drawing one of many classes by their scores."""
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,10 @@ class Sampler:
         top_p: float | None = None,
         seed: int | None = None,
     ) -> None:
-        _check_number("temperature", temperature, 0 <= _as_number(temperature) < float("inf"), "a number from 0")
-        if top_k is not None:
-            whole = isinstance(top_k, int | np.integer) and not isinstance(top_k, bool)
-            _check_number("top_k", top_k, whole and top_k >= 1, "a whole number from 1")
-        if top_p is not None:
-            _check_number("top_p", top_p, 0 < _as_number(top_p) <= 1, "a number above 0 and up to 1")
-        if seed is not None:
-            whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-            _check_number("seed", seed, whole and seed >= 0, "a whole number from 0")
+        _check("temperature", temperature, 0 <= _as_number(temperature) < float("inf"), "a number from 0")
+        _check("top_k", top_k, top_k is None or _is_whole(top_k, 1), "a whole number from 1")
+        _check("top_p", top_p, top_p is None or 0 < _as_number(top_p) <= 1, "a number above 0 and up to 1")
+        _check("seed", seed, seed is None or _is_whole(seed, 0), "a whole number from 0")
         self.temperature, self.top_k, self.top_p = float(temperature), top_k, top_p
         self._random = np.random.default_rng(seed)
         self._uniform: list[float] = []
@@ -81,10 +77,13 @@ def _keep_nucleus(shares: Array, part: float) -> None:
 
 
 def _as_number(value: Any) -> float:
-    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return float(value) if is_number else float("nan")  # pyright: ignore[reportUnknownArgumentType]
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
 
 
-def _check_number(name: str, value: object, holds: Any, expected: str) -> None:
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _check(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
         raise OptionError(f"{name} must be {expected}, not {value!r}")

@@ -20,7 +20,9 @@ SMALL = {"hidden_size": 24, "embedding_size": 16, "num_layers": 1, "dropout": 0.
 
 
 def trained(level="character", text=TEXT, **options):
-    return LanguageModel(level, **{**SMALL, "max_steps": 150, "learning_rate": 0.02, "batch_size": 8, **options}).fit(io.StringIO(text))
+    return LanguageModel(level, **{**SMALL, "max_steps": 150, "learning_rate": 0.02, "batch_size": 8, **options}).fit(
+        io.StringIO(text)
+    )
 
 
 @pytest.fixture(scope="module")
