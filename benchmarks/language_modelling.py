@@ -1,8 +1,8 @@
 """Language models on public texts: perplexity, the speed of training beside torch.nn.LSTM, the speed of writing.
 
-Run ``python -m benchmarks.language_modelling --case zaremba|default|shakespeare3|shakespeare30|speed|generate`` from the
-repository's root, with ``--folder`` for a log, a checkpoint from which a killed run goes on, and the result as JSON. The
-data lie in ``../shared/data`` and are never packaged.
+Run ``python -m benchmarks.language_modelling --case zaremba|default|shakespeare3|shakespeare30|speed|generate`` from
+the repository's root, with ``--folder`` for a log, a checkpoint from which a killed run goes on, and the result as
+JSON. The data lie in ``../shared/data`` and are never packaged.
 """
 
 import argparse

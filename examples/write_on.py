@@ -19,6 +19,5 @@ for piece in model.write(prompt, 300):
 print()
 
 english, shuffled = model.score(["a list of the names", "semat fan sl eho tia"])
-print(
-    f"\nEnglish takes {english.bits_per_character:.1f} bits per character, its letters shuffled {shuffled.bits_per_character:.1f}"
-)
+print(f"\nEnglish takes {english.bits_per_character:.1f} bits per character,", end=" ")
+print(f"its letters shuffled {shuffled.bits_per_character:.1f}")

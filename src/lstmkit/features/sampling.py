@@ -1,6 +1,5 @@
 """Drawing one of many classes by their scores."""
 
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -76,12 +75,12 @@ def _keep_nucleus(shares: Array, part: float) -> None:
     shares[order[int(sums.searchsorted(part * sums[-1])) + 1 :]] = 0
 
 
-def _as_number(value: Any) -> float:
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
+def _as_number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
 
 
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:

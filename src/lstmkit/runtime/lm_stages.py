@@ -51,7 +51,7 @@ def _ends(options: Options) -> list[int]:
     """Where each group of tokens ends; the last end is their number."""
     ends: Any = options.get("cutoffs")
     expect(isinstance(ends, list) and 2 <= len(ends) <= _MOST_GROUPS, "cutoffs must be a list of whole numbers")  # pyright: ignore[reportUnknownArgumentType]
-    found = [count({"cutoffs": end}, "cutoffs") for end in ends]
+    found = [count({"cutoffs": ends[k]}, "cutoffs") for k in range(len(ends))]  # pyright: ignore[reportUnknownArgumentType]
     expect(all(one < two for one, two in pairwise(found)), "cutoffs must rise")
     return found
 

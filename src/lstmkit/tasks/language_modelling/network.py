@@ -82,8 +82,8 @@ class LanguageNetwork(nn.Module):
         """The mean loss of one stretch of every stream, in nats per token.
 
         Args:
-            batch: ``tokens (B, T + 1)``, the ``streams (B,)`` that they are of, as one of several processes does not see
-                all, and whether it is the ``first`` stretch, before which nothing was read.
+            batch: ``tokens (B, T + 1)``, the ``streams (B,)`` that they are of, as one of several processes sees some
+                of them, and whether it is the ``first`` stretch, before which nothing was read.
         """
         if batch["first"]:
             self.h.zero_()
