@@ -63,7 +63,7 @@ class Sampler:
             _keep_nucleus(shares, self.top_p)
         if not self._uniform:
             self._uniform = self._random.random(_BLOCK).tolist()
-        sums = shares.cumsum()
+        sums: Array = shares.cumsum()
         place = int(sums.searchsorted(self._uniform.pop() * sums[-1], "right"))
         # Rounding may lead behind the last share that is not 0.
         return place if place < len(sums) else int(sums.searchsorted(sums[-1]))
@@ -71,7 +71,7 @@ class Sampler:
 
 def _keep_nucleus(shares: Array, part: float) -> None:
     order = np.argsort(-shares, kind="stable")
-    sums = shares[order].cumsum()
+    sums: Array = shares[order].cumsum()
     shares[order[int(sums.searchsorted(part * sums[-1])) + 1 :]] = 0
 
 
