@@ -73,7 +73,8 @@ class LanguageNetwork(nn.Module):
     def __init__(self, stages: list[Stage], streams: int) -> None:
         super().__init__()
         self.model = StagedModel(stages)
-        spec: CellSpec = self.model.parts["lstm"].spec
+        lstm: Any = self.model.parts["lstm"]
+        spec: CellSpec = lstm.spec
         for name, (size,) in spec.state_shapes().items():
             self.register_buffer(name, torch.zeros(spec.state_rows, streams, size))
 
@@ -81,14 +82,15 @@ class LanguageNetwork(nn.Module):
         """The mean loss of one stretch of every stream, in nats per token.
 
         Args:
-            batch: ``tokens (B, T + 1)``, and whether it is the ``first`` stretch, before which nothing was read.
+            batch: ``tokens (B, T + 1)``, the ``streams (B,)`` that they are of, as one of several processes sees some
+                of them, and whether it is the ``first`` stretch, before which nothing was read.
         """
         if batch["first"]:
             self.h.zero_()
             self.c.zero_()
-        loss, state = self.loss(batch["tokens"], (self.h.clone(), self.c.clone()))
-        self.h.copy_(state[0])
-        self.c.copy_(state[1])
+        streams = batch["streams"]
+        loss, state = self.loss(batch["tokens"], (self.h[:, streams], self.c[:, streams]))
+        self.h[:, streams], self.c[:, streams] = (value.to(self.h.dtype) for value in state)
         return loss
 
     def loss(self, tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
