@@ -1,5 +1,7 @@
 """Streams against the text that they are cut from."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_pass__matches_the_text(count, streams, steps):
         assert (np.diff(read, axis=1) == 1).all()
         assert all(
             batch["tokens"][:, 0].tolist() == last["tokens"][:, -1].tolist()
-            for last, batch in zip(batches, batches[1:], strict=False)
+            for last, batch in itertools.pairwise(batches)
         )
         # At most a stretch is left out at either end.
         assert read.shape[1] > length - 2 * cut.steps

@@ -3,6 +3,6 @@
 from lstmkit.training import Choice
 
 SEARCH = {
-    "hidden_size": Choice(100, 200, 300),
+    "hidden_size": Choice(64, 128, 200),
     "num_layers": Choice(1, 2),
 }
