@@ -29,6 +29,7 @@ def test_words__preserve_their_places(text: str, known: set[str]) -> None:
         ("See https://a.b/c?d=1 or @ann #fun a.b@c.org", "", "See|https://a.b/c?d=1|or|@ann|#fun|a.b@c.org"),
         ("It cost $4.50 ... 3,000x", "", "It|cost|$|4.50|...|3,000|x"),
         ("日本 (東京)", "", "日|本|(|東|京|)"),
+        ("Nice :) ?!... -->", ":) --", "Nice|:)|?|!|.|.|.|--|>"),
         ("東京都に住む", "東京 東京都 住む", "東京都|に|住む"),
         ("हिन्दी में", "", "हिन्दी|में"),
         ("the 4th at 10:30am", "", "the|4th|at|10:30|am"),

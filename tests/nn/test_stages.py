@@ -20,6 +20,7 @@ B, S = BATCH, STEPS
 
 # kind -> options and shapes of the inputs, all sizes odd or different.
 CASES = {
+    "adaptive_softmax": ({"features": 5, "cutoffs": [2, 4, 9], "shrink": 2}, [(B, 3, 5)]),
     "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
     "attend": ({"how": "additive", "units": 3}, [(B, 4, 3), (B, 5, 3), (B, 5, 2), (B,)]),
     "attention_pool": ({"features": 3, "units": 4}, [(B, 5, 3), (B,)]),
@@ -137,6 +138,59 @@ def test_stage__preserves_batch_order(kind):
     np.testing.assert_array_equal(
         run(np, stage, mixed, weights)["stage"], run(np, stage, inputs, weights)["stage"][order]
     )
+
+
+def test_adaptive_softmax__matches_torch():
+    options = {"features": 16, "cutoffs": [4, 9, 23], "shrink": 2}
+    module = StagedModel([Stage("stage", "adaptive_softmax", ("x",), options)])
+    x = torch.randn(11, 16)
+    expected = module.parts["stage"].log_prob(x)
+    weights = {"stage": {name: own.detach().numpy() for name, own in module.stage_weights()["stage"].items()}}
+    found = run_stages(np, module.stages, weights, {"x": x.numpy()[None]})["stage"][0]
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.exp(found).sum(-1), 1, rtol=1e-5)
+
+
+def test_tied_linear__never_has_weights_of_its_own():
+    table = {"tokens": 6, "features": 3, "shared": True}
+    stages = [
+        Stage("embedded", "embedding", ("tokens",), table),
+        Stage("scores", "tied_linear", ("embedded", "embedded.weight"), {"tokens": 6}),
+    ]
+    module = StagedModel(stages)
+    assert module.arrays().keys() == {"embedded.weight", "scores.bias"}
+    tokens = torch.tensor([[4, 0, 5]])
+    weight = module.parts["embedded"].weight
+    expected = weight[tokens] @ weight.T + module.parts["scores"].bias
+    torch.testing.assert_close(module({"tokens": tokens})["scores"], expected)
+    module({"tokens": tokens})["scores"].sum().backward()
+    assert (weight.grad.abs().sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("same_steps", [False, True])
+def test_dropout__drops_features_of_all_steps_or_of_one(same_steps):
+    module = StagedModel([Stage("thin", "dropout", ("x",), {"rate": 0.5, "same_steps": same_steps})])
+    x = torch.ones(4, 50, 30)
+    assert torch.equal(module.eval()({"x": x})["thin"], x)
+    dropped = module.train()({"x": x})["thin"]
+    # What is left is doubled.
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert ((dropped == dropped[:, :1]).all()) == same_steps
+    assert not torch.equal(dropped[0], dropped[1])
+
+
+def test_embedding__drops_whole_tokens():
+    module = StagedModel(
+        [Stage("rows", "embedding", ("tokens",), {"tokens": 200, "features": 3, "dropout": 0.25})]
+    ).train()
+    tokens = torch.arange(200).repeat(2, 1)
+    rows = module({"tokens": tokens})["rows"]
+    weight = module.parts["rows"].weight
+    dropped = (rows == 0).all(-1)
+    assert torch.equal(dropped[0], dropped[1])
+    assert 20 < dropped[0].sum() < 85
+    torch.testing.assert_close(rows[0][~dropped[0]], weight[~dropped[0]] / 0.75)
+    assert not (module.eval()({"tokens": tokens})["rows"] == 0).any()
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

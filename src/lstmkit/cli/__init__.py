@@ -14,9 +14,11 @@ __all__ = ["VERBS", "main"]
 
 # verb -> one line of help; lstmkit.cli.<verb> holds a Typer application called ``app``. Only doctor needs no typer.
 VERBS: dict[str, str] = {
+    "classify": "train, predict with, explain and evaluate classifiers of texts and series",
     "forecast": "train, predict with and evaluate forecasters of time series",
     "tag": "train, predict with and evaluate taggers of words: parts of speech, entities, slots and intents",
     "translate": "train, predict with and evaluate translators, and other pairs of sequences",
+    "lm": "train language models, let them write, and score texts",
     "tune": "search for the options with which a task's model is best",
     "convert": "models of Keras, ONNX and torch in and out",
     "doctor": "what is installed, which engines and instruction sets work, what is missing",

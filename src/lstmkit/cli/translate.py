@@ -100,6 +100,7 @@ def fit(
     dropout: Annotated[float, option("--dropout", help="Part of the values dropped in training.")] = 0.3,
     max_steps: Annotated[int, option("--max-steps", help="Training steps.")] = 5000,
     batch_size: Annotated[int, option("--batch-size", help="Pairs of a training step.")] = 64,
+    learning_rate: Annotated[float, option("--learning-rate", help="The highest one.")] = 3e-3,
     encoding: Encoding = "utf-8",
     time_limit: TimeLimit = None,
     checkpoint: Checkpoint = None,
@@ -122,6 +123,7 @@ def fit(
         dropout=dropout,
         max_steps=max_steps,
         batch_size=batch_size,
+        learning_rate=learning_rate,
         time_limit=time_limit,
         checkpoint=checkpoint,
         log=log,
@@ -219,8 +221,8 @@ def evaluate(
     evaluation = translator.evaluate(given.sources, given.targets, beam=beam, lowercase=lowercase, **search)
     print(json.dumps(evaluation.to_dict()) if as_json else evaluation)
     if output is not None:
-        names = ("source", "target", "answer")
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*given[:2], evaluation.answers, strict=True)]
+        triples = zip(given.sources, given.targets, evaluation.answers, strict=True)
+        rows = [{"source": source, "target": target, "answer": answer} for source, target, answer in triples]
         write_rows(rows, output, "\n".join(evaluation.answers))
         print(f"wrote {len(rows):,} answers to {output}", file=sys.stderr)
 

@@ -5,6 +5,7 @@ from lstmkit.data.conll import Sentence, read_conll
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
 from lstmkit.data.pairs import Pairs, read_pairs, read_parallel
+from lstmkit.data.series_files import SeriesSet, read_series_table, read_ts
 from lstmkit.data.tables import Table, read_table
 from lstmkit.data.text import RECORDS, read_lines, read_records
 from lstmkit.data.times import TimeKind
@@ -14,6 +15,7 @@ __all__ = [
     "Layout",
     "Pairs",
     "Sentence",
+    "SeriesSet",
     "Table",
     "TimeKind",
     "hold_out",
@@ -24,7 +26,9 @@ __all__ = [
     "read_pairs",
     "read_parallel",
     "read_records",
+    "read_series_table",
     "read_table",
+    "read_ts",
     "result_frame",
     "write_table",
 ]

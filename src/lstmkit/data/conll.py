@@ -72,8 +72,12 @@ def is_conllu(path: str | os.PathLike[str], column: str | int | None = None) -> 
     return Path(path).suffix.lower() in (".conllu", ".conll-u") or str(column).lower() in UD_COLUMNS
 
 
-def _column_number(column: str | int) -> int:
-    """A column's number from 1, from its number or name; 0 is the last one."""
+def column_number(column: str | int) -> int:
+    """A column's number from 1, from its number or name; 0 is the last one.
+
+    Raises:
+        OptionError: it is neither.
+    """
     name = str(column).strip().lower()
     if name in LAST:
         return 0
@@ -114,7 +118,7 @@ def read_conll(
         >>> [sentence.tags for sentence in read_conll(file)]
         [('B-place', 'O'), ('O',)]
     """
-    number = None if column is None else _column_number(column)
+    number = None if column is None else column_number(column)
     is_ud = is_conllu(path, column) if conllu is None else conllu
     return _read(path, _Columns(os.fspath(path), is_ud, number), encoding)
 

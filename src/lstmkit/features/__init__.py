@@ -7,6 +7,7 @@ from lstmkit.features.edit_distance import edit_distance, token_error_rate, word
 from lstmkit.features.frequency import Frequency, frequency_of_duration, parse_frequency
 from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
+from lstmkit.features.sampling import Sampler
 from lstmkit.features.series import SeriesArrays
 from lstmkit.features.spans import Span, SpanScore, are_span_tags, read_spans, score_spans, tag_transitions
 from lstmkit.features.text import END, LEVELS, START, UNKNOWN, Encoded, TextEncoder
@@ -24,6 +25,7 @@ __all__ = [
     "Encoded",
     "Frequency",
     "Origins",
+    "Sampler",
     "SeriesArrays",
     "Span",
     "SpanScore",

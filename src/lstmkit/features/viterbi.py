@@ -38,9 +38,9 @@ def viterbi(
     Source: Viterbi, IEEE Transactions on Information Theory 13(2), 1967.
 
     Example:
-        >>> paths, best = viterbi([[[1, 0], [1, 2]]], [[0, -5], [0, 0]], [0, 0], [0, 0])
+        >>> paths, best = viterbi([[[1, 0], [1, 3]]], [[0, -5], [0, 0]], [0, 0], [0, 0])
         >>> paths[0].tolist(), float(best[0])
-        ([1, 1], 2.0)
+        ([1, 1], 3.0)
     """
     values, (table, start, end) = np.asarray(scores), (np.asarray(array) for array in (transitions, first, last))
     ends = _check(values, table, start, end, lengths)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 _LONGEST = 12
 # Scripts that write no blanks between words: Thai to Lao, Burmese, Khmer, and Chinese with the Japanese syllables.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+_MARKS = re.compile(r"(?!\.\.)[^\w\s]+")
 _PIECES = re.compile(r"\w+|[^\w\s]")
 _ENDING = re.compile(r"(?i)(.+?)(n['’]t|['’]\w+)$")
 
@@ -25,7 +26,8 @@ def split_words(text: str, is_known: Callable[[str], bool] = lambda word: False)
     """Cut a text as the texts were cut that are known.
 
     A word such as ``don't`` or ``e-mail`` that is not known is cut further if its ending (``n't``), or the hyphen, is
-    known. Where a script has no blanks, the longest known words are taken, or else single characters.
+    known. Of marks in a row, and where a script has no blanks, the longest known words are taken, or else single
+    characters.
 
     Args:
         text: Any text.
@@ -73,14 +75,14 @@ def _word_pattern() -> re.Pattern[str]:
     letter = rf"[\w{marks}\u200c\u200d]"
     return re.compile(
         rf"https?://\S+|www\.\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|[@#]\w{letter}*|\d+(?:[.,:/]\d+)+"
-        rf"|\w{letter}*(?:['’.-]\w{letter}*)*|\.{{2,}}|[^\w\s]"
+        rf"|\w{letter}*(?:['’.-]\w{letter}*)*|\.{{2,}}|[^\w\s]+"
     )
 
 
 def _cut(word: Word, is_known: Callable[[str], bool]) -> list[Word]:
     if is_known(word.text):
         return [word]
-    if _UNSPACED.search(word.text):
+    if _UNSPACED.search(word.text) or _MARKS.fullmatch(word.text):
         return _longest_known(word, is_known)
     ending = _ENDING.match(word.text)
     if ending and is_known(ending[2]):

@@ -2,9 +2,14 @@
 
 import os
 
+from lstmkit.runtime.classify import ClassifyModel
+from lstmkit.runtime.classify_series import SeriesReader
+from lstmkit.runtime.classify_text import TextReader
 from lstmkit.runtime.forecast import ForecastModel
 from lstmkit.runtime.forecast_config import ForecastConfig
 from lstmkit.runtime.forecast_stream import ForecastStream
+from lstmkit.runtime.lm import LMModel
+from lstmkit.runtime.lm_stream import LMStream
 from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import FORMAT_VERSION, read_model, write_model
 from lstmkit.runtime.pool import StreamPool
@@ -18,7 +23,9 @@ from lstmkit.runtime.translate_beam import Search
 from lstmkit.spec import ModelFileError
 
 _TASKS: dict[str, type[Model]] = {
+    "classify": ClassifyModel,
     "forecast": ForecastModel,
+    "lm": LMModel,
     "sequence": SequenceModel,
     "tag": TagModel,
     "translate": TranslateModel,
@@ -47,19 +54,24 @@ def load(path: str | os.PathLike[str]) -> Model:
 __all__ = [
     "FORMAT_VERSION",
     "STAGE_KINDS",
+    "ClassifyModel",
     "Entity",
     "ForecastConfig",
     "ForecastModel",
     "ForecastStream",
+    "LMModel",
+    "LMStream",
     "Model",
     "Search",
     "SequenceModel",
+    "SeriesReader",
     "Stage",
     "Stream",
     "StreamPool",
     "TagConfig",
     "TagModel",
     "Tagged",
+    "TextReader",
     "TranslateModel",
     "Translation",
     "load",

@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstmkit.reference import run_sequence
+from lstmkit.runtime import classify_stages as classify
 from lstmkit.runtime import forecast_stages as forecast
+from lstmkit.runtime import lm_stages as lm
 from lstmkit.runtime import stage_shapes as shapes
 from lstmkit.runtime import tag_stages as tag
 from lstmkit.runtime import text_stages as text
 from lstmkit.runtime import translate_stages as translate
 from lstmkit.runtime.cell_input import learned_state, split_extra
+from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import Options, Shape, Shapes
 from lstmkit.spec import CellSpec, ModelFileError
 
@@ -182,7 +185,7 @@ def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[s
 def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(..., F) -> (..., units). Inputs beyond the first are joined to it along the last axis."""
     x = inputs[0] if len(inputs) == 1 else xp.concatenate(list(inputs), axis=-1)
-    y = x @ weights["weight"].T
+    y = times(x, weights["weight"])
     return y + weights["bias"] if "bias" in weights else y
 
 
@@ -233,6 +236,7 @@ def _last_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], 
 
 
 STAGE_KINDS: dict[str, StageKind] = {
+    "adaptive_softmax": StageKind(lm.adaptive_softmax, lm.adaptive_softmax_shape, lm.adaptive_softmax_parameters),
     "add": StageKind(_add, shapes.add),
     "attend": StageKind(
         translate.attend, translate.attend_shapes, translate.attend_parameters, lambda options: ("weights",)
@@ -243,6 +247,7 @@ STAGE_KINDS: dict[str, StageKind] = {
         text.attention_pool_parameters,
         lambda options: ("weights",),
     ),
+    "bag": StageKind(classify.bag, classify.bag_shape, classify.bag_parameters),
     "crf": StageKind(tag.crf, tag.crf_shapes, tag.crf_parameters, tag.crf_results),
     "dropout": StageKind(_dropout, shapes.dropout),
     "embedding": StageKind(
@@ -269,7 +274,7 @@ STAGE_KINDS: dict[str, StageKind] = {
     "season_mix": StageKind(forecast.season_mix, shapes.season_mix, shapes.season_mix_parameters),
     "shift": StageKind(forecast.shift, shapes.shift, shapes.shift_parameters),
     "tanh": StageKind(translate.tanh, shapes.same),
-    "tied_linear": StageKind(translate.tied_linear, translate.tied_linear_shapes, translate.tied_linear_parameters),
+    "tied_linear": StageKind(text.tied_linear, text.tied_linear_shapes, text.tied_linear_parameters),
     "unpatch": StageKind(forecast.unpatch, shapes.unpatch),
     "window_scale": StageKind(
         forecast.window_scale, shapes.window_scale, extra_results=lambda options: ("mask", "location", "scale")

@@ -116,13 +116,15 @@ class TagModel(Model):
         """Tags of each word, and the label of each sentence, or None, where there are no words to read."""
         tags: list[tuple[str, ...]] = [()] * len(sentences)
         labels: list[str | None] = [None] * len(sentences)
+        names = self.config.tags.names
         order = sorted((k for k, words in enumerate(sentences) if words), key=lambda k: len(sentences[k]))
         for start in range(0, len(order), _TOGETHER):
             part = order[start : start + _TOGETHER]
             inputs = tag_inputs(self.config, [sentences[k] for k in part])
             values = self.run(inputs)
-            for k, path in zip(part, best_paths(values, self.answer, inputs["lengths"]), strict=True):
-                tags[k] = tuple(self.config.tags.names[tag] for tag in path.tolist())
+            paths = best_paths(values, self.answer, inputs["lengths"])
+            for k, path in zip(part, paths, strict=True):
+                tags[k] = tuple(names[int(tag)] for tag in path)
             if self.config.labels is not None:
                 for k, label in zip(part, values[LABEL_SCORES].argmax(1), strict=True):
                     labels[k] = self.config.labels.names[label]

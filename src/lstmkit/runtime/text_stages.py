@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstmkit.reference.arrays import device_of
+from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import BATCH, Options, Shape, Shapes, count, expect
 
 Array = Any
 
-POOLS = ("max", "mean", "last")
+POOLS = ("max", "mean", "sum", "last")
 
 
 def embedding(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
@@ -39,15 +40,34 @@ def embedding_parameters(options: Options) -> Shapes:
     return {"weight": (count(options, "tokens"), count(options, "features"))}
 
 
+def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
+    """``(B, T, F)`` and a table ``(V, F)`` of an embedding -> ``(B, T, V)``: Press & Wolf (2017)."""
+    x, table = inputs
+    return times(x, table) + weights["bias"]
+
+
+def tied_linear_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
+    """One number for each token."""
+    (*lead, features), table = inputs
+    expect(len(lead) > 0 and table == (count(options, "tokens"), features), "the table does not fit")
+    return ((*lead, table[0]),)
+
+
+def tied_linear_parameters(options: Options) -> Shapes:
+    """One bias for each token."""
+    return {"bias": (count(options, "tokens"),)}
+
+
 def pool(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """(B, T, F), (B,) -> (B, F): the largest, mean or last of each row's real steps."""
+    """(B, T, F), (B,) -> (B, F): the largest, mean, sum or last of each row's real steps."""
     x, lengths = inputs
     if options["how"] == "last":
         return x[xp.arange(len(x), **device_of(x)), lengths - 1]
     real = _real(xp, x, lengths)[:, :, None]
     if options["how"] == "max":
         return xp.amax(xp.where(real, x, -xp.inf), 1)
-    return xp.where(real, x, 0.0).sum(1) / xp.asarray(lengths, dtype=x.dtype)[:, None]
+    total = xp.where(real, x, 0.0).sum(1)
+    return total if options["how"] == "sum" else total / xp.asarray(lengths, dtype=x.dtype)[:, None]
 
 
 def pool_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:

@@ -93,9 +93,25 @@ def beam_search(
     """
     beams = _Beams(search, np.asarray(lengths), np.asarray(limits))
     while len(beams.rows):
-        log_probs, attention = decoder.step(beams.tokens[:, :, -1])
+        log_probs, attention = decoder.step(beams.last)
         decoder.keep(*beams.advance(log_probs, attention))
     return [sorted(found, key=lambda one: -one.score)[: search.n_best] for found in beams.finished]
+
+
+class _Step(NamedTuple):
+    """One step of the search: a way back through the beams.
+
+    Args:
+        rows: The sentences it was taken for, ascending; ``B``.
+        parents: Which beam before the step each beam after it continues, ``(B, K)``.
+        symbols: What it adds, ``(B, K)``.
+        attention: Of the beams before the step, ``(B, K, S)``.
+    """
+
+    rows: Array
+    parents: Array
+    symbols: Array
+    attention: Array
 
 
 class _Beams:
@@ -103,63 +119,75 @@ class _Beams:
 
     def __init__(self, search: Search, lengths: Array, limits: Array) -> None:
         self.search, self.lengths, self.limits = search, lengths, limits
-        count, beam = len(lengths), search.beam
-        self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
-        self.rows = np.arange(count)
-        self.tokens = np.full((count, beam, 1), START)
+        self.finished: list[list[Hypothesis]] = [[] for _ in lengths]
+        self.steps: list[_Step] = []
+        self.rows = np.arange(len(lengths))
+        self.last = np.full((len(lengths), search.beam), START)
         # All beams begin alike, so only one of them may go on.
-        self.scores = np.full((count, beam), -np.inf)
+        self.scores = np.full(self.last.shape, -np.inf)
         self.scores[:, 0] = 0.0
-        self.attention = np.zeros((count, beam, 0, int(lengths.max(initial=0))), np.float32)
 
     def advance(self, log_probs: Array, attention: Array) -> tuple[Array, Array]:
         """Take in one step; which rows and whose histories go on."""
-        beam, self.attention = self.search.beam, np.concatenate([self.attention, attention[:, :, None]], 2)
-        parents, symbols, scores = _best(self.scores[:, :, None] + log_probs, 2 * beam)
+        beam = self.search.beam
+        parents, symbols, scores = _best(self.scores, log_probs, 2 * beam)
         ends = symbols == END
-        for row, rank in zip(*np.nonzero(ends[:, :beam] & np.isfinite(scores[:, :beam])), strict=True):
-            self._finish(row, parents[row, rank], scores[row, rank])
+        for row, rank in zip(*np.nonzero(ends[:, :beam]), strict=True):
+            parent = int(parents[row, rank])
+            self._finish(int(self.rows[row]), parent, float(scores[row, rank]), [attention[row, parent]])
         # Each beam ends once at most, so enough of twice as many go on.
         order = np.argsort(ends, axis=1, kind="stable")[:, :beam]
-        parents, symbols, self.scores = (np.take_along_axis(one, order, 1) for one in (parents, symbols, scores))
-        rows = np.arange(len(self.rows))[:, None]
-        self.tokens = np.concatenate([self.tokens[rows, parents], symbols[:, :, None]], 2)
-        self.attention = self.attention[rows, parents]
-        going = self._going()
-        self.rows, self.tokens, self.scores, self.attention = (
-            one[going] for one in (self.rows, self.tokens, self.scores, self.attention)
-        )
+        parents, symbols, scores = (np.take_along_axis(one, order, 1) for one in (parents, symbols, scores))
+        self.steps.append(_Step(self.rows, parents, symbols, attention))
+        going = self._going(scores)
+        self.rows, self.last, self.scores = self.rows[going], symbols[going], scores[going]
         return going, parents[going]
 
-    def _going(self) -> Array:
+    def _going(self, scores: Array) -> Array:
         """Rows that are not done; what is alive where the limit cuts is finished as it is."""
         going: list[int] = []
-        for row, sentence in enumerate(self.rows):
-            done = len(self.finished[sentence]) >= self.search.beam or not np.isfinite(self.scores[row]).any()
-            if not done and self.tokens.shape[2] <= self.limits[sentence]:
+        for row, sentence in enumerate(self.rows.tolist()):
+            found = self.finished[sentence]
+            done = len(found) >= self.search.beam or not np.isfinite(scores[row]).any()
+            if not done and len(self.steps) < self.limits[sentence]:
                 going.append(row)
                 continue
-            for beam in range(self.search.n_best - len(self.finished[sentence])):
-                self._finish(row, beam, self.scores[row, beam])
+            for beam in range(self.search.n_best - len(found)):
+                self._finish(sentence, beam, float(scores[row, beam]), [])
         return np.array(going, np.int64)
 
-    def _finish(self, row: int, beam: int, log_probability: float) -> None:
-        sentence = self.rows[row]
-        attention = self.attention[row, beam, :, : self.lengths[sentence]]
-        numbers = self.tokens[row, beam, 1:].tolist()
+    def _finish(self, sentence: int, beam: int, log_probability: float, last: list[Array]) -> None:
+        """Keep the answer that a beam has come to; ``last`` is the attention of its end, where it has one."""
         if not np.isfinite(log_probability):
             return
-        score = log_probability / ((5 + len(attention)) / 6) ** self.search.length_penalty
+        numbers, attention = self._trace(sentence, beam)
+        read = np.stack([*attention, *last])[:, : self.lengths[sentence]]
+        score = log_probability / ((5 + len(read)) / 6) ** self.search.length_penalty
         if self.search.coverage_penalty:
-            read = np.clip(attention.sum(0, dtype=np.float64), 1e-9, 1.0)
-            score += self.search.coverage_penalty * float(np.log(read).sum())
-        self.finished[sentence].append(Hypothesis(numbers, float(score), float(log_probability), attention))
+            covered = np.clip(read.sum(0, dtype=np.float64), 1e-9, 1.0)
+            score += self.search.coverage_penalty * float(np.log(covered).sum())
+        self.finished[sentence].append(Hypothesis(numbers, float(score), float(log_probability), read))
+
+    def _trace(self, sentence: int, beam: int) -> tuple[list[int], list[Array]]:
+        """The tokens of a beam, and what it read for each."""
+        numbers, attention = list[int](), list[Array]()
+        for step in reversed(self.steps):
+            row = np.searchsorted(step.rows, sentence)
+            numbers.append(int(step.symbols[row, beam]))
+            beam = int(step.parents[row, beam])
+            attention.append(step.attention[row, beam])
+        return numbers[::-1], attention[::-1]
 
 
-def _best(scores: Array, count: int) -> tuple[Array, Array, Array]:
-    """The best of ``(B, K, V)``, best first: their beams, tokens and scores, each ``(B, count)``."""
-    flat = scores.reshape(len(scores), -1)
-    count = min(count, flat.shape[1])
-    found = np.argpartition(-flat, count - 1, axis=1)[:, :count]
-    found = np.take_along_axis(found, np.argsort(-np.take_along_axis(flat, found, 1), axis=1, kind="stable"), 1)
-    return found // scores.shape[2], found % scores.shape[2], np.take_along_axis(flat, found, 1)
+def _best(scores: Array, log_probs: Array, count: int) -> tuple[Array, Array, Array]:
+    """The best ways on, best first: their beams, tokens and scores, each ``(B, count)``.
+
+    Shape:
+        - scores so far ``(B, K)``; log_probs ``(B, K, V)``
+    """
+    each = min(count, log_probs.shape[2])
+    tokens = np.argpartition(log_probs, -each, axis=2)[:, :, -each:]
+    totals = scores[:, :, None] + np.take_along_axis(log_probs, tokens, 2)
+    flat, tokens = totals.reshape(len(totals), -1), tokens.reshape(len(totals), -1)
+    order = np.argsort(-flat, axis=1, kind="stable")[:, :count]
+    return order // each, np.take_along_axis(tokens, order, 1), np.take_along_axis(flat, order, 1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lstmkit.features import START, UNKNOWN
 from lstmkit.reference import run_sequence
 from lstmkit.runtime.model import Model
+from lstmkit.runtime.stage_shapes import cell_of
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.spec import ModelFileError
 
@@ -49,18 +50,16 @@ def split_stages(stages: Sequence[Stage], target: str) -> tuple[list[Stage], lis
             continue
         decoder.append(stage)
         waiting |= set(stage.results)
-        cell = stage.options.get("cell", {}) if stage.kind == "recurrent" else {}
-        fits = stage.kind in _STEPPED and not cell.get("bidirectional") and len(stage.inputs) <= _most_inputs(stage)
-        if not fits:
+        if stage.kind not in _STEPPED or (stage.kind == "recurrent" and not _keeps_its_state(stage)):
             raise ModelFileError(
                 f"the model file is damaged: its decoder cannot be stepped through the stage {stage.name!r}"
             )
     return encoder, decoder
 
 
-def _most_inputs(stage: Stage) -> float:
-    """A recurrent stage that is given states or lengths does not keep its own."""
-    return 1 if stage.kind == "recurrent" else np.inf
+def _keeps_its_state(stage: Stage) -> bool:
+    """Whether a recurrent stage goes forward from a state of its own."""
+    return len(stage.inputs) == 1 and not cell_of(stage.options).bidirectional
 
 
 class BeamDecoder:

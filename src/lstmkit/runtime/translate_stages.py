@@ -49,24 +49,6 @@ def attend_parameters(options: Options) -> Shapes:
     return {"score": (count(options, "units"),)} if options.get("how") == ADDITIVE else {}
 
 
-def tied_linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
-    """``(B, T, F)`` and a table ``(V, F)`` of an embedding -> ``(B, T, V)``: Press & Wolf (2017)."""
-    x, table = inputs
-    return x @ table.T + weights["bias"]
-
-
-def tied_linear_shapes(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
-    """One number for each token."""
-    (*lead, features), table = inputs
-    expect(len(lead) > 0 and table == (count(options, "tokens"), features), "the table does not fit")
-    return ((*lead, table[0]),)
-
-
-def tied_linear_parameters(options: Options) -> Shapes:
-    """One bias for each token."""
-    return {"bias": (count(options, "tokens"),)}
-
-
 def tanh(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """Element by element."""
     return xp.tanh(inputs[0])

@@ -1,6 +1,6 @@
 """The border to Hugging Face Accelerate: device, precision, processes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -25,9 +25,8 @@ class Machine:
     Entered, it holds Accelerate's state, which is global; left, it gives that back as it was.
     """
 
-    def __init__(self, module: nn.Module, config: TrainingConfig) -> None:
-        self.module = module
-        self.config = config
+    def __init__(self, module: nn.Module, config: TrainingConfig, whole: Collection[str] = ()) -> None:
+        self.module, self.config, self.whole = module, config, whole
 
     def __enter__(self) -> "Machine":
         self._state_is_ours = not AcceleratorState._shared_state
@@ -44,7 +43,7 @@ class Machine:
         self._clip = float("inf") if self.config.gradient_clip is None else self.config.gradient_clip
         self.device, self.scaler = self.accelerator.device, self.accelerator.scaler
         self.is_main = self.accelerator.is_main_process
-        self.group = Group(self.accelerator.process_index, self.accelerator.num_processes, self.device)
+        self.group = Group(self.accelerator.process_index, self.accelerator.num_processes, self.device, self.whole)
         self.group.start_alike(self.module)
         return self
 
@@ -117,7 +116,12 @@ class Machine:
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """The optimizer's memory by weight number and name."""
         memory: dict[int, dict[str, Tensor]] = self.optimizer.state_dict()["state"]
-        return {f"{number}/{name}": tensor for number, named in memory.items() for name, tensor in named.items()}
+        return {
+            f"{number}/{name}": tensor
+            for number, named in memory.items()
+            for name, tensor in named.items()
+            if tensor is not None  # SGD without momentum
+        }
 
     def scaler_numbers(self) -> dict[str, Any]:
         """The state of the loss scaler of fp16; empty without one."""
@@ -145,7 +149,8 @@ def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimiz
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     if not weights:
         raise OptionError("the module has no weights to train: none of its parameters requires a gradient")
-    return torch.optim.AdamW(_groups(weights, config.weight_decay), lr=config.learning_rate, fused=True)
+    kind = torch.optim.SGD if config.optimizer == "sgd" else torch.optim.AdamW
+    return kind(_groups(weights, config.weight_decay), lr=config.learning_rate, fused=True)
 
 
 def _groups(weights: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

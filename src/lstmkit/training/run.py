@@ -12,6 +12,7 @@ from torch import nn
 
 from lstmkit.spec.errors import DataError, LSTMKitError, OptionError
 from lstmkit.training import randomness, watch
+from lstmkit.training.averaging import triggers
 from lstmkit.training.checkpoint import (
     Checkpoint,
     check_same_module,
@@ -139,7 +140,7 @@ class Run:
         self.state.step += 1
         self.state.batch += 1
         if self.weights.average is not None:
-            self.weights.average.update(self.state.step)
+            self.weights.average.update(self.state.step, self.state.averaged_from)
         self.updating = False
 
     def _after_step(self) -> StopReason | None:
@@ -184,6 +185,8 @@ class Run:
             validation = Validation(state.step, state.epoch, loss, score, self.state.rate, self._seconds())
             if state.note(validation):
                 self.weights.keep_best()
+        if self.config.averaging == "triggered" and state.averaged_from is None:
+            state.averaged_from = state.step if triggers([each.score for each in state.validations]) else None
         self.log.write("validation", **vars(validation))
         self.progress.show(self._status(), validated=True)
         self.tally.reset_loss()
@@ -315,6 +318,7 @@ class Run:
         return self.state.step
 
     def _save(self) -> None:
+        self.machine.group.join_states(self.module)
         self.machine.by_main(self._write_checkpoint)
         self.saved = self.clock
 

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from lstmkit.data import Sentence, hold_out
+from lstmkit.data.conll import column_number
 from lstmkit.features import Vocabulary
 from lstmkit.runtime import TagConfig, Tagged, TagModel
 from lstmkit.runtime.tag_config import UNKNOWN, word_key
@@ -17,6 +18,7 @@ from lstmkit.tasks.tagging.evaluation import Evaluation, evaluate_sentences
 from lstmkit.tasks.tagging.model import Sizes
 from lstmkit.tasks.tagging.sentences import Data, read_sentences, read_untagged
 
+_EPOCHS, _FEWEST_STEPS, _VALIDATIONS = 20, 400, 20
 _READ_TOGETHER = 1024
 
 
@@ -35,10 +37,10 @@ class Tagger(Estimator):
         hidden_size: Units of the LSTM over words, per direction.
         num_layers: Layers of that.
         dropout: Part of its inputs and outputs that is dropped in training.
-        max_epochs: Passes over the sentences.
+        max_epochs: Passes over the sentences; None takes 20, and more where these are few.
         batch_size: Sentences of a training step.
         learning_rate: Highest learning rate.
-        patience: Stop when so many passes in a row tagged the sentences held back no better.
+        patience: Stop when so many of the twenty validations in a row were no better; None never does.
         time_limit: Minutes that training may take; None sets no limit.
         checkpoint: A file from which a killed training goes on.
         log: A file to which JSON lines about the training are appended.
@@ -51,8 +53,8 @@ class Tagger(Estimator):
 
     Example:
         >>> sentences = [(["Ann", "lives", "in", "Rome"], ["B-person", "O", "O", "B-place"])] * 20
-        >>> tagger = Tagger(max_epochs=20, quiet=True).fit(sentences)
-        >>> [entity.text for entity in tagger.predict(["Ann lives in Rome!"])[0].entities]
+        >>> tagger = Tagger(hidden_size=16, max_epochs=60, quiet=True).fit(sentences)
+        >>> [entity.text for entity in tagger.predict(["Ann lives in Rome"])[0].entities]
         ['Ann', 'Rome']
     """
 
@@ -69,7 +71,7 @@ class Tagger(Estimator):
         hidden_size: int = 200,
         num_layers: int = 1,
         dropout: float = 0.5,
-        max_epochs: int = 20,
+        max_epochs: int | None = None,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         patience: int | None = None,
@@ -82,7 +84,6 @@ class Tagger(Estimator):
     ) -> None:
         super().__init__(
             {
-                "max_epochs": max_epochs,
                 "learning_rate": learning_rate,
                 "patience": patience,
                 "time_limit": time_limit,
@@ -93,6 +94,7 @@ class Tagger(Estimator):
                 "quiet": quiet,
             }
         )
+        column_number(column)
         _check_counts(
             min_count=min_count,
             word_size=word_size,
@@ -102,6 +104,9 @@ class Tagger(Estimator):
         )
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise OptionError(f"dropout must be a number from 0 to below 1, not {dropout!r}")
+        if max_epochs is not None:
+            _check_counts(max_epochs=max_epochs)
+        self.max_epochs = max_epochs
         self.column, self.lowercase, self.min_count, self.batch_size = column, lowercase, min_count, batch_size
         self.judged: Evaluation | None = None
         self.sizes = Sizes(
@@ -137,7 +142,15 @@ class Tagger(Estimator):
         from lstmkit.tasks.tagging.fitting import Recipe, fit_model
         from lstmkit.training import TrainingConfig
 
-        training = TrainingConfig(weight_decay=0.01, averaging=0.998, **self.training)
+        steps = -(-len(sentences) // self.batch_size)
+        epochs = self.max_epochs or max(_EPOCHS, -(-_FEWEST_STEPS // steps))
+        training = TrainingConfig(
+            max_epochs=epochs,
+            validate_every=max(1, steps * epochs // _VALIDATIONS),
+            weight_decay=0.01,
+            averaging=0.998,
+            **self.training,
+        )
         recipe = Recipe(self._config(sentences), self.sizes, training, self.batch_size)
         return fit_model(recipe, sentences, judged)
 

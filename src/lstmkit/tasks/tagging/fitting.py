@@ -56,6 +56,7 @@ def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Se
         Batches(config, sentences, recipe.batch_size),
         loss=lambda network, batch: tagging_loss(network, batch, forbidden),
         config=recipe.training,
+        whole=("spelled", "spelled_lengths"),
         validate=judge if judged else None,
         identity=_identity(recipe, sentences, judged),
     )

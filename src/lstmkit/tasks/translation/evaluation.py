@@ -81,7 +81,7 @@ def evaluate_pairs(
         lowercase: Whether BLEU takes upper and lower case for the same.
     """
     logarithms, counts = model.log_probabilities(pairs.sources, pairs.targets)
-    rates: dict[str, float] = {}
+    rates: dict[str, Any] = {}
     if level not in PIECES:
         encode = model.encoders.target.encode_many
         found, expected = ([one.tokens for one in encode(texts)] for texts in (answers, pairs.targets))

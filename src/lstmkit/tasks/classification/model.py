@@ -1,0 +1,96 @@
+"""The network of a classifier, as stages: one reader, of which a trained model has several.
+
+Each token is a word and its letters, or each step of a series its values; an LSTM reads them in both directions, and
+what it found most of, and on average, decides.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lstmkit.runtime import SeriesReader, Stage, TextReader
+from lstmkit.spec import CellSpec
+
+if TYPE_CHECKING:
+    from lstmkit.nn.stages import StagedModel
+
+# Spread of the first embeddings: that of torch's own is so large that rare words drown the frequent ones.
+_FIRST_SPREAD = 0.15
+SCORES = "scores"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the network.
+
+    Args:
+        embedding_size: Features of a token.
+        hidden_size: Units of the LSTM in each direction.
+        num_layers: Layers of the LSTM.
+        dropout: Part of the LSTM's findings that is dropped in training.
+        input_dropout: Part of the token's features, or of the values, that is dropped in training.
+        pool: ``"max_mean"`` or ``"attention"``: how the steps come together.
+    """
+
+    embedding_size: int = 100
+    hidden_size: int = 64
+    num_layers: int = 1
+    dropout: float = 0.5
+    input_dropout: float = 0.5
+    pool: str = "max_mean"
+
+
+def classifier_stages(reader: TextReader | SeriesReader, sizes: Sizes, labels: int) -> list[Stage]:
+    """The stages of one reader; the last one scores each label."""
+    stages = _text_steps(reader, sizes) if isinstance(reader, TextReader) else _series_steps(reader, sizes)
+    cell = CellSpec(sizes.embedding_size, sizes.hidden_size, sizes.num_layers, bidirectional=True).to_dict()
+    between = sizes.dropout if sizes.num_layers > 1 else 0.0
+    stages.append(Stage("lstm", "recurrent", ("steps", "lengths"), {"cell": cell, "lengths": True, "dropout": between}))
+    pools = _pools(sizes)
+    stages += pools
+    for pool in pools:
+        stages.append(Stage(f"kept_{pool.name}", "dropout", (pool.name,), {"rate": sizes.dropout}))
+    found = {"features": len(pools) * 2 * sizes.hidden_size, "units": labels}
+    return [*stages, Stage(SCORES, "linear", tuple(f"kept_{pool.name}" for pool in pools), found)]
+
+
+def _text_steps(reader: TextReader, sizes: Sizes) -> list[Stage]:
+    size = {"features": sizes.embedding_size}
+    words = [Stage("words", "embedding", ("tokens",), {"tokens": len(reader.encoder), **size})]
+    if reader.pieces:
+        words.append(Stage("letters", "bag", ("pieces",), {"things": reader.pieces, "how": "mean", **size}))
+    words.append(Stage("spelt", "add", tuple(stage.name for stage in words), {}))
+    return [*words, Stage("steps", "dropout", ("spelt",), {"rate": sizes.input_dropout})]
+
+
+def _series_steps(reader: SeriesReader, sizes: Sizes) -> list[Stage]:
+    return [
+        Stage("kept_values", "dropout", ("values",), {"rate": sizes.input_dropout}),
+        Stage("steps", "linear", ("kept_values",), {"features": reader.features, "units": sizes.embedding_size}),
+    ]
+
+
+def _pools(sizes: Sizes) -> list[Stage]:
+    reads = ("lstm", "lengths")
+    if sizes.pool == "attention":
+        return [Stage("attended", "attention_pool", reads, {"features": 2 * sizes.hidden_size, "units": 64})]
+    return [Stage("most", "pool", reads, {"how": "max"}), Stage("average", "pool", reads, {"how": "mean"})]
+
+
+def start_weights(module: "StagedModel") -> None:
+    """Small first embeddings."""
+    from torch import nn
+
+    for stage in module.stages:
+        if stage.kind in ("embedding", "bag"):
+            nn.init.normal_(module.parts[stage.name].weight, std=_FIRST_SPREAD)  # pyright: ignore[reportArgumentType]
+
+
+def named(stages: list[Stage], suffix: str, inputs: set[str]) -> list[Stage]:
+    """The same stages under other names, so that several readers stand in one model."""
+
+    def rename(name: str) -> str:
+        return name if name in inputs else f"{name}{suffix}"
+
+    return [
+        replace(stage, name=rename(stage.name), inputs=tuple(rename(name) for name in stage.inputs)) for stage in stages
+    ]
