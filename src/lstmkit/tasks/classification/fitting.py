@@ -97,20 +97,19 @@ def _disturb(inputs: dict[str, Array], recipe: Recipe) -> None:
         inputs["values"] += np.random.normal(0, recipe.noise, inputs["values"].shape).astype(np.float32)
 
 
-def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], Tensor]:
+def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], list[tuple[Tensor, Tensor]]]:
     weights = torch.tensor(recipe.class_weights, dtype=torch.float32)
 
-    def loss(module: nn.Module, batch: Any) -> Tensor:
-        """The mean of the readers' cross entropies, each without the examples that are held back from it."""
-        labels = batch["labels"]
-        total = torch.zeros((), device=labels.device)
+    def loss(module: nn.Module, batch: Any) -> list[tuple[Tensor, Tensor]]:
+        """The readers' shares of the cross entropy, over the examples that are not held back from each; their numbers."""
+        labels, means = batch["labels"], list[tuple[Tensor, Tensor]]()
         for number, scores in enumerate(module(batch["inputs"])):
             each = nn.functional.cross_entropy(
                 scores, labels, weights.to(scores), reduction="none", label_smoothing=recipe.label_smoothing
             )
             shown = batch["folds"] != number
-            total = total + (each * shown).sum() / shown.sum().clamp(min=1)
-        return total / recipe.members
+            means.append(((each * shown).sum() / recipe.members, shown.sum()))
+        return means
 
     return loss
 
