@@ -45,6 +45,8 @@ def fit_model(recipe: Recipe, task: Task, judged: Task | None) -> ClassifyModel:
         Batches(recipe, task),
         loss=_loss(recipe),
         config=recipe.training,
+        # The letters of the different words, which rows share.
+        whole=("pieces",),
         validate=judge,
         identity=_identity(recipe, task, judged),
     )
@@ -101,7 +103,7 @@ def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], list[tuple[Tensor, Tenso
     weights = torch.tensor(recipe.class_weights, dtype=torch.float32)
 
     def loss(module: nn.Module, batch: Any) -> list[tuple[Tensor, Tensor]]:
-        """The readers' shares of the cross entropy, over the examples that are not held back from each; their numbers."""
+        """The readers' shares of the cross entropy over the examples not held back from each, and the numbers of these."""
         labels, means = batch["labels"], list[tuple[Tensor, Tensor]]()
         for number, scores in enumerate(module(batch["inputs"])):
             each = nn.functional.cross_entropy(

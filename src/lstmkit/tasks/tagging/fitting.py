@@ -57,7 +57,6 @@ def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Se
         batches,
         loss=lambda network, rows: tagging_loss(network, batches.tensors(rows), forbidden),
         config=recipe.training,
-        whole=("spelled", "spelled_lengths"),
         validate=judge if judged else None,
         identity=_identity(recipe, sentences, judged),
     )
