@@ -136,7 +136,7 @@ def _model_and_batches(path: Path) -> tuple[StagedModel, list[Batch]]:
     ours = StagedModel(tag_stages(config, tagger.sizes))
     np.random.seed(0)
     batches = Batches(config, sentences, tagger.batch_size)
-    return ours, [batches.tensors(rows) for rows in batches(0)[:STEPS]]
+    return ours, [batches.tensors(batch) for batch in batches(0)[:STEPS]]
 
 
 def _check_same(ours: StagedModel, theirs: TorchTagger, batch: Batch) -> None:

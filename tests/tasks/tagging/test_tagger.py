@@ -161,7 +161,7 @@ def test_batches__make_rare_words_unknown() -> None:
     tagger = Tagger(**TINY)
     batches = Batches(tagger._config(sentences), sentences, 32)
     np.random.seed(0)
-    made = [batches.tensors(rows)["tokens"] for rows in batches(0)]
+    made = [batches.tensors(batch)["tokens"] for batch in batches(0)]
     tokens = torch.cat([tokens[:, -1] for tokens in made if tokens.shape[1] == 4])
     # "rare7" and "rare8" share a key, so a word was seen up to 300 times; single digits ten times.
     drawn = (tokens == 0).float().mean()
@@ -263,12 +263,13 @@ def test_parts_of_a_batch__match_the_whole() -> None:
     tagger = Tagger(**TINY)
     config = tagger._config(sentences)
     batches = Batches(config, sentences, 12)
-    batches._rates[:] = 0.0
+    batches._rates = [0.0 * rates for rates in batches._rates]
     module = StagedModel(tag_stages(config, tagger.sizes)).eval()
-    (rows,) = batches(0)
+    (batch,) = batches(0)
+    shares = (slice(None), slice(None, None, 2), slice(1, None, 2))
     with torch.no_grad():
         whole, *parts = (
             torch.tensor(tagging_loss(module, batches.tensors(some), [torch.zeros(())] * 3)).double()
-            for some in (rows, rows[::2], rows[1::2])
+            for some in ({name: tensor[own] for name, tensor in batch.items()} for own in shares)
         )
     torch.testing.assert_close(whole, sum(parts), rtol=1e-5, atol=1e-5)

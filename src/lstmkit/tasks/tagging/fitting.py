@@ -55,7 +55,7 @@ def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Se
     result = fit(
         module,
         batches,
-        loss=lambda network, rows: tagging_loss(network, batches.tensors(rows), forbidden),
+        loss=lambda network, batch: tagging_loss(network, batches.tensors(batch), forbidden),
         config=recipe.training,
         validate=judge if judged else None,
         identity=_identity(recipe, sentences, judged),
