@@ -19,6 +19,7 @@ from lstmkit.training import SearchResult, search
 
 # task -> its room, whose search.py says what may be tried
 TASKS = {
+    "classify": "classification",
     "forecast": "forecasting",
     "tag": "tagging",
     "translate": "translation",

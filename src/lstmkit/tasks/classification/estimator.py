@@ -139,7 +139,7 @@ class Classifier(Estimator):
         training, weighs the opinions, calibrates the probabilities and gives the scores.
 
         Args:
-            data: The path of a file, or a list of ``Path`` objects; or texts, or series.
+            data: The path of a file, or a list of ``Path`` objects; or texts, series, or a table with texts.
             labels: One for each text or series that is given as such.
             validation: A path, or examples with labels as a pair, to judge by instead and never learn from.
 

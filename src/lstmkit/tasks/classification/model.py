@@ -90,7 +90,8 @@ def named(stages: list[Stage], suffix: str, inputs: set[str]) -> list[Stage]:
     """The same stages under other names, so that several readers stand in one model."""
 
     def rename(name: str) -> str:
-        return name if name in inputs else f"{name}{suffix}"
+        own, dot, result = name.partition(".")
+        return name if name in inputs else f"{own}{suffix}{dot}{result}"
 
     return [
         replace(stage, name=rename(stage.name), inputs=tuple(rename(name) for name in stage.inputs)) for stage in stages
