@@ -141,8 +141,7 @@ def spread_folds(labels: Array, members: int, seed: int) -> Array:
 
 
 def with_end(training: TrainingConfig, steps_per_epoch: int, least: int) -> TrainingConfig:
-    """Enough steps where there are few examples, and about twenty validations at most."""
-    epochs = training.max_epochs or 1
-    steps = max(epochs * steps_per_epoch, least)
+    """At least so many steps for an epoch where there are few examples, and about twenty validations at most."""
+    steps = (training.max_epochs or 1) * max(steps_per_epoch, least)
     every = max(steps_per_epoch, steps // 20)
     return replace(training, max_epochs=None, max_steps=steps, validate_every=every)
