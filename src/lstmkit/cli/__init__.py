@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "tag": "train, predict with and evaluate taggers of words: parts of speech, entities, slots and intents",
     "translate": "train, predict with and evaluate translators, and other pairs of sequences",
     "lm": "train language models, let them write, and score texts",
+    "tune": "search for the options with which a task's model is best",
     "convert": "models of Keras, ONNX and torch in and out",
     "doctor": "what is installed, which engines and instruction sets work, what is missing",
 }
@@ -94,8 +95,8 @@ def _run_verb(verb: str, words: list[str]) -> int:
         return _run_typer(verb, words)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        extra = verb if verb in EXTRAS else "text"
-        if package not in EXTRAS[extra]:
+        extra = next((name for name in (verb, *words[:1], "text") if package in EXTRAS.get(name, ())), None)
+        if extra is None:
             raise
         needs = f"'lstmkit {verb}' needs the package {package!r}, which is not installed"
         raise MissingExtraError(f"{needs}; run: {install_command(extra)}") from error
@@ -103,7 +104,8 @@ def _run_verb(verb: str, words: list[str]) -> int:
 
 def _run_typer(verb: str, words: list[str]) -> int:
     typer = import_module("typer")
-    command = typer.main.get_command(import_module(f"lstmkit.cli.{verb}").app)
+    module = import_module(f"lstmkit.cli.{verb}")
+    command = typer.main.get_command(module.build(*words[:1]) if verb == "tune" else module.app)
     try:
         command(args=words, prog_name=f"lstmkit {verb}")
     except SystemExit as leaving:

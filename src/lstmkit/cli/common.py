@@ -34,12 +34,15 @@ AsJson = Annotated[bool, option("--json", help="Print one JSON object.")]
 Encoding = Annotated[str, option("--encoding", help="Of text files: utf-8, latin-1, utf-16 ...")]
 
 
-def command(app: typer.Typer, renames: Mapping[str, str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    app: typer.Typer, renames: Mapping[str, str], name: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make functions commands whose errors name the options of the command line.
 
     Args:
         app: The verb.
         renames: How an argument is called in errors -> how its option is.
+        name: Of the command, where it is not the function's.
     """
 
     def register(body: Callable[..., None]) -> Callable[..., None]:
@@ -53,7 +56,7 @@ def command(app: typer.Typer, renames: Mapping[str, str]) -> Callable[[Callable[
                     message = message.replace(argument, name)
                 raise type(error)(message) from None
 
-        return app.command()(run)
+        return app.command(name)(run)
 
     return register
 

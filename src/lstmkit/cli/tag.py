@@ -59,7 +59,7 @@ def fit(
     ] = None,
     crf: Annotated[bool, option("--crf/--no-crf", help="Judge the tags of a sentence together, or each alone.")] = True,
     lowercase: Annotated[bool, option("--lowercase", help="Capitals mean nothing in these texts.")] = False,
-    hidden_size: Annotated[int, option("--hidden-size", help="Units of the LSTM, per direction.")] = 200,
+    hidden_size: Annotated[int, option("--hidden-size", help="Units of the LSTM, per direction.")] = 128,
     num_layers: Annotated[int, option("--num-layers", help="Layers of the LSTM.")] = 1,
     max_epochs: Annotated[int | None, option("--max-epochs", help="Passes over the sentences, usually 20.")] = None,
     time_limit: TimeLimit = None,

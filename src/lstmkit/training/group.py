@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor, distributed, nn
 from lstmkit.spec.errors import OptionError
 from lstmkit.training import randomness
 from lstmkit.training.nested import row_counts, take_rows
+
+# What a loss may return.
+Answer: TypeAlias = Tensor | tuple[Tensor, Tensor] | list[tuple[Tensor, Tensor]]
 
 
 class Group:
@@ -54,14 +57,22 @@ class Group:
         mine = len(range(self.number, rows, self.count))
         return take_rows(batch, slice(self.number, None, self.count) if mine else slice(1)), mine / rows
 
-    def weigh(self, answer: Tensor | tuple[Tensor, Tensor], part: float) -> Tensor:
-        """What this process adds to the loss of the whole batch: of a mean over rows, or of a sum and its count."""
+    def weigh(self, answer: Answer, part: float) -> Tensor:
+        """What this process adds to the loss of the whole batch.
+
+        Args:
+            answer: A mean over rows; or a mean as a sum and the number of what it sums; or several such, to be added.
+            part: Of the rows, which are this process's.
+        """
         if isinstance(answer, Tensor):
             return answer if self.count == 1 else answer * part
-        total, count = answer
+        means = answer if isinstance(answer, list) else [answer]
+        counts = torch.stack([count.detach().double() for _, count in means])
         if self.count > 1:
-            total, count = total * bool(part), self._sum(count.detach() * bool(part))
-        return total / torch.where(count == 0, 1, count)
+            counts = self._sum(counts * bool(part))
+        counts = torch.where(counts == 0, 1.0, counts)
+        shares = [total / count.to(total.dtype) for (total, _), count in zip(means, counts, strict=True)]
+        return torch.stack(shares).sum() * (1.0 if part else 0.0)
 
     def add(self, weights: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace gradients and loss by their sums over the processes; a weight that nobody used keeps none."""

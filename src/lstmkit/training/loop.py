@@ -35,7 +35,8 @@ def fit(
             nesting of tuples, lists and dicts of tensors and arrays.
         loss: ``loss(module, batch)`` gives a scalar tensor, the mean over the rows of the batch; or, where it is a
             mean over something else such as the tokens inside, a pair of scalar tensors, their sum and their
-            number. The batch is on the device by then. Of several processes each sees some rows of it.
+            number; or a list of such pairs, whose means are added. The batch is on the device by then. Of several
+            processes each sees some rows of it.
         config: Everything that can be chosen.
         validate: ``validate(module)`` gives a score, lower is better; the module is in evaluation
             mode and no gradients are recorded.

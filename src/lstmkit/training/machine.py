@@ -12,11 +12,10 @@ from torch.nn.utils import clip_grad_norm_
 from lstmkit.spec.errors import LSTMKitError, OptionError
 from lstmkit.spec.processes import process_count
 from lstmkit.training.config import TrainingConfig
-from lstmkit.training.group import Group
+from lstmkit.training.group import Answer, Group
 from lstmkit.training.nested import to_device
 
-# A mean over the rows of the batch, or a sum and the number of what it sums over.
-Loss: TypeAlias = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor]]
+Loss: TypeAlias = Callable[[nn.Module, Any], Answer]
 Value = TypeVar("Value")
 
 
@@ -104,7 +103,7 @@ class Machine:
 
     def by_main(self, work: Callable[[], Value]) -> Value:
         """What the main process alone has done; its result, or its error, on every process."""
-        done: tuple[Any, LSTMKitError | None] = None, None
+        done: Any = None
         if self.is_main:
             try:
                 done = work(), None
@@ -164,12 +163,26 @@ def _groups(weights: list[nn.Parameter], weight_decay: float) -> list[dict[str, 
     return [group for group in groups if group["params"]]
 
 
-def _checked(answer: Any) -> Tensor | tuple[Tensor, Tensor]:
+def _checked(answer: Any) -> Answer:
     """The answer of a loss, if it can be one."""
-    value = answer[0] if isinstance(answer, tuple) and len(answer) == 2 else answer
+    if isinstance(answer, Tensor):
+        return _scalar(answer)
+    if isinstance(answer, list):
+        return [_mean(pair) for pair in answer] or _mean(None)
+    return _mean(answer)
+
+
+def _mean(pair: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise OptionError(f"loss must return a scalar tensor, or a sum and its count, not {_describe(pair)}")
+    total = _scalar(pair[0])
+    return total, torch.as_tensor(pair[1], device=total.device)
+
+
+def _scalar(value: Any) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim or not value.requires_grad:
         raise OptionError(f"loss must return a scalar tensor that depends on the weights, not {_describe(value)}")
-    return value if value is answer else (value, torch.as_tensor(answer[1], device=value.device))
+    return value
 
 
 def _describe(value: object) -> str:

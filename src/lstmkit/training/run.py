@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from lstmkit.spec.errors import DataError, LSTMKitError, OptionError
-from lstmkit.training import randomness
+from lstmkit.training import randomness, watch
 from lstmkit.training.averaging import triggers
 from lstmkit.training.checkpoint import (
     Checkpoint,
@@ -190,6 +190,7 @@ class Run:
         self.log.write("validation", **vars(validation))
         self.progress.show(self._status(), validated=True)
         self.tally.reset_loss()
+        watch.tell(validation)
 
     def _check_finite(self) -> None:
         """End a run that no longer moves; say once more when steps were skipped."""

@@ -64,21 +64,23 @@ def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Se
     return model
 
 
-def tagging_loss(module: nn.Module, batch: Mapping[str, Tensor], forbidden: Sequence[Tensor]) -> Tensor:
-    """Nats per word, and nats per sentence for its label. What has no answer does not count."""
+def tagging_loss(
+    module: nn.Module, batch: Mapping[str, Tensor], forbidden: Sequence[Tensor]
+) -> list[tuple[Tensor, Tensor]]:
+    """Nats and number of the words, and of the labels of sentences. What has no answer does not count."""
     values = module(batch)
     lengths, tags = batch["lengths"], batch["tags"]
     if "path" in values:
         moves = [values[f"path.{name}"] + never for name, never in zip(_TRANSITIONS, forbidden, strict=True)]
-        loss = crf_loss(values["path"], tags, moves[0], moves[1], moves[2], lengths).sum() / lengths.sum()
+        missed = crf_loss(values["path"], tags, moves[0], moves[1], moves[2], lengths).sum()
     else:
         real = torch.arange(tags.shape[1], device=tags.device) < lengths[:, None]
-        loss = nn.functional.cross_entropy(values["scores"][real], tags[real])
+        missed = nn.functional.cross_entropy(values["scores"][real], tags[real], reduction="sum")
+    means = [(missed, lengths.sum())]
     if "labels" in batch:
-        known = batch["labels"] >= 0
         missed = nn.functional.cross_entropy(values[LABEL_SCORES], batch["labels"], ignore_index=-1, reduction="sum")
-        loss = loss + missed / known.sum().clamp(min=1)
-    return loss
+        means.append((missed, (batch["labels"] >= 0).sum()))
+    return means
 
 
 def _build(recipe: Recipe) -> StagedModel:
