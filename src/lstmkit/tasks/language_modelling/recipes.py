@@ -58,7 +58,7 @@ class Recipe:
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
 
-_ADAM = {"learning_rate": 3e-3, "schedule": "cosine", "gradient_clip": 0.5, "weight_decay": 0.01}
+_ADAM = {"learning_rate": 2e-3, "schedule": "cosine", "gradient_clip": 0.5, "weight_decay": 0.01}
 
 RECIPES: dict[str, Recipe] = {
     # Zaremba, Sutskever & Vinyals (2014), Recurrent Neural Network Regularization: the small network.
@@ -88,7 +88,7 @@ RECIPES: dict[str, Recipe] = {
         token_dropout=0.05,
         streams=32,
         steps=35,
-        epochs=20,
+        epochs=30,
         least_steps=600,
         training=_ADAM,
     ),
@@ -124,7 +124,7 @@ RECIPES: dict[str, Recipe] = {
         steps=64,
         epochs=20,
         least_steps=600,
-        training=_ADAM,
+        training={**_ADAM, "learning_rate": 5e-3},
     ),
 }
 RECIPES["bpe"] = RECIPES["word"]
