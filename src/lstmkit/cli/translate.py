@@ -42,7 +42,7 @@ app = typer.Typer(
 
 _TABLES = (".txt", ".tsv", ".csv", ".json", ".jsonl", ".parquet")
 _PLOTS = (".png", ".svg", ".pdf")
-_MOST_DRAWN = 12
+_MOST_DRAWN = 6
 # Lines that are translated together; what comes from a terminal is answered at once.
 _TOGETHER = 1024
 
@@ -100,6 +100,7 @@ def fit(
     dropout: Annotated[float, option("--dropout", help="Part of the values dropped in training.")] = 0.3,
     max_steps: Annotated[int, option("--max-steps", help="Training steps.")] = 5000,
     batch_size: Annotated[int, option("--batch-size", help="Pairs of a training step.")] = 64,
+    learning_rate: Annotated[float, option("--learning-rate", help="The highest one.")] = 3e-3,
     encoding: Encoding = "utf-8",
     time_limit: TimeLimit = None,
     checkpoint: Checkpoint = None,
@@ -122,6 +123,7 @@ def fit(
         dropout=dropout,
         max_steps=max_steps,
         batch_size=batch_size,
+        learning_rate=learning_rate,
         time_limit=time_limit,
         checkpoint=checkpoint,
         log=log,

@@ -56,7 +56,7 @@ class Sampler:
         """
         if self.temperature == 0 or self.top_k == 1:
             return int(scores.argmax())
-        shares = np.exp((scores - scores.max()) / self.temperature)
+        shares: Array = np.exp((scores - scores.max()) / self.temperature)
         if self.top_k is not None and self.top_k < len(shares):
             shares[shares < np.partition(shares, -self.top_k)[-self.top_k]] = 0
         if self.top_p is not None:
@@ -70,7 +70,7 @@ class Sampler:
 
 
 def _keep_nucleus(shares: Array, part: float) -> None:
-    order = np.argsort(-shares, kind="stable")
+    order: Array = np.argsort(-shares, kind="stable")
     sums: Array = shares[order].cumsum()
     shares[order[int(sums.searchsorted(part * sums[-1])) + 1 :]] = 0
 

@@ -71,6 +71,7 @@ class LanguageNetwork(nn.Module):
 
     h: Tensor
     c: Tensor
+    row_states = ("h", "c")
 
     def __init__(self, stages: list[Stage], streams: int) -> None:
         super().__init__()
@@ -84,15 +85,15 @@ class LanguageNetwork(nn.Module):
         """The mean loss of one stretch of every stream, in nats per token.
 
         Args:
-            batch: ``tokens (B, T + 1)``, the ``streams (B,)`` that they are of, as one of several processes sees some
-                of them, and whether it is the ``first`` stretch, before which nothing was read.
+            batch: ``tokens (B, T + 1)`` of the ``streams (B,)``, and whether it is the ``first`` stretch, before which
+                nothing was read.
         """
-        if batch["first"]:
-            self.h.zero_()
-            self.c.zero_()
-        streams = batch["streams"]
-        loss, state = self.loss(batch["tokens"], (self.h[:, streams], self.c[:, streams]))
-        self.h[:, streams], self.c[:, streams] = (value.to(self.h.dtype) for value in state)
+        states, streams = (self.h, self.c), batch["streams"]
+        before = tuple(state[:, streams].zero_() if batch["first"] else state[:, streams] for state in states)
+        loss, after = self.loss(batch["tokens"], before)
+        for state, new in zip(states, after, strict=True):
+            state.zero_()
+            state[:, streams] = new.to(state.dtype)
         return loss
 
     def loss(self, tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -70,4 +70,4 @@ class _Pass:
         for k in range(len(self)):
             start = min(self.offset + k * steps, rows.shape[1] - 2)
             tokens = rows[:, start : start + steps + 1].astype(np.int64)
-            yield {"tokens": tokens, "streams": np.arange(len(tokens)), "first": k == 0}
+            yield {"tokens": tokens, "streams": np.arange(len(rows)), "first": k == 0}
