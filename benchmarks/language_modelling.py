@@ -62,7 +62,14 @@ def shakespeare30(folder: Path, options: argparse.Namespace) -> Row:
 
 
 SHORT: dict[str, Any] = {"hidden_size": 512, "num_layers": 1, "dropout": 0.1, "batch_size": 32}
-LONG: dict[str, Any] = {"hidden_size": 512, "num_layers": 2, "dropout": 0.3, "batch_size": 32}
+LONG: dict[str, Any] = {
+    "hidden_size": 512,
+    "num_layers": 2,
+    "dropout": 0.3,
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "max_epochs": 40,
+}
 
 
 def _shakespeare(folder: Path, options: argparse.Namespace, *, minutes: float, goal: float, **arguments: Any) -> Row:

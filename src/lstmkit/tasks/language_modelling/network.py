@@ -13,6 +13,8 @@ from lstmkit.tasks.language_modelling.recipes import Recipe
 
 # Groups of rare tokens get so much narrower one after the other.
 _SHRINK = 4
+# Embeddings begin between minus this and this.
+_NARROW = 0.1
 
 
 def language_stages(recipe: Recipe, tokens: int, cutoffs: list[int] | None) -> list[Stage]:
@@ -117,9 +119,7 @@ class LanguageNetwork(nn.Module):
             for weight in self.model.parameters():
                 nn.init.uniform_(weight, -spread, spread)
             return
-        embedding: Any = self.model.parts["embedded"]
-        nn.init.uniform_(embedding.weight, -0.1, 0.1)
-        nn.init.zeros_(self.model.parts["scores"].get_parameter("bias")) if self._has_bias() else None
-
-    def _has_bias(self) -> bool:
-        return "bias" in dict(self.model.parts["scores"].named_parameters())
+        nn.init.uniform_(self.model.parts["embedded"].get_parameter("weight"), -_NARROW, _NARROW)
+        for name, weight in self.model.parts["scores"].named_parameters():
+            if name == "bias":
+                nn.init.zeros_(weight)
