@@ -24,8 +24,16 @@ SPELLING: dict[str, Any] = {
     "embedding_size": 128,
     "hidden_size": 128,
     "num_layers": 2,
+    "max_steps": 8000,
 }
-SENTENCES: dict[str, Any] = {"level": "bpe", "size": 5000, "max_steps": 16_000, "time_limit": 80}
+SENTENCES: dict[str, Any] = {
+    "level": "bpe",
+    "size": 4000,
+    "dropout": 0.4,
+    "learning_rate": 2e-3,
+    "max_steps": 16_000,
+    "time_limit": 80,
+}
 
 # case -> the name of its score, the goal, and whether more is better.
 GOALS = {
