@@ -29,8 +29,9 @@ class TorchTagger(nn.Module):
     def __init__(self, ours: StagedModel) -> None:
         super().__init__()
         parts = ours.stage_weights()
-        self.dropout = nn.Dropout(next(stage.options["rate"] for stage in ours.stages if stage.name == "read"))
+        self.rate = next(stage.options["rate"] for stage in ours.stages if stage.name == "read")
         self.words = nn.Embedding(*parts["words"]["weight"].shape)
+        self.word_forms = nn.Embedding(*parts["word_forms"]["weight"].shape)
         self.characters = nn.Embedding(*parts["characters"]["weight"].shape)
         self.spelling = _torch_lstm(parts["spelling"])
         self.sentence = _torch_lstm(parts["sentence"])
@@ -38,7 +39,7 @@ class TorchTagger(nn.Module):
         self.path = nn.ParameterDict(
             {name: nn.Parameter(value.detach().clone()) for name, value in parts["path"].items()}
         )
-        for name in ("words", "characters", "spelling", "sentence", "scores"):
+        for name in ("words", "word_forms", "characters", "spelling", "sentence", "scores"):
             getattr(self, name).load_state_dict({short: value.detach() for short, value in parts[name].items()})
 
     def emissions(self, batch: Batch) -> Tensor:
@@ -48,19 +49,28 @@ class TorchTagger(nn.Module):
         )
         _, (ends, _) = self.spelling(spelled)
         spellings = torch.cat([*ends], -1)[batch["places"]]
-        joined = self.dropout(torch.cat([self.words(batch["tokens"]), spellings], -1))
+        joined = torch.cat([self.words(batch["tokens"]), self.word_forms(batch["forms"]), spellings], -1)
+        joined = self.drop(joined)
         packed = pack_padded_sequence(joined, batch["lengths"], batch_first=True, enforce_sorted=False)
         output, _ = pad_packed_sequence(self.sentence(packed)[0], batch_first=True)
-        return self.scores(self.dropout(output))
+        return self.scores(self.drop(output))
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Dropout with one mask for all words of a sentence."""
+        return x * nn.functional.dropout(x.new_ones(len(x), 1, x.shape[2]), self.rate, self.training)
+
+    def moves(self) -> list[Tensor]:
+        """Scores of transitions, of first and of last tags."""
+        return [self.path[name] for name in ("transitions", "first", "last")]
 
     def loss(self, batch: Batch) -> Tensor:
         """Nats per word."""
-        losses = plain_crf_loss(self.emissions(batch), batch["tags"], *self.path.values(), batch["lengths"])
+        losses = plain_crf_loss(self.emissions(batch), batch["tags"], *self.moves(), batch["lengths"])
         return losses.sum() / batch["lengths"].sum()
 
     def loss_with_our_crf(self, batch: Batch) -> Tensor:
         """The same, so that the LSTMs alone differ."""
-        losses = crf_loss(self.emissions(batch), batch["tags"], *self.path.values(), batch["lengths"])
+        losses = crf_loss(self.emissions(batch), batch["tags"], *self.moves(), batch["lengths"])
         return losses.sum() / batch["lengths"].sum()
 
 
@@ -130,7 +140,7 @@ def _model_and_batches(path: Path) -> tuple[StagedModel, list[Batch]]:
 def _check_same(ours: StagedModel, theirs: TorchTagger, batch: Batch) -> None:
     for module in (ours, theirs):
         module.eval()
-    found = [float(loss) for loss in (tagging_loss(ours, batch, _nothing()), theirs.loss(batch))]
+    found = [float(loss.detach()) for loss in (tagging_loss(ours, batch, _nothing()), theirs.loss(batch))]
     if abs(found[0] - found[1]) > 1e-5 * found[0]:
         raise SystemExit(f"these are not the same model: {found}")
     for module in (ours, theirs):

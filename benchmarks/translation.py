@@ -25,7 +25,7 @@ SPELLING: dict[str, Any] = {
     "hidden_size": 128,
     "num_layers": 2,
 }
-SENTENCES: dict[str, Any] = {"level": "bpe", "joint": True, "max_steps": 9000}
+SENTENCES: dict[str, Any] = {"level": "bpe", "size": 5000, "max_steps": 16_000, "time_limit": 80}
 
 # case -> the name of its score, the goal, and whether more is better.
 GOALS = {

@@ -24,6 +24,7 @@ CASES = {
     "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
     "attend": ({"how": "additive", "units": 3}, [(B, 4, 3), (B, 5, 3), (B, 5, 2), (B,)]),
     "attention_pool": ({"features": 3, "units": 4}, [(B, 5, 3), (B,)]),
+    "bag": ({"things": 6, "features": 3, "how": "mean"}, [(B, 5, 4)]),
     "crf": ({"tags": 4}, [(B, 5, 4)]),
     "dropout": ({"rate": 0.5}, [(B, 5, 3)]),
     "embedding": ({"tokens": 6, "features": 3, "shared": True}, [(B, 5)]),
@@ -52,7 +53,7 @@ CASES = {
 
 
 # Inputs that are whole numbers.
-WHOLE = {"attend": "in3", "attention_pool": "in1", "embedding": "in0", "gather": "in1", "pool": "in1"}
+WHOLE = {"attend": "in3", "attention_pool": "in1", "bag": "in0", "embedding": "in0", "gather": "in1", "pool": "in1"}
 # Where the batch is not the first axis of an input; None: it has no batch.
 BATCH_AXES = {
     "gather": {"in0": None},
@@ -125,7 +126,7 @@ def test_gradients__reach_parameters_and_inputs(kind):
         assert tensor.grad is not None, name
         assert torch.isfinite(tensor.grad).all()
         assert tensor.grad.abs().sum() > 0, name
-    if kind not in ("queries", "embedding"):
+    if kind not in ("queries", "bag", "embedding"):
         assert tensors["in0"].grad.abs().sum() > 0
 
 
@@ -211,6 +212,19 @@ def test_staged_model__never_drops__in_evaluation():
     assert torch.equal(module(x)["sum"], module(x)["sum"])
     module.train()
     assert not torch.equal(module(x)["sum"], module(x)["sum"])
+
+
+def test_dropout_of_same_stepss__matches_one_mask():
+    """A feature is there in all steps or in none, and as large on average as without dropout."""
+    stage = Stage("thinned", "dropout", ("x",), {"rate": 0.25, "same_steps": True})
+    module = StagedModel([stage])
+    torch.manual_seed(0)
+    x = torch.ones(400, 5, 7)
+    dropped = module({"x": x})["thinned"]
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
+    assert abs(float(dropped.mean()) - 1) < 0.05
+    assert torch.equal(module.eval()({"x": x})["thinned"], x)
 
 
 def test_arrays__roundtrip():

@@ -63,6 +63,7 @@ def make_text_reader() -> TextReader:
 def test_text_reader__equals_worked_example() -> None:
     reader = make_text_reader()
     rows = reader.rows(["The cat sat, the cat slept", ""])
+    assert "grams" not in reader.arrays(rows, grams=False)
     arrays = reader.arrays(rows)
     the, cat, sat = (reader.encoder.find(word) for word in ("the", "cat", "sat"))
     first = len(reader.encoder)
@@ -71,6 +72,9 @@ def test_text_reader__equals_worked_example() -> None:
     grams = [[the, first], [cat, first + 1], [sat, 0], [0, 0], [0, 0], [0, 0], [0, 0]]
     assert arrays["grams"][0].tolist() == grams
     assert not arrays["grams"][1].any()
+    assert arrays["places"].tolist() == [[0, 1, 2, 3, 0, 1, 4], [5] + [0] * 6]
+    assert arrays["pieces"].shape[0] == 6
+    assert arrays["pieces"][1].tolist()[:6] == hash_pieces("cat", 50)
     assert rows[0].spellings == ["the", "cat", "sat", ",", "the", "cat", "slept"]
     assert rows[0].offsets[0] == (0, 3)
 
@@ -98,8 +102,9 @@ def document() -> dict[str, Any]:
     stages = [
         Stage("words", "embedding", ("tokens",), {"tokens": len(reader.encoder), "features": 4}),
         Stage("letters", "bag", ("pieces",), {"things": 50, "features": 4, "how": "mean"}),
-        Stage("spelt", "add", ("words", "letters"), {}),
-        Stage("lstm", "recurrent", ("spelt", "lengths"), {"cell": cell, "lengths": True}),
+        Stage("spelt", "gather", ("letters", "places"), {}),
+        Stage("known", "add", ("words", "spelt"), {}),
+        Stage("lstm", "recurrent", ("known", "lengths"), {"cell": cell, "lengths": True}),
         Stage("most", "pool", ("lstm", "lengths"), {"how": "max"}),
         Stage("answer", "linear", ("most",), {"features": 6, "units": 2}),
     ]
@@ -162,6 +167,7 @@ HOSTILE = {
     "fewer words than tokens": put("stages.0.options.tokens", 3),
     "lookup of lengths": put("stages.0.inputs", ["lengths"]),
     "a bag of words": put("stages.1.inputs", ["tokens"]),
+    "rows by what are no places": put("stages.2.inputs", ["letters", "tokens"]),
     "a bag of nothing": put("stages.1.options.how", "max"),
     "series in place of texts": put(
         "classify.reader",

@@ -59,7 +59,7 @@ def fit(
     ] = None,
     crf: Annotated[bool, option("--crf/--no-crf", help="Judge the tags of a sentence together, or each alone.")] = True,
     lowercase: Annotated[bool, option("--lowercase", help="Capitals mean nothing in these texts.")] = False,
-    hidden_size: Annotated[int, option("--hidden-size", help="Units of the LSTM, per direction.")] = 200,
+    hidden_size: Annotated[int, option("--hidden-size", help="Units of the LSTM, per direction.")] = 128,
     num_layers: Annotated[int, option("--num-layers", help="Layers of the LSTM.")] = 1,
     dropout: Annotated[float, option("--dropout", help="Part of what was read that is dropped in training.")] = 0.5,
     batch_size: Annotated[int, option("--batch-size", help="Sentences of a training step.")] = 32,

@@ -14,10 +14,11 @@ from lstmkit.features.text import END, LEVELS, START, UNKNOWN, Encoded, TextEnco
 from lstmkit.features.viterbi import viterbi
 from lstmkit.features.vocabulary import Vocabulary
 from lstmkit.features.windows import Origins, spread, take_rows
-from lstmkit.features.words import Word, place_words, split_words
+from lstmkit.features.words import FORMS, Word, place_words, split_words, word_form
 
 __all__ = [
     "END",
+    "FORMS",
     "LEVELS",
     "START",
     "UNKNOWN",
@@ -56,4 +57,5 @@ __all__ = [
     "token_error_rate",
     "viterbi",
     "word_error_rate",
+    "word_form",
 ]

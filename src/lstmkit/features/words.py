@@ -14,6 +14,10 @@ _PIECES = re.compile(r"\w+|[^\w\s]")
 _ENDING = re.compile(r"(?i)(.+?)(n['’]t|['’]\w+)$")
 
 
+# What a word looks like whatever its letters are; the place of a name is its number.
+FORMS = ("other", "lower", "Title", "UPPER", "C", "miXed", "digits", "a1", "marks")
+
+
 class Word(NamedTuple):
     """A word, and where it begins and ends in the text, in characters."""
 
@@ -65,6 +69,24 @@ def place_words(words: Sequence[str], text: str | None = None) -> tuple[str, lis
             return place_words(words)
         placed.append(Word(word, start, start + len(word)))
     return where, placed
+
+
+def word_form(word: str) -> int:
+    """Which of :data:`FORMS` a word has: its case, digits or marks; scripts without case are ``other``.
+
+    Example:
+        >>> [FORMS[word_form(word)] for word in ("Rome", "NATO", "iPhone", "I", "B2B", "1,000", "!?", "東京")]
+        ['Title', 'UPPER', 'miXed', 'C', 'a1', 'digits', 'marks', 'other']
+    """
+    if not any(character.isalpha() for character in word):
+        return FORMS.index("digits" if any(character.isdigit() for character in word) else "marks")
+    if any(character.isdigit() for character in word):
+        return FORMS.index("a1")
+    if word == word.lower():
+        return FORMS.index("other" if word == word.upper() else "lower")
+    if word == word.upper():
+        return FORMS.index("C" if len(word) == 1 else "UPPER")
+    return FORMS.index("Title" if word[0].isupper() and word[1:] == word[1:].lower() else "miXed")
 
 
 @cache

@@ -133,6 +133,15 @@ def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
     return rows.view(*numbers.shape[:-1], -1)
 
 
+def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
+    """With the option ``same_steps`` a feature of (B, T, F) is dropped at all steps of a row or at none."""
+    rate = options["rate"]
+    if not training or not 0 < rate < 1:
+        return nn.functional.dropout(x, rate, training)
+    same = options.get("same_steps", False)
+    return x * draw_factors((len(x), 1, *x.shape[2:]) if same else x.shape, rate, x)
+
+
 def _gather(rows: Tensor, places: Tensor) -> Tensor:
     """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
     return nn.functional.embedding(places, rows)
@@ -149,13 +158,6 @@ def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, toke
     if training and (rate := options.get("dropout", 0.0)):
         rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
     return (rows, part.weight) if is_shared(options) else rows
-
-
-def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
-    """With the option ``same_steps`` a feature of (B, T, F) is dropped at all steps of a row or at none."""
-    if training and options.get("same_steps", False):
-        return x * draw_factors((len(x), 1, *x.shape[2:]), options["rate"], x) if options["rate"] else x
-    return nn.functional.dropout(x, options["rate"], training)
 
 
 def _recurrent(layer: Any, uneven: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:

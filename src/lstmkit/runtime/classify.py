@@ -14,7 +14,7 @@ from lstmkit.runtime.classify_series import SeriesReader
 from lstmkit.runtime.classify_text import TextReader
 from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import Document
-from lstmkit.runtime.stage_shapes import BATCH, Shape
+from lstmkit.runtime.stage_shapes import BATCH, WORDS, Shape
 from lstmkit.spec import DataError, ModelFileError
 
 Array = NDArray[Any]
@@ -79,17 +79,19 @@ class ClassifyModel(Model):
 
     def _check_numbers(self) -> None:
         """Hold the tables of the stages against the numbers that the reader can give."""
-        most: dict[str, int] = {}
+        most: dict[tuple[str, str], int] = {}
         if isinstance(self.reader, TextReader):
-            most = {"tokens": len(self.reader.encoder), "grams": self.reader.grams, "pieces": self.reader.pieces}
+            tokens, grams, pieces = len(self.reader.encoder), self.reader.grams, self.reader.pieces
+            most = {("embedding", "tokens"): tokens, ("bag", "grams"): grams, ("bag", "pieces"): pieces}
         for stage in self.stages:
+            fits = True
             if stage.kind in ("bag", "embedding"):
-                (source,) = stage.inputs
                 (rows, _), *_ = stage.parameter_shapes().values()
-                if source not in most or rows < most[source]:
-                    raise ModelFileError(
-                        f"the model file is damaged: the stage {stage.name!r} looks up what is not there"
-                    )
+                fits = rows >= most.get((stage.kind, stage.inputs[0]), rows + 1)
+            if stage.kind == "gather":
+                fits = stage.inputs[1] == "places" and self.shapes[stage.inputs[0]][0] == WORDS
+            if not fits:
+                raise ModelFileError(f"the model file is damaged: the stage {stage.name!r} looks up what is not there")
 
 
 def row_length(row: Any) -> int:

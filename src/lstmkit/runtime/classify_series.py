@@ -70,8 +70,8 @@ class SeriesReader:
         whole = np.concatenate([scaled, missing], 1, dtype=np.float32) if self.masked else scaled
         return _stretches(whole, self.stretch)
 
-    def arrays(self, rows: Sequence[Array]) -> dict[str, Array]:
-        """The inputs of a batch."""
+    def arrays(self, rows: Sequence[Array], *, grams: bool = True) -> dict[str, Array]:
+        """The inputs of a batch; series have no grams."""
         lengths = np.array([len(row) for row in rows], np.int64)
         values = np.zeros((len(rows), lengths.max(), self.features), np.float32)
         for place, row in zip(values, rows, strict=True):

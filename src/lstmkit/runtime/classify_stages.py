@@ -1,6 +1,6 @@
-"""The stage that only classifiers have: a bag of things around each step, and its shapes.
+"""The stage that only classifiers have: a bag of things, and its shapes.
 
-Legend: ``B`` sequences, ``T`` steps, ``P`` things of a step, ``F`` features.
+Legend: ``P`` things of a step or a word, ``F`` features.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ def bag(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options:
     (numbers,) = inputs
     there = numbers > 0
     total = (weights["weight"][numbers] * there[..., None]).sum(-2)
-    return total if options["how"] == "sum" else total / there.sum(-1).clip(1)[..., None]
+    return total if options["how"] == "sum" else total / xp.asarray(there.sum(-1).clip(1), dtype=total.dtype)[..., None]
 
 
 def bag_shape(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:

@@ -1,12 +1,12 @@
 """Texts as a classifier reads them: tokens, the letters of each, and its pair with the next.
 
-Legend: ``B`` texts, ``T`` tokens, ``P`` things of a token.
+Legend: ``B`` texts, ``T`` tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmkit.features import UNKNOWN, TextEncoder
-from lstmkit.runtime.stage_shapes import BATCH, STEPS, Shape, count
+from lstmkit.runtime.stage_shapes import BATCH, LETTERS, STEPS, WORDS, Shape, count
 
 Array = NDArray[Any]
 
-# The number of things of a token is not fixed; it takes the place of an axis of space.
-_THINGS = -3
 _SHORTEST, _LONGEST, _MOST_PIECES = 3, 5, 40
 
 
@@ -48,9 +46,9 @@ class TextReader:
     lowercase: bool = True
 
     def shapes(self) -> dict[str, Shape]:
-        """Tokens, and what goes with each."""
-        shapes: dict[str, Shape] = {"tokens": (BATCH, STEPS), "lengths": (BATCH,), "grams": (BATCH, STEPS, _THINGS)}
-        return shapes | ({"pieces": (BATCH, STEPS, _THINGS)} if self.pieces else {})
+        """Tokens, the grams of each, and the letters of the different words with the places where these stand."""
+        shapes: dict[str, Shape] = {"tokens": (BATCH, STEPS), "lengths": (BATCH,), "grams": (BATCH, STEPS, 2)}
+        return shapes | ({"pieces": (WORDS, LETTERS), "places": (BATCH, STEPS)} if self.pieces else {})
 
     @property
     def grams(self) -> int:
@@ -69,24 +67,29 @@ class TextReader:
     def _spelling(self, word: str) -> str:
         return word.lower() if self.lowercase else word
 
-    def arrays(self, rows: Sequence[TextRow]) -> dict[str, Array]:
-        """The inputs of a batch."""
+    def arrays(self, rows: Sequence[TextRow], *, grams: bool = True) -> dict[str, Array]:
+        """The inputs of a batch; ``grams`` can be left out where nothing reads them."""
         lengths = np.array([len(row.numbers) for row in rows], np.int64)
-        tokens = np.zeros((len(rows), lengths.max()), np.int64)
-        for place, row in zip(tokens, rows, strict=True):
-            place[: len(row.numbers)] = row.numbers
-        arrays = {"tokens": tokens, "lengths": lengths, "grams": pad_things([self.grams_of(row) for row in rows])}
+        arrays = {"tokens": _padded(lengths, (number for row in rows for number in row.numbers)), "lengths": lengths}
+        if grams:
+            arrays["grams"] = np.zeros((*arrays["tokens"].shape, 2), np.int64)
+            for place, row in zip(arrays["grams"], rows, strict=True):
+                place[: len(row.numbers)] = self.grams_of(row)
         if self.pieces:
-            arrays["pieces"] = pad_things([[hash_pieces(word, self.pieces) for word in row.spellings] for row in rows])
+            words: dict[str, int] = {}
+            places = [words.setdefault(word, len(words)) for row in rows for word in row.spellings]
+            arrays["places"] = _padded(lengths, places)
+            found = [hash_pieces(word, self.pieces) for word in words]
+            arrays["pieces"] = _padded(np.array(list(map(len, found))), chain.from_iterable(found))
         return arrays
 
-    def grams_of(self, row: TextRow) -> list[list[int]]:
-        """Each token and the pair that it begins, where it stands for the first time; unknown ones are nothing."""
-        seen, found = {UNKNOWN}, list[list[int]]()
+    def grams_of(self, row: TextRow) -> list[tuple[int, int]]:
+        """Each token and the pair that it begins, where they stand for the first time; 0 else, and if unknown."""
+        seen, found = {UNKNOWN}, list[tuple[int, int]]()
         for number, after in zip(row.numbers, [*row.numbers[1:], UNKNOWN], strict=True):
-            own = [gram for gram in (number, self.pairs.get((number, after), UNKNOWN)) if gram not in seen]
-            seen.update(own)
-            found.append(own)
+            pair = self.pairs.get((number, after), UNKNOWN)
+            found.append((UNKNOWN if number in seen else number, UNKNOWN if pair in seen else pair))
+            seen.update(found[-1])
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +123,7 @@ def number_pairs(first: Sequence[int], second: Sequence[int], start: int) -> dic
     return {pair: start + place for place, pair in enumerate(zip(first, second, strict=True))}
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=50_000)
 def hash_pieces(word: str, buckets: int) -> list[int]:
     """Numbers from 1 on for the stretches of 3 to 5 letters of a word, its beginning and end marked."""
     marked = f"<{word}>"
@@ -132,12 +135,9 @@ def hash_pieces(word: str, buckets: int) -> list[int]:
     return [1 + crc32(stretch.encode()) % (buckets - 1) for stretch in islice(stretches, _MOST_PIECES)]
 
 
-def pad_things(rows: Sequence[Sequence[Sequence[int]]]) -> Array:
-    """Things of each step of each row, ``(B, T, P)``, with zeros where there are none."""
-    steps = max(len(row) for row in rows)
-    most = max((len(things) for row in rows for things in row), default=1) or 1
-    padded = np.zeros((len(rows), steps, most), np.int64)
-    for place, row in zip(padded, rows, strict=True):
-        for own, things in zip(place, row, strict=False):
-            own[: len(things)] = things
+def _padded(lengths: Array, numbers: Iterable[int]) -> Array:
+    """Rows of numbers that follow each other, ``(rows, longest)``, with zeros behind them."""
+    real = np.arange(max(lengths.max(), 1)) < lengths[:, None]
+    padded = np.zeros(real.shape, np.int64)
+    padded[real] = np.fromiter(numbers, np.int64)
     return padded

@@ -73,6 +73,7 @@ def same(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
 def dropout(options: Options, inputs: Sequence[Shape]) -> tuple[Shape]:
     """As :func:`same`, with a rate in [0, 1]."""
     rate = options.get("rate")
+    expect(isinstance(options.get("same_steps", False), bool), "same_steps must be true or false")
     expect(isinstance(rate, int | float) and 0 <= rate <= 1, "rate must be a number from 0 to 1")
     return same(options, inputs)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmkit.features import Word, are_span_tags, place_words, read_spans, split_words, viterbi
+from lstmkit.features import FORMS, Word, are_span_tags, place_words, read_spans, split_words, viterbi
 from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import Document
 from lstmkit.runtime.stage_shapes import BATCH, LETTERS, STEPS, WORDS, Shape
@@ -72,7 +72,7 @@ class TagModel(Model):
         if self.shapes.get(LABEL_SCORES) != labels:
             raise ModelFileError("the model file is damaged: it does not score the labels of a sentence")
         for stage in self.stages:
-            rows = {"tokens": config.words, "spelled": config.characters}.get(stage.inputs[0])
+            rows = {"tokens": config.words, "forms": FORMS, "spelled": config.characters}.get(stage.inputs[0])
             if stage.kind == "embedding" and (rows is None or len(rows) != stage.options["tokens"]):
                 raise ModelFileError("the model file is damaged: words or characters have too few or too many rows")
             if stage.kind == "gather" and stage.inputs[1] != "places":
@@ -83,6 +83,7 @@ class TagModel(Model):
         return {
             "tokens": (BATCH, STEPS),
             "lengths": (BATCH,),
+            "forms": (BATCH, STEPS),
             "places": (BATCH, STEPS),
             "spelled": (WORDS, LETTERS),
             "spelled_lengths": (WORDS,),

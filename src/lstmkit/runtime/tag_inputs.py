@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstmkit.features import word_form
 from lstmkit.runtime.tag_config import TagConfig, word_key
 
 Array = NDArray[Any]
@@ -21,8 +22,9 @@ def tag_inputs(config: TagConfig, sentences: Sequence[Sequence[str]]) -> dict[st
     """Arrays of some sentences, none of them empty.
 
     Returns:
-        By name: ``tokens (B, T)`` numbers of words, ``lengths (B,)``, ``places (B, T)`` rows of ``spelled``,
-        ``spelled (W, C)`` numbers of characters of each different word, ``spelled_lengths (W,)``.
+        By name: ``tokens (B, T)`` numbers of words, ``forms (B, T)`` of their forms, ``lengths (B,)``,
+        ``places (B, T)`` rows of ``spelled``, ``spelled (W, C)`` numbers of characters of each different word,
+        ``spelled_lengths (W,)``.
     """
     lengths = np.array([len(words) for words in sentences], np.int64)
     rows: dict[str, int] = {}
@@ -32,9 +34,11 @@ def tag_inputs(config: TagConfig, sentences: Sequence[Sequence[str]]) -> dict[st
         config.characters.numbers(text if len(text) <= _HEAD + _TAIL else text[:_HEAD] + text[-_TAIL:], unknown=0)
         for text in spellings
     ]
+    forms = np.array([word_form(config.spelling(word)) for word in rows], np.int64)
     keys = config.words.numbers(map(word_key, rows), unknown=0)
     return {
         "tokens": _padded([keys[row[:length]] for row, length in zip(places, lengths, strict=True)]),
+        "forms": forms[places],
         "lengths": lengths,
         "places": places,
         "spelled": _padded(spelled),

@@ -107,8 +107,9 @@ class TranslateModel(Model):
             sources_padded, source_lengths = _padded([read[row] for row in rows])
             values = self.run({"source": sources_padded, "source_lengths": source_lengths, "target": inputs})
             found = np.take_along_axis(log_softmax(values[self.answer]), answers[:, :, None], 2)[:, :, 0]
-            steps: Array = np.arange(answers.shape[1])
-            total[rows] = np.where(steps < lengths[:, None], found, 0).sum(1, dtype=np.float64)
+            steps: Array = np.arange(int(lengths.max()))
+            beyond = np.less_equal.outer(lengths, steps)
+            total[rows] = np.where(beyond, 0, found).sum(1, dtype=np.float64)
         return total, counts
 
     def _encode(self, numbers: Sequence[Sequence[int]]) -> dict[str, Array]:

@@ -9,7 +9,7 @@ import sacrebleu
 
 from lstmkit import Translator
 from lstmkit.data import Pairs
-from lstmkit.runtime import TranslateModel, Translation, read_model, write_model
+from lstmkit.runtime import Search, TranslateModel, Translation, read_model, write_model
 from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
 from lstmkit.tasks.translation.evaluation import evaluate_pairs
 
@@ -210,3 +210,25 @@ def test_model_file__is_json_and_numbers(translator: Translator, tmp_path) -> No
     assert document["task"] == "translate"
     assert json.loads(json.dumps(document)) == document
     assert isinstance(translator.model, TranslateModel)
+
+
+def test_judge__equals_errors_of_greedy_search(translator: Translator) -> None:
+    torch = pytest.importorskip("torch")
+    from lstmkit.nn import StagedModel
+    from lstmkit.runtime.model import flatten_weights
+    from lstmkit.tasks.translation.learning import Judge
+
+    model = translator.model
+    module = StagedModel(model.stages).eval()
+    weights = {name: array * np.float32(0.5) for name, array in flatten_weights(model.weights).items()}
+    module.load_arrays(weights)
+    worse = TranslateModel(model.document, weights)
+    sources, targets = reversed_numbers(150, seed=5)
+    answers = [found[0].text for found in worse.translate(sources, Search(beam=1))]
+    wrong = np.mean([answer != target for answer, target in zip(answers, targets, strict=True)])
+    logarithms, counts = worse.log_probabilities(sources, targets)
+    pairs = model.encoders.number(sources, targets)
+    with torch.no_grad():
+        assert 0 < wrong < 1
+        assert Judge(pairs, 0.0, exact=True)(module) == pytest.approx(wrong - 1e-3 * logarithms.sum() / counts.sum())
+        assert Judge(pairs, 0.0, exact=False)(module) == pytest.approx(-logarithms.sum() / counts.sum(), rel=1e-4)

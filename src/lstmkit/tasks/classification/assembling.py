@@ -95,4 +95,4 @@ class _Counted:
 
 
 def _all_grams(reader: TextReader, rows: Sequence[Any]) -> list[Array]:
-    return [np.array([gram for own in reader.grams_of(row) for gram in own], np.int64) for row in rows]
+    return [np.array([gram for own in reader.grams_of(row) for gram in own if gram], np.int64) for row in rows]

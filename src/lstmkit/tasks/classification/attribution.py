@@ -64,4 +64,5 @@ def _recording(module: StagedModel, leaves: list[Tensor]) -> dict[str, Callable[
         return run
 
     found = module.overrides()
-    return {stage.name: record(found[stage.name]) for stage in module.stages if stage.kind in ("bag", "embedding")}
+    by_step = [s.name for s in module.stages if s.kind in ("embedding", "gather") or s.inputs == ("grams",)]
+    return {name: record(found[name]) for name in by_step}

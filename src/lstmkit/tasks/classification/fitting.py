@@ -84,7 +84,7 @@ class _Epoch:
     def __iter__(self) -> Any:
         recipe, task = self.batches.recipe, self.batches.task
         for index in self.indices:
-            inputs = recipe.reader.arrays([task.rows[k] for k in index])
+            inputs = recipe.reader.arrays([task.rows[k] for k in index], grams=False)
             _disturb(inputs, recipe)
             yield {"inputs": inputs, "labels": task.labels[index], "folds": task.folds[index]}
 

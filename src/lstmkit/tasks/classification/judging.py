@@ -49,7 +49,7 @@ class Judge:
         lengths = [row_length(source.rows[k]) for k in index]
         with torch.no_grad():
             for batch in length_batches(lengths, _TOGETHER, shuffle=False):
-                arrays = self.recipe.reader.arrays([source.rows[index[k]] for k in batch])
+                arrays = self.recipe.reader.arrays([source.rows[index[k]] for k in batch], grams=False)
                 inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
                 found = torch.stack([module[k](inputs)[SCORES] for k in members]).mean(0)
                 scores[batch] = found.cpu().numpy()

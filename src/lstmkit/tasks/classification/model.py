@@ -54,12 +54,13 @@ def classifier_stages(reader: TextReader | SeriesReader, sizes: Sizes, labels: i
 
 
 def _text_steps(reader: TextReader, sizes: Sizes) -> list[Stage]:
-    size = {"features": sizes.embedding_size}
+    size, dropped = {"features": sizes.embedding_size}, {"rate": sizes.input_dropout, "same_steps": True}
     words = [Stage("words", "embedding", ("tokens",), {"tokens": len(reader.encoder), **size})]
     if reader.pieces:
         words.append(Stage("letters", "bag", ("pieces",), {"things": reader.pieces, "how": "mean", **size}))
-    words.append(Stage("spelt", "add", tuple(stage.name for stage in words), {}))
-    return [*words, Stage("steps", "dropout", ("spelt",), {"rate": sizes.input_dropout})]
+        words.append(Stage("spelt", "gather", ("letters", "places"), {}))
+        words.append(Stage("known", "add", ("words", "spelt"), {}))
+    return [*words, Stage("steps", "dropout", (words[-1].name,), dropped)]
 
 
 def _series_steps(reader: SeriesReader, sizes: Sizes) -> list[Stage]:

@@ -68,7 +68,7 @@ class Tagger(Estimator):
         lowercase: bool = False,
         min_count: int = 1,
         word_size: int = 100,
-        hidden_size: int = 200,
+        hidden_size: int = 128,
         num_layers: int = 1,
         dropout: float = 0.5,
         max_epochs: int | None = None,

@@ -1,12 +1,14 @@
 """The tagging network, as stages.
 
-Each word is its row of a table beside what a bidirectional LSTM makes of its characters; a bidirectional LSTM over the
-sentence scores the tags, and a CRF judges them together. The label of the sentence is read from the largest outputs.
+Each word is its row of a table, the row of its form, and what a bidirectional LSTM makes of its characters; a
+bidirectional LSTM over the sentence scores the tags, and a CRF judges them together. The label of the sentence is read
+from the largest outputs.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from lstmkit.features import FORMS
 from lstmkit.runtime import Stage, TagConfig
 from lstmkit.runtime.tag import LABEL_SCORES
 from lstmkit.spec import CellSpec
@@ -18,6 +20,7 @@ class Sizes:
 
     Args:
         word_size: Features of a word's row.
+        form_size: Features of the row of a word's form.
         character_size: Features of a character's row.
         spelling_size: Units of the LSTM over characters, per direction.
         hidden_size: Units of the LSTM over words, per direction.
@@ -27,9 +30,10 @@ class Sizes:
     """
 
     word_size: int = 100
+    form_size: int = 8
     character_size: int = 32
     spelling_size: int = 64
-    hidden_size: int = 200
+    hidden_size: int = 128
     num_layers: int = 1
     dropout: float = 0.5
     crf: bool = True
@@ -55,11 +59,12 @@ def tag_stages(config: TagConfig, sizes: Sizes) -> list[Stage]:
     """The network; its last stage scores the tags of each word."""
     plan, rate = _Plan(), sizes.dropout
     words = plan.add("words", "embedding", "tokens", tokens=len(config.words), features=sizes.word_size)
-    joined = plan.add("joined", "join_features", words, _spellings(plan, config, sizes))
-    plan.add("read", "dropout", joined, rate=rate)
-    features = sizes.word_size + 2 * sizes.spelling_size
+    forms = plan.add("word_forms", "embedding", "forms", tokens=len(FORMS), features=sizes.form_size)
+    joined = plan.add("joined", "join_features", words, forms, _spellings(plan, config, sizes))
+    plan.add("read", "dropout", joined, rate=rate, same_steps=True)
+    features = sizes.word_size + sizes.form_size + 2 * sizes.spelling_size
     plan.lstm("sentence", "read", "lengths", features, sizes.hidden_size, sizes.num_layers, rate)
-    plan.add("thinned", "dropout", "sentence", rate=rate)
+    plan.add("thinned", "dropout", "sentence", rate=rate, same_steps=True)
     width = 2 * sizes.hidden_size
     if config.labels is not None:
         plan.add("whole", "pool", "thinned", "lengths", how="max")

@@ -36,7 +36,7 @@ class Translator(Estimator):
         max_steps: Training steps.
         batch_size: Pairs of a training step.
         learning_rate: Highest learning rate.
-        patience: Stop when so many of the twenty validations in a row were no better.
+        patience: Stop when so many of the twenty validations in a row were no better; None never does.
         time_limit: Minutes that training may take; None sets no limit.
         checkpoint: A file from which a killed training goes on.
         log: A file to which JSON lines about the training are appended.
@@ -77,7 +77,7 @@ class Translator(Estimator):
         max_steps: int = 5000,
         batch_size: int = 64,
         learning_rate: float = 3e-3,
-        patience: int | None = 5,
+        patience: int | None = None,
         time_limit: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         log: str | os.PathLike[str] | None = None,

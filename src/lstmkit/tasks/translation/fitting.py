@@ -12,7 +12,7 @@ from lstmkit.nn.stages import StagedModel
 from lstmkit.runtime import TranslateModel
 from lstmkit.runtime.translate_encoders import Encoders, Numbered
 from lstmkit.tasks.translation.learning import Batches, Judge, token_loss
-from lstmkit.tasks.translation.levels import Levels
+from lstmkit.tasks.translation.levels import PIECES, Levels
 from lstmkit.tasks.translation.model import Sizes, start_weights, translation_stages
 from lstmkit.training import TrainingConfig, fit
 
@@ -48,7 +48,11 @@ def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> Translat
     encoders = recipe.levels.learn(training.sources, training.targets)
     numbered = encoders.number(training.sources, training.targets)
     module = _build(recipe, encoders)
-    judge = judged and Judge(encoders.number(judged.sources, judged.targets), recipe.label_smoothing)
+    judge = judged and Judge(
+        encoders.number(judged.sources, judged.targets),
+        recipe.label_smoothing,
+        exact=recipe.levels.target not in PIECES,
+    )
     steps = recipe.training.max_steps or 1
     result = fit(
         module,

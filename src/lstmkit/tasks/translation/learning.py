@@ -13,6 +13,8 @@ from lstmkit.runtime.translate_encoders import Numbered
 
 _IGNORED = -100
 _JUDGED_TOGETHER = 128
+# The weight of the loss between models with equally many wrong answers.
+_TIE = 1e-3
 
 
 class Batches:
@@ -60,24 +62,45 @@ def token_loss(module: nn.Module, batch: Mapping[str, Tensor], smoothing: float)
 
     Source: Szegedy et al. (2016), section 7, for the smoothing.
     """
-    scores = module({name: tensor for name, tensor in batch.items() if name != "answer"})["scores"]
-    answer = batch["answer"].reshape(-1)
-    missed = nn.functional.cross_entropy(
-        scores.reshape(len(answer), -1), answer, ignore_index=_IGNORED, label_smoothing=smoothing, reduction="sum"
+    return _missed(_scores(module, batch), batch["answer"], smoothing), (batch["answer"] != _IGNORED).sum()
+
+
+def _scores(module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    return module({name: tensor for name, tensor in batch.items() if name != "answer"})["scores"]
+
+
+def _missed(scores: Tensor, answer: Tensor, smoothing: float) -> Tensor:
+    return nn.functional.cross_entropy(
+        scores.flatten(0, 1), answer.flatten(), ignore_index=_IGNORED, label_smoothing=smoothing, reduction="sum"
     )
-    return missed, (answer != _IGNORED).sum()
 
 
 class Judge:
-    """The pairs held back: their loss, smoothed as in training, which does not reward certainty."""
+    """The pairs held back.
 
-    def __init__(self, pairs: Numbered, smoothing: float) -> None:
+    Sentences are judged by their loss, smoothed as in training, which does not reward certainty. Where answers are to
+    be exactly right, the part that is not counts, and the loss decides between equals: the best token behind every
+    right beginning is right just where a greedy search finds the answer.
+
+    Args:
+        pairs: As numbers.
+        smoothing: As in training.
+        exact: Whether answers are to be exactly right.
+    """
+
+    def __init__(self, pairs: Numbered, smoothing: float, *, exact: bool) -> None:
         self._batches = list(Batches(pairs, _JUDGED_TOGETHER, shuffle=False)(0))
-        self._smoothing = smoothing
+        self._smoothing, self._exact = smoothing, exact
 
     def __call__(self, module: nn.Module) -> float:
-        """Their mean loss."""
+        """A score, lower is better."""
         device = next(module.parameters()).device
-        beside = ({name: tensor.to(device) for name, tensor in batch.items()} for batch in self._batches)
-        losses = [token_loss(module, batch, self._smoothing) for batch in beside]
-        return float(sum(missed for missed, _ in losses) / sum(count for _, count in losses))
+        loss = tokens = wrong = pairs = 0.0
+        for batch in self._batches:
+            beside = {name: tensor.to(device) for name, tensor in batch.items()}
+            scores, answer = _scores(module, beside), beside["answer"]
+            loss += float(_missed(scores, answer, self._smoothing))
+            tokens += int((answer != _IGNORED).sum())
+            right = (scores.argmax(-1) == answer) | (answer == _IGNORED)
+            wrong, pairs = wrong + int((~right.all(1)).sum()), pairs + len(answer)
+        return wrong / pairs + _TIE * loss / tokens if self._exact else loss / tokens
