@@ -46,6 +46,7 @@ def fit_model(recipe: Recipe, task: Task, judged: Task | None) -> ClassifyModel:
         loss=_loss(recipe),
         config=recipe.training,
         validate=judge,
+        whole=("pieces",),
         identity=_identity(recipe, task, judged),
     )
     return assemble(recipe, module, task, judge, result)
