@@ -42,7 +42,7 @@ app = typer.Typer(
 
 _TABLES = (".txt", ".tsv", ".csv", ".json", ".jsonl", ".parquet")
 _PLOTS = (".png", ".svg", ".pdf")
-_MOST_DRAWN = 12
+_MOST_DRAWN = 6
 # Lines that are translated together; what comes from a terminal is answered at once.
 _TOGETHER = 1024
 

@@ -1,6 +1,6 @@
 """Which words of the source were read for which words of the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from lstmkit.spec import import_extra
 
 Array = NDArray[Any]
 
-_CELL = 0.32
+_CELL, _LABELS = 0.32, 1.2
 _COLUMNS = 3
 
 
@@ -42,11 +42,13 @@ def draw_alignments(panels: Sequence[AlignmentPanel]) -> Any:
     from matplotlib.figure import Figure
 
     columns = min(_COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    width = 1.2 + _CELL * max(len(panel.source) for panel in panels)
-    height = 1.2 + _CELL * max(len(panel.target) for panel in panels)
-    figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    widths = [_size(panel.source for panel in panels[first::columns]) for first in range(columns)]
+    heights = [
+        _size(panel.target for panel in panels[first : first + columns]) for first in range(0, len(panels), columns)
+    ]
+    figure = Figure(figsize=(sum(widths), sum(heights)), layout="constrained")
+    ratios = {"width_ratios": widths, "height_ratios": heights}
+    grid = figure.subplots(len(heights), columns, squeeze=False, gridspec_kw=ratios).ravel()
     for axes, panel in zip(grid, panels, strict=False):
         _draw(axes, panel)
     for axes in grid[len(panels) :]:
@@ -54,8 +56,14 @@ def draw_alignments(panels: Sequence[AlignmentPanel]) -> Any:
     return figure
 
 
+def _size(tokens: Iterable[Sequence[str]]) -> float:
+    """Inches for so many cells and the tokens beside them."""
+    return _LABELS + _CELL * max(map(len, tokens))
+
+
 def _draw(axes: Any, panel: AlignmentPanel) -> None:
     axes.imshow(panel.weights, cmap="Greys", vmin=0, vmax=1, aspect="equal")
+    axes.set_anchor("NW")
     axes.set_xticks(range(len(panel.source)), panel.source, rotation=60, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(len(panel.target)), panel.target)
     axes.xaxis.tick_top()

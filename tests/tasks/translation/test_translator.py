@@ -87,7 +87,6 @@ def test_same_seed__equals_same_model__and_another_does_not(tmp_path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         learner = Translator(**TINY, level="character", max_steps=4, seed=seed)
         learner.fit(*reversed_numbers(40))
-        learner.model.document["training"]["seconds"] = 0
         learner.save(tmp_path / name)
         names[name] = (tmp_path / name).read_bytes()
     assert names["a"] == names["b"] != names["c"]
@@ -115,6 +114,24 @@ def test_checkpoint__resumes_to_the_same_model(tmp_path) -> None:
     for stage, own in whole.weights.items():
         for name, array in own.items():
             np.testing.assert_array_equal(array, resumed.weights[stage][name], err_msg=f"{stage}.{name}")
+
+
+def test_interrupt__keeps_the_best_model(monkeypatch, tmp_path) -> None:
+    from lstmkit.tasks.translation import fitting, learning
+
+    calls = []
+
+    def loss(*arguments):
+        calls.append(1)
+        if len(calls) == 17:
+            raise KeyboardInterrupt
+        return learning.token_loss(*arguments)
+
+    monkeypatch.setattr(fitting, "token_loss", loss)
+    learner = Translator(**TINY, level="character", max_steps=100).fit(*reversed_numbers(80))
+    assert learner.interrupted
+    learner.save(tmp_path / "m")
+    assert Translator.load(tmp_path / "m").interrupted
 
 
 def _fit_until_killed(options: dict, pairs: tuple[list[str], list[str]], checkpoint: Path) -> None:

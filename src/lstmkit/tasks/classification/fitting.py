@@ -45,6 +45,8 @@ def fit_model(recipe: Recipe, task: Task, judged: Task | None) -> ClassifyModel:
         Batches(recipe, task),
         loss=_loss(recipe),
         config=recipe.training,
+        # The letters of the different words, which rows share.
+        whole=("pieces",),
         validate=judge,
         whole=("pieces",),
         identity=_identity(recipe, task, judged),
@@ -102,14 +104,14 @@ def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], list[tuple[Tensor, Tenso
     weights = torch.tensor(recipe.class_weights, dtype=torch.float32)
 
     def loss(module: nn.Module, batch: Any) -> list[tuple[Tensor, Tensor]]:
-        """The readers' cross entropies over the examples that are not held back from each, and their numbers."""
+        """The readers' shares of the cross entropy, over the examples not held back from each, and how many these are."""
         labels, means = batch["labels"], list[tuple[Tensor, Tensor]]()
         for number, scores in enumerate(module(batch["inputs"])):
             each = nn.functional.cross_entropy(
                 scores, labels, weights.to(scores), reduction="none", label_smoothing=recipe.label_smoothing
             )
             shown = batch["folds"] != number
-            means.append(((each * shown).sum(), shown.sum()))
+            means.append(((each * shown).sum() / recipe.members, shown.sum()))
         return means
 
     return loss

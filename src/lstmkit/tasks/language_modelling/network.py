@@ -74,7 +74,8 @@ class LanguageNetwork(nn.Module):
     def __init__(self, stages: list[Stage], streams: int) -> None:
         super().__init__()
         self.model = StagedModel(stages)
-        spec: CellSpec = self.model.parts["lstm"].spec
+        lstm: Any = self.model.parts["lstm"]
+        spec: CellSpec = lstm.spec
         for name, (size,) in spec.state_shapes().items():
             self.register_buffer(name, torch.zeros(spec.state_rows, streams, size))
 

@@ -69,7 +69,7 @@ def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> Translat
     )
     stages = [stage.to_dict() for stage in module.stages]
     document = {**recipe.document, "task": "translate", "stages": stages, "tokenizers": encoders.to_list()}
-    document["training"] = {"stopped": result.stopped, "steps": result.steps, "seconds": round(result.seconds, 1)}
+    document["training"] = {"stopped": result.stopped}
     return TranslateModel(document, module.arrays())
 
 
