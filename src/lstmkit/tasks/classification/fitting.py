@@ -48,7 +48,6 @@ def fit_model(recipe: Recipe, task: Task, judged: Task | None) -> ClassifyModel:
         # The letters of the different words, which rows share.
         whole=("pieces",),
         validate=judge,
-        whole=("pieces",),
         identity=_identity(recipe, task, judged),
     )
     return assemble(recipe, module, task, judge, result)
