@@ -103,7 +103,7 @@ def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], list[tuple[Tensor, Tenso
     weights = torch.tensor(recipe.class_weights, dtype=torch.float32)
 
     def loss(module: nn.Module, batch: Any) -> list[tuple[Tensor, Tensor]]:
-        """The readers' shares of the cross entropy, over the examples not held back from each, and how many these are."""
+        """The readers' cross entropies over the examples that are not held back from each, and their numbers."""
         labels, means = batch["labels"], list[tuple[Tensor, Tensor]]()
         for number, scores in enumerate(module(batch["inputs"])):
             each = nn.functional.cross_entropy(
