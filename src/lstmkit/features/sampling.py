@@ -64,15 +64,15 @@ class Sampler:
         if not self._uniform:
             self._uniform = self._random.random(_BLOCK).tolist()
         sums: Array = shares.cumsum()
-        place = int(sums.searchsorted(self._uniform.pop() * sums[-1], "right"))
+        place = int(sums.searchsorted(float(self._uniform.pop() * sums[-1]), "right"))
         # Rounding may lead behind the last share that is not 0.
-        return place if place < len(sums) else int(sums.searchsorted(sums[-1]))
+        return place if place < len(sums) else int(sums.searchsorted(float(sums[-1])))
 
 
 def _keep_nucleus(shares: Array, part: float) -> None:
     order: Array = np.argsort(-shares, kind="stable")
     sums: Array = shares[order].cumsum()
-    shares[order[int(sums.searchsorted(part * sums[-1])) + 1 :]] = 0
+    shares[order[int(sums.searchsorted(float(part * sums[-1]))) + 1 :]] = 0
 
 
 def _as_number(value: object) -> float:
