@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import lstmkit
+from lstmkit import nn
 from lstmkit.cli import main
 from lstmkit.interop import check
 
@@ -96,3 +97,16 @@ def test_wrong_numbers__leave_no_file(
     assert main(["convert", str(weights), str(weights.parent / "out.onnx")]) == 1
     assert "gives other numbers" in capsys.readouterr().err
     assert not (weights.parent / "out.onnx").exists()
+
+
+def test_convolution__takes_its_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "in.safetensors", tmp_path / "out.keras"
+    nn.save_model(source, nn.ConvLSTM2D(3, 4, kernel_size=(3, 2)))
+    assert main(["convert", str(source), str(target), "--space", "6x5"]) == 0
+    output = capsys.readouterr()
+    assert output.out == f"converted ConvLSTM2D(3 -> 1 x 4) of {source} to {target}\n"
+    assert "checked out.keras: " in output.err
+    for space, said in (("", "give space="), ("6", "2 axes of space; give the length of each"), ("6;5", "such as 9,8")):
+        assert main(["convert", str(source), str(tmp_path / "no.keras"), "--space", space]) == 1
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "no.keras").exists()

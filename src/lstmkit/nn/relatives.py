@@ -17,8 +17,8 @@ class JANET(Recurrent):
     Shape:
         - as for :class:`GRU`; weight_ih: ``(2H, I)`` in the order f, g; one bias
 
-    Source: van der Westhuizen & Lasenby, "The unreasonable effectiveness of the forget gate", arXiv:1804.04849, 2018,
-        section 3. It starts with chrono biases there: ``init="chrono"`` with ``t_max``.
+    Source: van der Westhuizen & Lasenby, "The unreasonable effectiveness of the forget gate", arXiv:1804.04849, 2018.
+        It starts with chrono biases there: ``init="chrono"`` with ``t_max``.
 
     Example:
         >>> import torch
@@ -44,8 +44,8 @@ class MultiplicativeLSTM(Recurrent):
         - as for :class:`LSTM`; weight_ih: ``(4H, I)``; weight_mh, from m: ``(4H, H)``; weight_im: ``(H, I)``;
           weight_hm: ``(H, H)``; one bias
 
-    Source: Krause, Lu, Murray & Renals, "Multiplicative LSTM for sequence modelling", arXiv:1609.07959, 2016, eq.
-        16-20. Some implementations have the output gate inside the last tanh; here it is outside, as in an LSTM.
+    Source: Krause, Lu, Murray & Renals, "Multiplicative LSTM for sequence modelling", arXiv:1609.07959, 2016.
+        Some implementations have the output gate inside the last tanh; here it is outside, as in an LSTM.
 
     Example:
         >>> import torch

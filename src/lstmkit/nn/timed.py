@@ -34,7 +34,7 @@ class PhasedLSTM(Recurrent):
     Units:
         times, period and shift in one unit of the user's choice; periods start between 1 and 20 of it.
 
-    Source: Neil, Pfeiffer & Liu, "Phased LSTM", NeurIPS 2016, arXiv:1610.09513, eq. 6-11, without peepholes.
+    Source: Neil, Pfeiffer & Liu, "Phased LSTM", NeurIPS 2016, arXiv:1610.09513, without peepholes.
 
     Example:
         >>> times = torch.tensor([0.0, 0.4, 7.0, 7.1, 30.0])[:, None].expand(5, 3)
@@ -96,7 +96,7 @@ class TimeAwareLSTM(Recurrent):
     Shape:
         - as for :class:`LSTM`; weight_d: ``(H, H)``; bias_d: ``(H,)``; one bias
 
-    Source: Baytas et al., "Patient subtyping via time-aware LSTM networks", KDD 2017, section 3, with its decay for
+    Source: Baytas et al., "Patient subtyping via time-aware LSTM networks", KDD 2017, with its decay for
         long intervals.
 
     Example:
@@ -152,7 +152,7 @@ class EALSTM(Recurrent):
         - as for :class:`LSTM`; weight_ih: ``(3H, I)`` in the order f, g, o; weight_sh: ``(H, E)``; bias_sh: ``(H,)``
 
     Source: Kratzert et al., "Towards learning universal, regional, and local hydrological behaviors via machine
-        learning applied to large-sample datasets", Hydrology and Earth System Sciences 23(12), 2019, section 2.
+        learning applied to large-sample datasets", Hydrology and Earth System Sciences 23(12), 2019.
 
     Example:
         >>> output, (h, c) = EALSTM(10, 20, static_size=4)(torch.randn(5, 3, 10), static=torch.randn(3, 4))

@@ -1,7 +1,7 @@
 """The parameters of a cell as the native core takes them, by torch operations through which gradients flow back.
 
 The core has one layout per kind of cell: gates without weights have rows of zeros, a bias is one vector for all sums,
-and what options need is named. docs/explanation/native.md says which sums a cell has.
+and what options need is named. docs/explanation/core.md says which sums a cell has.
 """
 
 from collections.abc import Callable, Mapping

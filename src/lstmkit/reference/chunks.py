@@ -74,7 +74,7 @@ def scan(xp: Namespace, keep: Array, add: Array, first: Array, chunk: int) -> Ar
     Step by step in all chunks at once, as if nothing had entered them; then chunk after chunk the state that did, which
     reaches each step times the product of what was kept.
 
-    Source: Blelloch, "Prefix sums and their applications", CMU-CS-90-190, 1990, section 1.3.
+    Source: Blelloch, "Prefix sums and their applications", CMU-CS-90-190, 1990.
     """
     T = add.shape[0]
     length = min(chunk, isqrt(T - 1) + 1)

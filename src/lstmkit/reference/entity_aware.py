@@ -32,7 +32,7 @@ def entity_aware_input(xp: Namespace, x: Array, w: EntityAwareWeights) -> Array:
 def entity_aware_step(
     xp: Namespace, prepared: Array, state: tuple[Array, ...], w: EntityAwareWeights
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """One step: Kratzert et al. (2019), section 2."""
+    """One step: Kratzert et al. (2019)."""
     h, c = state
     H = c.shape[1]
     z, i = prepared[:, : 3 * H] + h @ w.recurrent.T, prepared[:, 3 * H :]

@@ -29,7 +29,7 @@ def janet_input(xp: Namespace, x: Array, w: JanetWeights) -> Array:
 def janet_step(
     xp: Namespace, from_input: Array, state: tuple[Array, ...], w: JanetWeights
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """One step: van der Westhuizen & Lasenby (2018), section 3; ``beta`` lets in more than what is forgotten."""
+    """One step: van der Westhuizen & Lasenby (2018); ``beta`` lets in more than what is forgotten."""
     (c,) = state
     H = c.shape[1]
     z = from_input + c @ w.recurrent.T

@@ -31,7 +31,7 @@ def multiplicative_input(xp: Namespace, x: Array, w: MultiplicativeWeights) -> A
 def multiplicative_step(
     xp: Namespace, from_input: Array, state: tuple[Array, ...], w: MultiplicativeWeights
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """One step: Krause et al. (2016), eq. 16-20, with the output of an LSTM."""
+    """One step: Krause et al. (2016), with the output of an LSTM."""
     h, c = state
     H = c.shape[1]
     m = from_input[:, 4 * H :] * (h @ w.middle_recurrent.T)

@@ -33,7 +33,7 @@ def phased_input(xp: Namespace, x: Array, w: PhasedWeights) -> Array:
 
 
 def _openness(xp: Namespace, times: Array, w: PhasedWeights) -> Array:
-    """``k`` of eq. 6 and 7 for times ``(..., 1)``: a rising half, a falling half, and a leak while closed."""
+    """The openness ``k`` for times ``(..., 1)``: a rising half, a falling half, and a leak while closed."""
     turns = (times - w.shift) / xp.exp(w.log_period)
     phase = turns - xp.floor(turns)
     ratio = sigmoid(xp, w.ratio_logit)
@@ -44,7 +44,7 @@ def _openness(xp: Namespace, times: Array, w: PhasedWeights) -> Array:
 def phased_step(
     xp: Namespace, prepared: Array, state: tuple[Array, ...], w: PhasedWeights
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """One step: Neil, Pfeiffer & Liu (2016), eq. 6-11, without peepholes: an LSTM's step, as far as a unit is open."""
+    """One step: Neil, Pfeiffer & Liu (2016), without peepholes: an LSTM's step, as far as a unit is open."""
     h, c = state
     H = c.shape[1]
     k = prepared[:, 4 * H :]

@@ -33,7 +33,7 @@ def time_aware_input(xp: Namespace, x: Array, w: TimeAwareWeights) -> Array:
 def time_aware_step(
     xp: Namespace, prepared: Array, state: tuple[Array, ...], w: TimeAwareWeights
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """One step: Baytas et al. (2017), section 3: the short-term part of the memory fades, the rest stays."""
+    """One step: Baytas et al. (2017): the short-term part of the memory fades, the rest stays."""
     h, c = state
     fading = prepared[:, -1:]
     short = xp.tanh(affine(c, w.decompose, w.bias_decompose))

@@ -137,7 +137,7 @@ CATALOG: dict[str, CatalogEntry] = {
         parameters=_ONE_BIAS,
         title="JANET, just a forget gate",
         source="van der Westhuizen & Lasenby, The unreasonable effectiveness of the forget gate, arXiv:1804.04849, "
-        "2018, section 3",
+        "2018",
         options=("beta",),
     ),
     "multiplicative": CatalogEntry(
@@ -151,7 +151,7 @@ CATALOG: dict[str, CatalogEntry] = {
             Parameter("weight_hm", "H H"),
         ),
         title="Multiplicative LSTM",
-        source="Krause et al., Multiplicative LSTM for sequence modelling, arXiv:1609.07959, 2016, eq. 16-20",
+        source="Krause et al., Multiplicative LSTM for sequence modelling, arXiv:1609.07959, 2016",
     ),
     "mogrifier": CatalogEntry(
         gates=("i", "f", "g", "o"),
@@ -196,7 +196,7 @@ CATALOG: dict[str, CatalogEntry] = {
             Parameter("ratio_logit", "H"),
         ),
         title="Phased LSTM, for events",
-        source="Neil, Pfeiffer & Liu, Phased LSTM, NeurIPS 2016, arXiv:1610.09513, eq. 6-11",
+        source="Neil, Pfeiffer & Liu, Phased LSTM, NeurIPS 2016, arXiv:1610.09513",
         options=("leak",),
         extra="times",
     ),
@@ -205,7 +205,7 @@ CATALOG: dict[str, CatalogEntry] = {
         states={"h": "H", "c": "H"},
         parameters=(*_ONE_BIAS, Parameter("weight_d", "H H"), Parameter("bias_d", "H", "bias")),
         title="T-LSTM, for uneven intervals",
-        source="Baytas et al., Patient subtyping via time-aware LSTM networks, KDD 2017, section 3",
+        source="Baytas et al., Patient subtyping via time-aware LSTM networks, KDD 2017",
         extra="intervals",
     ),
     "entity_aware": CatalogEntry(
@@ -219,7 +219,7 @@ CATALOG: dict[str, CatalogEntry] = {
             Parameter("bias_sh", "H", "bias"),
         ),
         title="EA-LSTM, with static features",
-        source="Kratzert et al., Hydrology and Earth System Sciences 23(12), 2019, section 2",
+        source="Kratzert et al., Hydrology and Earth System Sciences 23(12), 2019",
         options=("static_size",),
         extra="static",
     ),
