@@ -74,6 +74,7 @@ def fit(
     text: Annotated[str, option("--text", help="Column of the text.")] = "text",
     label: Annotated[str, option("--label", help="Column of the label.")] = "label",
     level: Annotated[str, option("--level", help="What a token is: word, character, bpe or wordpiece.")] = "word",
+    lowercase: Annotated[bool, option("--lowercase", help="Take upper and lower case for the same.")] = False,
     id_column: Annotated[
         str | None, option("--id", help="Column that tells series apart: DATA are tables with a row per step.")
     ] = None,
@@ -101,6 +102,7 @@ def fit(
     """Train a classifier and print its scores on examples that were held back."""
     classifier = Classifier(
         level=level,
+        lowercase=lowercase,
         text_column=text,
         label_column=label,
         id_column=id_column,

@@ -184,15 +184,10 @@ def read_series_table(
     return SeriesSet([numbers[own] for own in rows.values()], labels, list(rows), tuple(values))
 
 
-def is_series_file(path: Path) -> bool:
-    """Whether the ending says that a file holds series."""
-    return path.suffix.lower() == ".ts"
-
-
 def _number_column(path: Path, table: Any, name: str) -> Array:
     column = table.column(name)
     try:
-        values = np.asarray(column.to_pandas() if hasattr(column, "to_pandas") else column, np.float32)
+        values = np.asarray(column.to_numpy(), np.float32)
     except (ValueError, TypeError):
         raise DataError(
             f"{path}: the column {name!r} holds {column.type}, not numbers; name the columns of values with "

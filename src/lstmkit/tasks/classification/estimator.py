@@ -86,7 +86,7 @@ class Classifier(Estimator):
         time_column: str | None = None,
         value_columns: Iterable[str] | None = None,
         encoding: str = "utf-8",
-        lowercase: bool = True,
+        lowercase: bool = False,
         min_count: int = 2,
         class_weights: str | Mapping[str, float] | None = None,
         members: int | None = None,
