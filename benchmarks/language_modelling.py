@@ -1,8 +1,8 @@
 """Language models on public texts: perplexity, the speed of training beside torch.nn.LSTM, the speed of writing.
 
-Run ``python -m benchmarks.language_modelling --case zaremba|default|shakespeare3|shakespeare30|speed|generate`` from the
-repository's root, with ``--folder`` for a log, a checkpoint from which a killed run goes on, and the result as JSON. The
-data lie in ``../shared/data`` and are never packaged.
+Run ``python -m benchmarks.language_modelling --case zaremba|default|shakespeare3|shakespeare30|speed|generate`` from
+the repository's root, with ``--folder`` for a log, a checkpoint from which a killed run goes on, and the result as
+JSON. The data lie in ``../shared/data`` and are never packaged.
 """
 
 import argparse
@@ -61,8 +61,15 @@ def shakespeare30(folder: Path, options: argparse.Namespace) -> Row:
     return _shakespeare(folder, options, minutes=options.minutes or 29, goal=1.50, **LONG)
 
 
-SHORT: dict[str, Any] = {"hidden_size": 256, "num_layers": 1, "dropout": 0.0, "batch_size": 32}
-LONG: dict[str, Any] = {"hidden_size": 512, "num_layers": 2, "dropout": 0.3, "batch_size": 32}
+SHORT: dict[str, Any] = {"hidden_size": 512, "num_layers": 1, "dropout": 0.1, "batch_size": 32}
+LONG: dict[str, Any] = {
+    "hidden_size": 512,
+    "num_layers": 2,
+    "dropout": 0.3,
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "max_epochs": 40,
+}
 
 
 def _shakespeare(folder: Path, options: argparse.Namespace, *, minutes: float, goal: float, **arguments: Any) -> Row:
@@ -102,10 +109,7 @@ def _model(folder: Path, options: argparse.Namespace, level: str, **arguments: A
 def speed(folder: Path, options: argparse.Namespace) -> Row:
     """Steps of Zaremba's small network: ours, and the same written with torch.nn.LSTM, turn by turn in one run."""
     ours, theirs = our_steps(), torch_steps()
-    rounds = []
-    for _ in range(8):
-        rounds.append([_seconds(ours), _seconds(theirs)])
-    mine, other = np.median(np.array(rounds), axis=0)
+    mine, other = np.median([[ours(), theirs()] for _ in range(8)], axis=0)
     return {
         "case": "training step, PTB words, 2x200, 20 streams of 20 words",
         "goal": 1.3,
@@ -115,41 +119,31 @@ def speed(folder: Path, options: argparse.Namespace) -> Row:
     }
 
 
-def _seconds(step: Callable[[], Any], repeats: int = 10) -> float:
-    step()
-    begun = time.perf_counter()
-    for _ in range(repeats):
-        step()
-    return (time.perf_counter() - begun) / repeats
-
-
 _SIZES = {"tokens": 10_000, "hidden": 200, "streams": 20, "steps": 20}
+_STEPS = 20
 
 
-def our_steps() -> Callable[[], Any]:
-    """One training step as :func:`lstmkit.training.fit` takes it."""
-    import torch
-
+def our_steps() -> Callable[[], float]:
+    """Seconds of a step as :func:`lstmkit.training.fit` takes it."""
     from lstmkit.tasks.language_modelling.fitting import best_precision, build
     from lstmkit.tasks.language_modelling.recipes import RECIPES
-    from lstmkit.training import TrainingConfig
-    from lstmkit.training.machine import Machine
+    from lstmkit.tasks.language_modelling.streams import Streams
+    from lstmkit.training import TrainingConfig, fit
 
     network = build(RECIPES["small"], _SIZES["tokens"], None, _SIZES["streams"], 0)
-    precision = best_precision("cpu")
-    config = TrainingConfig(
-        max_steps=1,
-        optimizer="sgd",
-        gradient_clip=5.0,
-        device="cpu",
-        mixed_precision=precision,  # pyright: ignore
-    )
-    machine = Machine(network, config).__enter__()
-    batch = {"tokens": torch.randint(_SIZES["tokens"], (_SIZES["streams"], _SIZES["steps"] + 1)), "first": False}
-    return lambda: machine.update(machine.forward_backward(lambda module, each: module(each), batch), 1.0)
+    tokens = np.random.default_rng(0).integers(_SIZES["tokens"], size=_SIZES["streams"] * _SIZES["steps"] * 30)
+    streams = Streams.of(tokens, _SIZES["streams"], _SIZES["steps"])
+    precision: Any = best_precision("cpu")
+    options: dict[str, Any] = {"optimizer": "sgd", "gradient_clip": 5.0, "schedule": "constant", "device": "cpu"}
+    config = TrainingConfig(max_steps=_STEPS, learning_rate=1.0, mixed_precision=precision, quiet=True, **options)
+
+    def seconds() -> float:
+        return fit(network, streams, loss=lambda module, batch: module(batch), config=config).seconds / _STEPS
+
+    return seconds
 
 
-def torch_steps() -> Callable[[], Any]:
+def torch_steps() -> Callable[[], float]:
     """The same network in plain torch, float32."""
     import torch
     from torch import nn
@@ -170,7 +164,13 @@ def torch_steps() -> Callable[[], Any]:
         nn.utils.clip_grad_norm_(weights, 5.0)
         optimizer.step()
 
-    return step
+    def seconds() -> float:
+        begun = time.perf_counter()
+        for _ in range(_STEPS):
+            step()
+        return (time.perf_counter() - begun) / _STEPS
+
+    return seconds
 
 
 def generate(folder: Path, options: argparse.Namespace) -> Row:

@@ -26,7 +26,7 @@ def main() -> float:
     """Train on a few recordings; the accuracy on others."""
     draws = [(record(exercise), exercise) for exercise in EXERCISES * 40]
     recordings, labels = [list(part) for part in zip(*draws, strict=True)]
-    classifier = lstmkit.Classifier(hidden_size=24, members=2, max_epochs=10, quiet=True)
+    classifier = lstmkit.Classifier(hidden_size=24, members=2, max_epochs=2, quiet=True)
     classifier.fit(recordings[:60], labels[:60])
     found = classifier.evaluate(recordings[60:], labels[60:])
     print(found)

@@ -28,7 +28,9 @@ LSTMKIT_INLINE Vector grad_kept(const BackwardRow& row, const Units& units, Inde
 LSTMKIT_INLINE void gru_forward(const ForwardRow& row, const Units& units) noexcept {
     const auto sum = [&](Index k) noexcept { return units.load_vector(row.sums + k * lanes, 4 * lanes); };
     const Vector before = units.load_vector(row.state), remembered = sum(3);
-    const Vector r = sigmoid(sum(1)), z = sigmoid(sum(2)), n = tanh(sum(0) + r * remembered);
+    const Options& o = row.options;
+    const Vector r = gate_of(o, Gate::free, sum(1)), z = gate_of(o, Gate::free, sum(2));
+    const Vector n = curve_of(o.candidate, clip(sum(0) + r * remembered, o.gate_clip));
     if (row.kept) {
         units.leave(row.kept, r, row.streams);
         units.leave(row.kept + row.kept_stride, z, row.streams);
@@ -43,16 +45,17 @@ LSTMKIT_INLINE void gru_backward(const BackwardRow& row, const Units& units) noe
     const Vector r = kept(0), z = kept(1), n = kept(2), remembered = kept(3), before = units.load(row.cells_before);
     const Vector dh = arrive_at_output(row, units);
     const Vector dn = dh * (one - z) + grad_kept(row, units, 2), dz = dh * (before - n) + grad_kept(row, units, 1);
-    const Vector dsum = dn * (one - n * n), dr = dsum * remembered + grad_kept(row, units, 0);
+    const Options& o = row.options;
+    const Vector dsum = through_clip(o.candidate, o.gate_clip, n, dn), dr = dsum * remembered + grad_kept(row, units, 0);
     units.store_vector(row.dstate, dh * z);
     units.store_vector(row.dz, dsum, row.dz_block);
-    units.store_vector(row.dz + lanes, dr * r * (one - r), row.dz_block);
-    units.store_vector(row.dz + 2 * lanes, dz * z * (one - z), row.dz_block);
+    units.store_vector(row.dz + lanes, through_clip(o.gate, o.gate_clip, r, dr), row.dz_block);
+    units.store_vector(row.dz + 2 * lanes, through_clip(o.gate, o.gate_clip, z, dz), row.dz_block);
     units.store_vector(row.dz + 3 * lanes, dsum * r, row.dz_block);
 }
 
 LSTMKIT_INLINE void rnn_forward(const ForwardRow& row, const Units& units) noexcept {
-    const Vector h = activate(row.options.candidate, units.load_vector(row.sums));
+    const Vector h = activate(row.options.candidate, clip(units.load_vector(row.sums), row.options.gate_clip));
     if (row.kept) units.leave(row.kept, h, row.streams);
     leave_output(row, units, h);
 }
@@ -60,7 +63,8 @@ LSTMKIT_INLINE void rnn_forward(const ForwardRow& row, const Units& units) noexc
 LSTMKIT_INLINE void rnn_backward(const BackwardRow& row, const Units& units) noexcept {
     const Vector dh = arrive_at_output(row, units) + grad_kept(row, units, 0);
     units.store_vector(row.dstate, Vector{});
-    units.store_vector(row.dz, through(row.options.candidate, units.load(row.kept), dh), row.dz_block);
+    const Options& o = row.options;
+    units.store_vector(row.dz, through_clip(o.candidate, o.gate_clip, units.load(row.kept), dh), row.dz_block);
 }
 
 LSTMKIT_INLINE void janet_forward(const ForwardRow& row, const Units& units) noexcept {

@@ -7,6 +7,7 @@
 #include "sequence/check.h"
 #include "sequence/gathered.h"
 #include "sequence/plan.h"
+#include "sequence/sums.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
 
@@ -303,8 +304,8 @@ private:
     /// Spends the gathered rows on the gradients of input and weights.
     void spend() noexcept {
         if (run_.job.gradients.x) spend_on_input();
-        if (run_.wants_weights()) spend_on_weights();
-        if (run_.wants_weights() && run_.layer.projected) spend_on_projection();
+        if (run_.wants_weights())
+            Spending<P>{run_.kernels, run_.sizes, gathered_, from_, sums_, rows_, ahead_.rest()}.run(blocks_, run_.layer.projected);
         rows_ = 0;
         // The others may still read what the next step will write.
         if (barrier_) barrier_->wait();
@@ -316,40 +317,6 @@ private:
                             run_.input_pack.data(), gathered_.dx.rows(from_.dx), input_groups_.first, input_groups_.last,
                             ahead_.rest(), run_.streams);
         gathered_.dx.land(run_.kernels, from_.dx, rows_, input_columns());
-    }
-
-    void spend_on_weights() noexcept {
-        const Blocks& s = run_.sizes;
-        group_rows(run_.kernels, from_.x, rows_, s.inputs, from_.x_groups);
-        group_rows(run_.kernels, from_.h, rows_, s.outputs, from_.h_groups);
-        for (Index block = blocks_.first; block < blocks_.last; ++block) {
-            const Right<P> dz = right({&gathered_.dz[block * gathered_.dz_block], s.sums()}, s.sums());
-            Real<P>* sum = &sums_.weights[block * s.weight_numbers()];
-            outer({0, s.inputs}, from_.x, dz, {s.shape.input_first, s.shape.input_first + s.shape.input}, sum);
-            outer({s.first_seen(block), s.first_seen(block) + s.seen()}, from_.h, dz,
-                  {s.shape.recurrent_first, s.shape.recurrent_first + s.shape.recurrent}, sum + s.inputs * s.input_sums());
-            for (Index first = 0; first < s.shape.sums; first += gates)
-                outer({0, 1}, from_.ones, dz, {first, std::min(first + gates, s.shape.sums)},
-                      &sums_.bias[block * s.sums() + first * s.lanes]);
-        }
-    }
-
-    void spend_on_projection() noexcept {
-        const Blocks& s = run_.sizes;
-        group_rows(run_.kernels, from_.d_output, rows_, s.outputs, from_.d_output_groups);
-        for (Index k = 0; k < s.wide_blocks(s.units); ++k)
-            outer({0, s.outputs}, from_.d_output, right({&gathered_.hidden[k * s.gate_vectors()], s.wide(s.units)}, s.gate_vectors()),
-                  {0, gates}, &sums_.projection[k * s.outputs * s.gate_vectors()]);
-    }
-
-    Right<P> right(Right<P> rows, Index columns) const noexcept {
-        return group_right(run_.kernels, rows, rows_, columns, from_.right_groups);
-    }
-
-    /// Adds the products of some columns of `in` with some vectors of the right side.
-    void outer(Range columns, const Stored<P>* const* in, const Right<P>& right, Range vectors, Real<P>* sum) noexcept {
-        run_.kernels.outer({(rows_ + depth<P> - 1) / depth<P>, columns.first, columns.size(), in,
-                            right.data + vectors.first * run_.sizes.lanes * depth<P>, right.row, vectors.size(), sum, ahead_.rest()});
     }
 
     Range input_columns() const noexcept {
@@ -417,56 +384,6 @@ void run_units(const Run<P>& run, const Index* order, int members, const WeightS
     });
 }
 
-template <typename Number>
-void add(Number* to, const Number* more, Index count) noexcept {
-    for (Index k = 0; k < count; ++k) to[k] += more[k];
-}
-
-/// The same of what belongs to no block.
-template <typename P>
-void join_options(const Run<P>& run, int shares) noexcept {
-    const Blocks& s = run.sizes;
-    const WeightSums<P> sums = run.sums.of(0);
-    const Index totals = run.totals(), outputs = run.job.gradients.projection_bias ? s.outputs : 0;
-    for (int share = 1; share < shares; ++share) {
-        add(sums.totals, run.sums.of(share).totals, totals * s.padded());
-        add(sums.projection_bias, run.sums.of(share).projection_bias, outputs);
-    }
-    for (Index k = 0; k < totals; ++k) std::copy_n(sums.totals + k * s.padded(), s.units, run.job.gradients.totals + k * s.units);
-    std::copy_n(sums.projection_bias, outputs, run.job.gradients.projection_bias);
-}
-
-/// Adds one block of the shares' sums in their order, so that the result does not depend on which finished first.
-template <typename P>
-void join(const Run<P>& run, Index block, int shares) noexcept {
-    const Blocks& s = run.sizes;
-    const WeightSums<P> sums = run.sums.of(0);
-    const Index weights = block * s.weight_numbers(), bias = block * s.sums();
-    for (int share = 1; share < shares; ++share) {
-        add(sums.weights + weights, run.sums.of(share).weights + weights, s.weight_numbers());
-        add(sums.bias + bias, run.sums.of(share).bias + bias, s.sums());
-    }
-    unpack_block(run.kernels, s, block, sums.weights + weights, sums.bias + bias, run.job.gradients);
-    if (block == 0) join_options(run, shares);
-    if (!run.layer.projected || block >= s.wide_blocks(s.units)) return;
-    const Index numbers = s.outputs * s.gate_vectors();
-    for (int share = 1; share < shares; ++share)
-        add(sums.projection + block * numbers, run.sums.of(share).projection + block * numbers, numbers);
-    unpack_projection<P>(s, block, sums.projection + block * numbers, run.job.gradients.weight_projection);
-}
-
-template <typename P>
-void zero_weights(const BackwardJob<P>& job) noexcept {
-    const Course& layer = job.layer;
-    if (!job.gradients.weight_input) return;
-    std::fill_n(job.gradients.weight_input, layer.shape.input * layer.units * layer.inputs, Real<P>{});
-    std::fill_n(job.gradients.weight_recurrent, layer.shape.recurrent * layer.units * (layer.outputs / layer.heads), Real<P>{});
-    std::fill_n(job.gradients.bias, layer.shape.sums * layer.units, Real<P>{});
-    if (job.gradients.totals) std::fill_n(job.gradients.totals, totals_of(*job.layer.options) * layer.units, Real<P>{});
-    if (job.gradients.projection_bias) std::fill_n(job.gradients.projection_bias, layer.outputs, Real<P>{});
-    if (layer.projected) std::fill_n(job.gradients.weight_projection, layer.outputs * layer.units, Real<P>{});
-}
-
 }  // namespace
 
 template <typename P>
@@ -474,7 +391,7 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
     check_jobs(directions, count);
     const Course& layer = directions[0].layer;
     if (layer.batch == 0) {
-        std::for_each_n(directions, count, zero_weights<P>);
+        std::for_each_n(directions, count, zero_gradients<P>);
         return;
     }
     const Kernels<P>& kernels = kernels_of<P>(set);
@@ -500,7 +417,7 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
         });
     run_shares(count * blocks, plan.threads, [&](int share) {
         const Run<P>& run = *runs[share % count];
-        if (run.wants_weights()) join(run, share / count, plan.row_shares);
+        if (run.wants_weights()) join_sums(run.kernels, run.sizes, run.sums, share / count, plan.row_shares, run.job.gradients);
     });
 }
 

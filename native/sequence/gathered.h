@@ -113,32 +113,4 @@ struct Flow {
     }
 };
 
-/// The packed gradient of the weights that one share of the rows adds up.
-template <typename P>
-struct WeightSums {
-    Real<P> *weights, *bias;   ///< [blocks] of [I][input][L] and [R][recurrent][L], [blocks][G][L]
-    Real<P>* projection;       ///< [wide blocks of H][R][4L] where there is one
-    Real<P>* projection_bias;  ///< [R], likewise
-    Real<P>* totals;           ///< [totals_of(options)][padded H]
-};
-
-template <typename P>
-class SumMemory {
-public:
-    SumMemory(const Blocks& s, bool projected, Index totals, int shares)
-        : weights_(s.blocks * s.weight_numbers()), bias_(s.blocks * s.sums()), projection_(projected ? s.projection_numbers() : 0),
-          outputs_(projected ? s.outputs : 0), numbers_(weights_ + bias_ + projection_ + outputs_ + totals * s.padded()),
-          all_(shares * numbers_) {}
-    void zero(int share) const noexcept { std::fill_n(&all_[share * numbers_], numbers_, Real<P>{}); }
-    WeightSums<P> of(int share) const noexcept {
-        Real<P>* const first = &all_[share * numbers_];
-        Real<P>* const projection = first + weights_ + bias_;
-        return {first, first + weights_, projection, projection + projection_, projection + projection_ + outputs_};
-    }
-
-private:
-    Index weights_, bias_, projection_, outputs_, numbers_;
-    Array<Real<P>> all_;
-};
-
 }  // namespace lstmkit

@@ -13,8 +13,8 @@
 #include "lstmkit/layer.h"
 
 /// What a cell can be; their options are smooth, so that rounding never decides.
-enum class CellKind { plain, coupled, normed_products, normed_gates, masked, truncated, gru, rnn, janet, slstm };
-inline constexpr int cell_kinds = 10;
+enum class CellKind { plain, coupled, normed_products, normed_gates, masked, truncated, gru, curved_gru, rnn, curved_rnn, janet, slstm };
+inline constexpr int cell_kinds = 12;
 
 struct Shape {
     lstmkit::Index steps, batch, inputs, units, projection = 0;  // 0: none
@@ -149,7 +149,11 @@ private:
                 break;
             case CellKind::truncated: o.truncates = true, o.forget_gate = lstmkit::Gate::one, o.output.beta = 0.5; break;
             case CellKind::gru: o.cell = lstmkit::Cell::gru; break;
+            case CellKind::curved_gru:
+                o.cell = lstmkit::Cell::gru, o.gate.curve = lstmkit::Curve::softsign, o.candidate.alpha = 1.5, o.candidate.beta = 0.5;
+                break;
             case CellKind::rnn: o.cell = lstmkit::Cell::rnn; break;
+            case CellKind::curved_rnn: o.cell = lstmkit::Cell::rnn, o.candidate.curve = lstmkit::Curve::softsign; break;
             case CellKind::janet: o.cell = lstmkit::Cell::janet, o.shift = 1; break;
             case CellKind::slstm: o.cell = lstmkit::Cell::slstm; break;
         }

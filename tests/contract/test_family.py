@@ -53,7 +53,7 @@ def test_rows__equal_catalog_and_options() -> None:
             continue
         own = [spec for spec in specs if spec.cell == cell]
         for option in set(entry.options) - {"variant"}:
-            assert len({getattr(spec, option) for spec in own}) > 1 or option == "kernel_size", f"{cell} {option}"
+            assert len({spec.option(option) for spec in own}) > 1 or option == "kernel_size", f"{cell} {option}"
     for option in fields(Variant):
         assert any(option.name in spec.variant.changed for spec in specs), option.name
     assert {*LAYER_NORMS} <= {spec.variant.layer_norm for spec in specs}

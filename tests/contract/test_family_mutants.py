@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.family import OPTIONS, ROWS, Row
+from helpers.family import ROWS, Row
 from helpers.family_checks import expect_plain
 from helpers.hostile import Hostile, hostile
 from helpers.mutants import MUTANTS
+from helpers.specs import OPTIONS
 
 from lstmkit.reference import run_sequence
 from lstmkit.spec import CellSpec
@@ -68,7 +69,7 @@ def test_check__rejects_exchanged_gates__rows_of_each_matrix(row: Row) -> None:
     """The first gate's rows for the last one's, where there are two."""
     case = hostile(row.deep)
     for name, value in case.parameters.items():
-        gates = len(case.spec.variant.gates_with_weights if case.spec.variant.changed else case.spec.gates)
+        gates = len(case.spec.gates_with_weights)
         if name.startswith("weight_ih") and gates > 1 and len(value) % gates == 0:
             must_notice(case, parameters=case.parameters | {name: value.roll(len(value) // gates, 0)})
 
@@ -85,5 +86,12 @@ def test_check__rejects_forgotten_option(name: str) -> None:
     must_notice(hostile(ROWS[name].deep), run_sequence, ROWS[name.partition(" ")[0]].deep)
 
 
-def test_forgettable_options__equal_four() -> None:
-    assert SAME_WEIGHTS == ["rnn relu", "gru reset-before", "janet beta", "phased leak"]
+def test_forgettable_options__equal_ten() -> None:
+    found = {cell: [name.partition(" ")[2] for name in SAME_WEIGHTS if name.startswith(cell)] for cell in OPTIONS}
+    assert {cell: names for cell, names in found.items() if names} == {
+        "rnn": ["relu", "scaled-tanh", "clip"],
+        "gru": ["reset-before", "activations", "clip"],
+        "janet": ["beta"],
+        "phased": ["leak"],
+        "conv_lstm": ["activations", "clip"],
+    }

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.family import OPTIONS, beside, flat, gradients, leaves, many, one
+from helpers.family import beside, flat, gradients, leaves, many, one
 from helpers.hostile import Hostile, close, hostile
 from helpers.plain_cells import PLAIN, run_plain
+from helpers.specs import OPTIONS
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 

@@ -7,26 +7,11 @@ from typing import Any
 
 import torch
 from helpers.hostile import Hostile
-from helpers.specs import ALONE_SPECS
+from helpers.specs import ALONE_SPECS, NEEDED, OPTIONS
 from torch import Tensor
 
 from lstmkit import nn
 from lstmkit.spec import CATALOG, CellSpec, Variant
-
-# Options of the cells beside the LSTM, each set alone.
-OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "rnn": {"relu": {"nonlinearity": "relu"}},
-    "gru": {"reset-before": {"reset_after": False}},
-    "slstm": {"heads": {"num_heads": 2}},
-    "mlstm": {"heads": {"num_heads": 2}},
-    "janet": {"beta": {"beta": 0.25}},
-    "mogrifier": {"rank": {"rounds": 4, "rank": 2}, "one": {"rounds": 1}},
-    "on_lstm": {"chunks": {"chunk_size": 3}},
-    "phased": {"leak": {"leak": 0.1}},
-    "entity_aware": {"static": {"static_size": 4}},
-    "conv_lstm": {"valid": {"padding": "valid"}},
-}
-NEEDED: dict[str, dict[str, Any]] = {"conv_lstm": {"kernel_size": (3, 2)}}
 
 # What acts in training alone: arguments of the layer, options of its cell.
 REGULARISERS: dict[str, tuple[dict[str, float], Variant]] = {

@@ -29,8 +29,31 @@ def _rnn(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors
     z = p["weight_ih"] @ x + p["weight_hh"] @ h
     if spec.bias:
         z = z + p["bias_ih"] + p["bias_hh"]
-    h = torch.tanh(z) if spec.nonlinearity == "tanh" else torch.clamp(z, min=0)
+    h = _curve(spec.nonlinearity, _clipped(spec, z))
     return h, [h], {"g": h}
+
+
+def _clipped(spec: CellSpec, z: Tensor) -> Tensor:
+    bound = spec.variant.gate_clip
+    return z if bound is None else torch.where(z.abs() > bound, bound * z.detach().sign(), z)
+
+
+def _curve(activation: Any, z: Tensor) -> Tensor:
+    name, alpha, beta = (activation, None, None) if isinstance(activation, str) else activation
+    match name:
+        case "sigmoid":
+            return z.sigmoid()
+        case "tanh":
+            return z.tanh() if alpha is None else alpha * (beta * z).tanh()
+        case "hard_sigmoid":
+            line = z / 6 + 0.5 if alpha is None else alpha * z + beta
+            return torch.where(line < 0, 0 * z, torch.where(line > 1, 1 + 0 * z, line))
+        case "relu":
+            return z.relu()
+        case "softsign":
+            return torch.nn.functional.softsign(z)
+        case _:
+            return z
 
 
 def _gru(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
@@ -39,8 +62,10 @@ def _gru(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors
     wr, wz, wn = (p["weight_ih"] @ x + p.get("bias_ih", zero)).chunk(3)
     ur, uz, un = p["weight_hh"].chunk(3)
     dr, dz, dn = p.get("bias_hh", zero).chunk(3)
-    r, z = torch.sigmoid(wr + ur @ h + dr), torch.sigmoid(wz + uz @ h + dz)
-    n = torch.tanh(wn + r * (un @ h + dn)) if spec.reset_after else torch.tanh(wn + un @ (r * h) + dn)
+    v = spec.variant
+    r, z = (_curve(v.gate_activation, _clipped(spec, s)) for s in (wr + ur @ h + dr, wz + uz @ h + dz))
+    n = wn + r * (un @ h + dn) if spec.reset_after else wn + un @ (r * h) + dn
+    n = _curve(v.candidate_activation, _clipped(spec, n))
     h = n + z * (h - n)
     return h, [h], {"r": r, "z": z, "n": n}
 
@@ -201,10 +226,11 @@ def _conv_lstm(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: V
     z = _convolve(x, p["weight_ih"], spec.padding == "same") + _convolve(h, p["weight_hh"], True)
     if spec.bias:
         z = z + p["bias_ih"].reshape(-1, *[1] * (z.dim() - 1))
-    zi, zf, zg, zo = z.chunk(4)
-    i, f, g, o = zi.sigmoid(), zf.sigmoid(), zg.tanh(), zo.sigmoid()
+    v, (zi, zf, zg, zo) = spec.variant, _clipped(spec, z).chunk(4)
+    i, f, o = (_curve(v.gate_activation, s) for s in (zi, zf, zo))
+    g = _curve(v.candidate_activation, zg)
     c = f * c + i * g
-    h = o * c.tanh()
+    h = o * _curve(v.cell_activation, c)
     return h, [h, c], {"i": i, "f": f, "g": g, "o": o}
 
 

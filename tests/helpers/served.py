@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from helpers.models import randomise
+from helpers.specs import NEEDED, OPTIONS
 from numpy.typing import NDArray
 
 from lstmkit import nn
@@ -12,21 +13,6 @@ from lstmkit.spec import CATALOG, CellSpec
 
 Array = NDArray[Any]
 
-# What each cell can be beside its defaults; a cell that is new in the catalog is served with its defaults at once.
-OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "lstm": {"projected": {"proj_size": 2}},
-    "rnn": {"relu": {"nonlinearity": "relu"}},
-    "gru": {"reset-before": {"reset_after": False}},
-    "slstm": {"heads": {"num_heads": 2}},
-    "mlstm": {"heads": {"num_heads": 2}},
-    "janet": {"beta": {"beta": 0.25}},
-    "mogrifier": {"rank": {"rounds": 4, "rank": 2}, "one": {"rounds": 1}},
-    "on_lstm": {"chunks": {"chunk_size": 2}},
-    "phased": {"leak": {"leak": 0.1}},
-    "entity_aware": {"static": {"static_size": 3}},
-    "conv_lstm": {"2d": {"kernel_size": (2, 3)}, "3d": {"kernel_size": (1, 3, 2)}},
-}
-NEEDED: dict[str, dict[str, Any]] = {"conv_lstm": {"kernel_size": (3,)}}
 SEQUENTIAL = [cell for cell, entry in CATALOG.items() if entry.driver != "tree"]
 
 
@@ -35,13 +21,15 @@ def make_spec(cell: str, **options: Any) -> CellSpec:
     return CellSpec(3, 4, cell=cell, **(NEEDED.get(cell, {}) | options))
 
 
+# A cell that is new in the catalog is served with its defaults at once.
 DEFAULT = {cell: make_spec(cell) for cell in SEQUENTIAL}
 SERVED = (
     DEFAULT
     | {f"{cell}-L2": make_spec(cell, num_layers=2) for cell in SEQUENTIAL}
     | {f"{cell}-no-bias": make_spec(cell, bias=False) for cell in SEQUENTIAL}
     | {f"{cell}-{name}": make_spec(cell, **own) for cell, sets in OPTIONS.items() for name, own in sets.items()}
-    | {"conv_lstm-valid": make_spec("conv_lstm", kernel_size=(2, 3), padding="valid")}
+    | {"lstm-projected": make_spec("lstm", proj_size=2)}
+    | {f"conv_lstm-{len(sizes)}d": make_spec("conv_lstm", kernel_size=sizes) for sizes in ((3,), (1, 3, 2))}
 )
 BIDIRECTIONAL = {cell: make_spec(cell, num_layers=2, bidirectional=True) for cell in SEQUENTIAL}
 

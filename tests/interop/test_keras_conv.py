@@ -9,7 +9,7 @@ import torch
 from helpers import peers
 
 from lstmkit import interop, nn
-from lstmkit.spec import CellSpec, OptionError, ShapeError
+from lstmkit.spec import CellSpec, OptionError, ShapeError, Variant
 
 keras = peers.keras()
 
@@ -61,6 +61,12 @@ def test_layer__matches_keras(axes: int, padding: str, backwards: bool, mask: np
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
+def test_other_activations__match_keras(axes: int) -> None:
+    own = {"recurrent_activation": "hard_sigmoid", "activation": "softsign"}
+    compare(live(axes, padding="same", return_state=True, **own), inputs(axes))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
 def test_features_before_space__match_keras(axes: int) -> None:
     layer = live(axes, data_format="channels_first", padding="same", return_sequences=True, return_state=True)
     compare(layer, inputs(axes, "channels_first"), mask=MASK)
@@ -88,7 +94,9 @@ def test_stateful_layer__matches_keras() -> None:
 def test_weights__roundtrip_through_keras(axes: int, bias: bool, bidirectional: bool) -> None:
     """Ours to live Keras layers, which give the same numbers, and back."""
     sizes = {"num_layers": 2, "bias": bias, "bidirectional": bidirectional}
-    spec = CellSpec(I, H, cell="conv_lstm", kernel_size=KERNEL[:axes], **sizes)
+    variant = Variant(gate_activation="hard_sigmoid", candidate_activation="relu", cell_activation="relu")
+    own = {"variant": variant} if bias else {}
+    spec = CellSpec(I, H, cell="conv_lstm", kernel_size=KERNEL[:axes], **sizes, **own)
     parameters = {name: draw(*shape) for name, shape in spec.parameter_shapes().items()}
     first = inputs(axes)
     x = keras.ops.convert_to_tensor(first)
@@ -133,10 +141,94 @@ def test_layers_of_file__match_keras(tmp_path: Path) -> None:
     for layer in interop.read_layers(path).values():
         value = nn.KerasCall(nn.build(layer.spec, layer.parameters), **layer.call)(value)
     peers.close(value.detach().numpy(), peers.numbers(model(keras.ops.convert_to_tensor(x))))
-    with pytest.raises(OptionError, match="'one' is a ConvLSTM, whose steps have space"):
+    with pytest.raises(OptionError, match="'both' has merge_mode='sum'; a stack of lstmkit joins by 'concat'"):
         interop.read_model(path)
-    with pytest.raises(OptionError, match="'both' is a ConvLSTM, whose steps have space"):
-        interop.read_model(path, "both")
+
+
+# Layers of a file over this space, which all give every step but for the last one, if it says so.
+FILES: dict[str, Any] = {
+    "one": lambda axes: [live(axes, padding="same", return_sequences=True)],
+    "channels-first": lambda axes: [
+        live(axes, padding="same", return_sequences=True, data_format="channels_first") for _ in range(2)
+    ],
+    "shrinking": lambda axes: [
+        keras.layers.Dropout(0.5),
+        live(axes, padding="same", return_sequences=True, activation="relu", recurrent_activation="hard_sigmoid"),
+        keras.layers.ReLU(),
+        live(axes, padding="valid", use_bias=False),
+    ],
+    "both-ways": lambda axes: [
+        keras.layers.Bidirectional(live(axes, padding="same", return_sequences=True)),
+        live(axes, padding="valid", return_sequences=True),
+    ],
+}
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("kind", FILES)
+def test_file__roundtrips_through_ours(tmp_path: Path, kind: str, axes: int) -> None:
+    """A file of Keras as ours, and that as one of Keras: each has the numbers of the first."""
+    first = kind == "channels-first"
+    x = inputs(axes, "channels_first" if first else "channels_last")
+    model = keras.Sequential([keras.Input((None, *x.shape[2:])), *FILES[kind](axes)])
+    peers.randomise(model)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    expected = peers.numbers(model(keras.ops.convert_to_tensor(x)))
+    expected = expected if first else np.moveaxis(expected, -1, -1 - axes)
+    read = interop.read_model(path)
+    assert read.space == SPACE[:axes]
+    assert "differ by at most" in interop.check_file(path, read)
+    read.model.save(tmp_path / "ours.safetensors")
+    ours = interop.read_model(tmp_path / "ours.safetensors").model
+    given = x if first else np.moveaxis(x, -1, 2)
+    answer = ours.predict(given)
+    peers.close(answer[:, -1] if kind == "shrinking" else answer, expected)
+    again = tmp_path / "again.keras"
+    interop.write_model(again, ours, SPACE[:axes])
+    theirs = peers.numbers(keras.saving.load_model(again)(keras.ops.convert_to_tensor(np.moveaxis(given, 2, -1))))
+    peers.close(theirs, np.moveaxis(answer, 2, -1))
+    assert "differ by at most" in interop.check_file(again, interop.read_model(again))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (lambda: [live(2, return_sequences=True), keras.layers.Dense(2)], "'dense.*' is a linear layer over space"),
+        (
+            lambda: [keras.layers.Bidirectional(live(2, data_format="channels_first", return_sequences=True))],
+            "'bidirectional.*' joins its directions along space",
+        ),
+        (
+            lambda: [live(2, data_format="channels_first", return_sequences=True), live(2, padding="same")],
+            "reads the axes BTXYF, but the layer before it gives BTFXY",
+        ),
+        (lambda: [live(2, return_sequences=True, go_backwards=True)], "has go_backwards=True and needs the whole"),
+    ],
+    ids=["linear", "both-ways-channels-first", "formats", "backwards"],
+)
+def test_file__rejects_what_no_chain_does(tmp_path: Path, layers: Any, said: str) -> None:
+    model = keras.Sequential([keras.Input((None, 6, 7, 8)), *layers()])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(OptionError, match=said):
+        interop.read_model(tmp_path / "model.keras")
+
+
+def test_written_file__rejects_other_space(tmp_path: Path) -> None:
+    spec = CellSpec(I, H, cell="conv_lstm", kernel_size=(3, 2), padding="valid")
+    nn.save_model(tmp_path / "ours.safetensors", nn.build(spec))
+    model = interop.read_model(tmp_path / "ours.safetensors").model
+    with pytest.raises(
+        OptionError, match="fixed lengths of its axes of space, which this model leaves open; give space"
+    ):
+        interop.write_model(tmp_path / "model.keras", model)
+    for space, said in (((5,), "2 axes of space; give the length of each"), ((2, 9), "a kernel of 3 leaves nothing")):
+        with pytest.raises(ShapeError, match=said):
+            interop.write_model(tmp_path / "model.keras", model, space)
+    with pytest.raises(OptionError, match="ONNX has no operator for the cell 'conv_lstm'"):
+        interop.write_model(tmp_path / "model.onnx", model)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +236,8 @@ def test_layers_of_file__match_keras(tmp_path: Path) -> None:
     [
         ({"strides": 2}, r"ConvLSTM2D: strides=.2, 2. cannot be converted"),
         ({"dilation_rate": (1, 2)}, r"ConvLSTM2D: dilation_rate=.1, 2. cannot be converted"),
-        ({"activation": "relu"}, "ConvLSTM2D: activation='relu' cannot be converted"),
-        ({"recurrent_activation": "hard_sigmoid"}, "recurrent_activation='hard_sigmoid' cannot be converted"),
+        ({"activation": "elu"}, "ConvLSTM2D: activation='elu' cannot be converted"),
+        ({"recurrent_activation": "softplus"}, "recurrent_activation='softplus' cannot be converted"),
     ],
 )
 def test_from_keras__rejects_what_no_cell_has(options: dict[str, Any], said: str) -> None:

@@ -29,8 +29,27 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
             "activation_beta": [0.4, 1.1, 0.0],
         },
     ],
-    "GRU": [{}, {"linear_before_reset": 1}],
-    "RNN": [{}, {"activations": ["Relu"]}],
+    "GRU": [
+        {},
+        {"linear_before_reset": 1},
+        {"clip": 0.3},
+        {"clip": 0.4, "linear_before_reset": 1},
+        {"activations": ["HardSigmoid", "Softsign"]},
+        {
+            "activations": ["HardSigmoid", "ScaledTanh"],
+            "activation_alpha": [0.3, 0.7],
+            "activation_beta": [0.4, 1.1],
+            "linear_before_reset": 1,
+        },
+    ],
+    "RNN": [
+        {},
+        {"activations": ["Relu"]},
+        {"clip": 0.3},
+        {"activations": ["Affine"], "activation_alpha": [1.0], "activation_beta": [0.0], "clip": 0.5},
+        {"activations": ["Sigmoid"]},
+        {"activations": ["HardSigmoid"], "activation_alpha": [0.3], "activation_beta": [0.4]},
+    ],
 }
 KINDS = [
     pytest.param(name, options, id=f"{name}-{[*options.items()]}"[:60])
@@ -141,8 +160,11 @@ SPECS: dict[str, dict[str, Any]] = {
     },
     "GRU": {},
     "GRU-before": {"reset_after": False},
+    "GRU-clip": {"reset_after": False, "variant": Variant(gate_clip=0.4)},
+    "GRU-activations": {"variant": Variant(gate_activation="hard_sigmoid", candidate_activation=("tanh", 0.5, 2.0))},
     "RNN": {},
-    "RNN-relu": {"nonlinearity": "relu"},
+    "RNN-relu": {"nonlinearity": "relu", "variant": Variant(gate_clip=0.4)},
+    "RNN-scaled": {"nonlinearity": ("tanh", 0.5, 2.0)},
 }
 
 
@@ -182,10 +204,9 @@ def test_default_activations__equal_being_left_out(operator: str) -> None:
         ("LSTM", {"output_sequence": 1}, "the attribute 'output_sequence' is not one of opset 7 or later"),
         ("LSTM", {"layout": 2}, "layout must be 0 or 1, not 2"),
         ("LSTM", {"activations": [b"Sigmoid", b"Tanh"]}, "expected 3 activations, not 2"),
-        ("GRU", {"activations": ["Sigmoid", "Relu"]}, "the activations .*relu.* cannot be converted; known"),
-        ("RNN", {"activations": ["Affine"]}, "the activations .'identity'. cannot be converted; known: .*tanh.*relu"),
-        ("RNN", {"clip": 1.0}, "RNN: clip=1 cannot be converted; only an LSTM can be clipped"),
-        ("GRU", {"clip": 0.5}, "GRU: clip=0.5 cannot be converted"),
+        ("GRU", {"activations": ["Sigmoid", "Elu"]}, "GRU: the activation 'Elu' cannot be converted; known: sigmoid"),
+        ("RNN", {"activations": ["ThresholdedRelu"]}, "RNN: the activation 'ThresholdedRelu' cannot be converted"),
+        ("RNN", {"clip": -1.0}, "gate_clip must be None or a bound above 0, not -1.0"),
         ("LSTM", {"activations": ["Sigmoid", "Affine", "Tanh"], "activation_alpha": [2.0]}, "Affine with alpha=2"),
         (
             "RNN",

@@ -119,6 +119,22 @@ def test_layer__matches_hand_worked_step(padding: str) -> None:
     close(output[0, 0], expected.tanh() / 2)
 
 
+@pytest.mark.square("by hand", "conv_lstm activations", "conv_lstm clip", engine="reference")
+def test_layer__matches_hand_worked_step__activations_and_clip() -> None:
+    """One place where all sums are 3 and c = 1 before, so c = 1 * 1 + 1 * 3/4 = h.
+
+    Within +-1, hard_sigmoid(1) = 2/3 and softsign(1) = 1/2: c = 2/3 * 1 + 2/3 * 1/2 = 1, h = 2/3 * 1.
+    """
+    curves: Any = {"gate_activation": "hard_sigmoid", "candidate_activation": "softsign", "cell_activation": "identity"}
+    x, state = torch.full((1, 1, 1, 1), 3.0), (torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+    for options, cell, output in ((curves | {"gate_clip": 1.0}, 1.0, 2 / 3), (curves, 1.75, 1.75)):
+        layer = nn.ConvLSTM1D(1, 1, 1, bias=False, **options)
+        torch.nn.init.ones_(layer.weight_ih_l0)
+        torch.nn.init.zeros_(layer.weight_hh_l0)
+        y, (h, c) = layer(x, state)
+        assert [y.item(), h.item(), c.item()] == pytest.approx([output, output, cell], abs=1e-6)
+
+
 @AXES
 def test_layer__equals_lstm_at_each_place__kernel_of_one(axes: int) -> None:
     layer = LAYERS[axes - 1](I, H, 1, dtype=torch.float64)

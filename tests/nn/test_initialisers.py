@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 import torch
 from helpers.hostile import close
-from helpers.served import BIDIRECTIONAL, NEEDED
+from helpers.served import BIDIRECTIONAL
+from helpers.specs import NEEDED
 
 from lstmkit import nn
 from lstmkit.nn import initialisers

@@ -130,17 +130,43 @@ def test_gru__matches_hand_worked_step__both_conventions() -> None:
         close(trace.gates[0]["z"], torch.full((1, 1, 1), 0.5, dtype=torch.float64))
 
 
-@pytest.mark.square("by hand", "rnn", "rnn relu", engine="reference")
+@pytest.mark.square("by hand", "gru activations", "gru clip", engine="reference")
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gru__matches_hand_worked_step__activations_and_clip(reset_after: bool) -> None:
+    """One unit, x = 1, h = 1/2, where the sums of r, z and n are 3, -1 and 2 + 4 r h, within +-1: 1, -1 and 1.
+
+    hard_sigmoid(1) = 2/3 = r, hard_sigmoid(-1) = 1/3 = z, softsign(1) = 1/2 = n: h = 2/3 * 1/2 + 1/3 * 1/2. Without the
+    clip hard_sigmoid(3) = 1 and softsign(2 + 4 * 1 * 1/2) = 4/5: h = 2/3 * 4/5 + 1/3 * 1/2.
+    """
+    curves: Any = {"gate_activation": "hard_sigmoid", "candidate_activation": "softsign"}
+    for options, r, z, n in ((curves | {"gate_clip": 1.0}, 2 / 3, 1 / 3, 1 / 2), (curves, 1.0, 1 / 3, 4 / 5)):
+        layer = nn.GRU(1, 1, bias=False, reset_after=reset_after, dtype=torch.float64, engine="reference", **options)
+        values = {"weight_ih_l0": [[3.0], [-1.0], [2.0]], "weight_hh_l0": [[0.0], [0.0], [4.0]]}
+        layer.load_state_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
+        x, h = torch.ones(1, 1, 1, dtype=torch.float64), torch.full((1, 1, 1), 0.5, dtype=torch.float64)
+        output, _, trace = layer(x, h, return_gates=True)
+        found = [*(trace.gates[0][letter].item() for letter in "rzn"), output.item()]
+        assert found == pytest.approx([r, z, n, (1 - z) * n + z / 2], abs=1e-15)
+
+
+@pytest.mark.square("by hand", "rnn", "rnn relu", "rnn scaled-tanh", "rnn clip", engine="reference")
 @pytest.mark.parametrize(
-    ("nonlinearity", "expected"),
+    ("options", "expected"),
     [
-        ("relu", [1.0, 0.0, 3.0]),
-        ("tanh", [tanh(1), tanh(tanh(1) - 7), tanh(tanh(tanh(1) - 7) + 3)]),
+        ({"nonlinearity": "relu"}, [1.0, 0.0, 3.0]),
+        ({"nonlinearity": "tanh"}, [tanh(1), tanh(tanh(1) - 7), tanh(tanh(tanh(1) - 7) + 3)]),
+        (
+            {"nonlinearity": ("tanh", 2.0, 0.5)},
+            [(s := 2 * tanh(0.5)), (u := 2 * tanh(s / 2 - 3.5)), 2 * tanh(u / 2 + 1.5)],
+        ),
+        ({"nonlinearity": "relu", "gate_clip": 0.75}, [0.75, 0.0, 0.75]),
+        ({"nonlinearity": "identity", "gate_clip": 2.0}, [1.0, -2.0, 1.0]),
     ],
+    ids=str,
 )
-def test_rnn__matches_hand_worked_steps(nonlinearity: str, expected: list[float]) -> None:
+def test_rnn__matches_hand_worked_steps(options: dict[str, Any], expected: list[float]) -> None:
     """x = 1, -3, 2 with h <- a(2 x + h - 1): a(1), a(h - 7), a(h + 3)."""
-    layer = nn.RNN(1, 1, nonlinearity=nonlinearity, engine="reference")
+    layer = nn.RNN(1, 1, engine="reference", **options)
     values = {"weight_ih_l0": [[2.0]], "weight_hh_l0": [[1.0]], "bias_ih_l0": [-2.0], "bias_hh_l0": [1.0]}
     layer.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
     output, _ = layer(torch.tensor([[1.0], [-3.0], [2.0]]))
@@ -167,7 +193,13 @@ def test_explanation__matches_what_runs() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.RNN(3, 5, nonlinearity="gelu"), "nonlinearity must be 'tanh' or 'relu', not 'gelu'"),
+        (lambda: nn.RNN(3, 5, nonlinearity="gelu"), "nonlinearity must be one of sigmoid, tanh, .*, not 'gelu'"),
+        (
+            lambda: nn.RNN(3, 5, nonlinearity=("relu", 1.0, 0.0)),
+            "nonlinearity: 'relu' has no constants; tanh and hard_",
+        ),
+        (lambda: nn.RNN(3, 5, gate_clip=0), "gate_clip must be None or a bound above 0, not 0"),
+        (lambda: nn.GRU(3, 5, gate_activation="gelu"), "gate_activation must be one of sigmoid, .*, not 'gelu'"),
         (lambda: nn.GRU(3, 5, reset_after=1), "reset_after must be True or False, not 1"),
         (lambda: nn.GRU(3, 0), "hidden_size"),
         (lambda: nn.GRU(3, 5, dropout=2.0), "dropout must be a probability"),

@@ -80,7 +80,7 @@ def test_surprise__equals_that_of_blocks(monkeypatch):
     assert len(model.surprise(ROW[:0])) == 0
 
 
-@pytest.mark.parametrize("tokens", [[[1]], [1.5], [99], ["a"]])
+@pytest.mark.parametrize("tokens", [[[1]], [1.5], [99], [-1], ["a"]])
 def test_surprise__rejects_what_is_no_row_of_tokens(tokens):
     with pytest.raises(ShapeError, match="expected a row of numbers of tokens"):
         language_model().surprise(np.array(tokens))

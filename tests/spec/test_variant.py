@@ -75,7 +75,10 @@ def test_layer__rejects_impossible_options(options: dict[str, Any], message: str
         ({"layer_sizes": 3}, "layer_sizes a list"),
         ({"layer_sizes": [5, "x"], "num_layers": 2}, "sizes of layers must be whole numbers"),
         ({"layer_sizes": [5, 4], "num_layers": 2}, "must name 2 sizes, of which the last is 5"),
-        ({"cell": "gru", "variant": {"peepholes": "o"}}, "the cell 'gru' has no option variant"),
+        (
+            {"cell": "gru", "variant": {"peepholes": "o"}},
+            "the cell 'gru' has no option peepholes; it has: reset_after, gate_activation",
+        ),
     ],
     ids=str,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lstmkit.spec import LSTMKitError
@@ -36,6 +36,40 @@ class Net(nn.Module):
     def finish(self, y: Tensor, lengths: Tensor) -> Tensor:
         long = (lengths > 6)[:, None, None]
         return self.last(torch.where(long, y @ self.rare, y) if long.any() else y)
+
+
+class Carrying(nn.Module):
+    """A sum over the batches so far for each of four rows, as a language model carries its state."""
+
+    row_states = ("state",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 1))
+        self.register_buffer("state", torch.zeros(4, 2))
+
+    def forward(self, batch: dict) -> Tensor:
+        before = self.state[batch["rows"]]
+        self.state.zero_()
+        self.state[batch["rows"]] = before + batch["x"]
+        return (self.state[batch["rows"]].clone() @ self.weight - 1).square().mean()
+
+
+def carry(checkpoint: Path, at: int = 0) -> nn.Module:
+    """Train it; stop at some call."""
+    calls, module = 0, Carrying()
+    batches = [{"x": torch.randn(4, 2, generator=torch.Generator().manual_seed(k)) * 0.1} for k in range(4)]
+
+    def loss(network: nn.Module, batch: dict) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return network(batch)
+
+    config = TrainingConfig(**BASE | {"checkpoint": checkpoint, "max_epochs": 2})
+    fit(module, lambda epoch: [batch | {"rows": torch.arange(4)} for batch in batches], loss=loss, config=config)
+    return module
 
 
 class Epoch:
@@ -128,11 +162,17 @@ def main(folder: Path) -> None:
     note("mean", train(mean_loss))
     note("masked", train(masked_loss, log=folder / "log"))
     note("joint", train(joint_loss))
+    # Unlike AdamW with its gradient clipped, this sees a gradient of the wrong size.
+    note("plain", train(joint_loss, optimizer="sgd", gradient_clip=None, weight_decay=0.0))
     note("slow clock", train(masked_loss, time_limit=5 + 5 * process_number(), max_epochs=2))
     note("broken off", train(interrupting(8), checkpoint=checkpoint))
     told["left"] = checkpoint.exists()
     note("resumed", train(masked_loss, checkpoint=checkpoint))
     told["kept"] = checkpoint.exists()
+    carry(checkpoint, at=3)
+    tensors["carried/half"] = load_file(checkpoint)["module/state"].clone()
+    tensors["carried/weight"] = carry(checkpoint).weight.detach().clone()
+    tensors["carried/whole"] = carry(folder / "other").weight.detach().clone()
     numbers: list = []
     note("random", train(dropped(numbers)))
     told["numbers"] = numbers

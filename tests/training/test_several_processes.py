@@ -16,7 +16,7 @@ from lstmkit.training.group import Group
 WORKER = Path(__file__).with_name("several_worker.py")
 # Sums in another order differ in the last bits; three epochs let that grow a little.
 CLOSE = {"rtol": 2e-4, "atol": 2e-6}
-COURSES = ("mean", "masked", "joint", "slow clock", "broken off", "resumed")
+COURSES = ("mean", "masked", "joint", "plain", "slow clock", "broken off", "resumed")
 
 
 def launch(folder: Path, *words: str) -> Path:
@@ -60,6 +60,14 @@ def test_two_processes__match_one(alone, together, course) -> None:
     assert weights.keys() == expected.keys()
     for name in (name for name in weights if name.startswith(f"{course}/")):
         torch.testing.assert_close(weights[name], expected[name], **CLOSE)
+
+
+def test_carried_states__match_one_process__in_a_checkpoint(alone, together) -> None:
+    weights, expected = load_file(together / "weights0"), load_file(alone / "weights0")
+    assert weights["carried/half"].abs().min() > 0
+    torch.testing.assert_close(weights["carried/half"], expected["carried/half"])
+    for name in ("weight", "whole"):
+        torch.testing.assert_close(weights[f"carried/{name}"], expected["carried/whole"], **CLOSE)
 
 
 def test_two_processes__equal_each_other(together) -> None:

@@ -19,7 +19,9 @@ from lstmkit.training import SearchResult, search
 
 # task -> its room, whose search.py says what may be tried
 TASKS = {
+    "classify": "classification",
     "forecast": "forecasting",
+    "lm": "language_modelling",
     "tag": "tagging",
     "translate": "translation",
 }

@@ -40,15 +40,10 @@ class Sampler:
         top_p: float | None = None,
         seed: int | None = None,
     ) -> None:
-        _check_number("temperature", temperature, 0 <= _as_number(temperature) < float("inf"), "a number from 0")
-        if top_k is not None:
-            whole = isinstance(top_k, int | np.integer) and not isinstance(top_k, bool)
-            _check_number("top_k", top_k, whole and top_k >= 1, "a whole number from 1")
-        if top_p is not None:
-            _check_number("top_p", top_p, 0 < _as_number(top_p) <= 1, "a number above 0 and up to 1")
-        if seed is not None:
-            whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-            _check_number("seed", seed, whole and seed >= 0, "a whole number from 0")
+        _check("temperature", temperature, 0 <= _as_number(temperature) < float("inf"), "a number from 0")
+        _check("top_k", top_k, top_k is None or _is_whole(top_k, 1), "a whole number from 1")
+        _check("top_p", top_p, top_p is None or 0 < _as_number(top_p) <= 1, "a number above 0 and up to 1")
+        _check("seed", seed, seed is None or _is_whole(seed, 0), "a whole number from 0")
         self.temperature, self.top_k, self.top_p = float(temperature), top_k, top_p
         self._random = np.random.default_rng(seed)
         self._uniform: list[float] = []
@@ -61,30 +56,33 @@ class Sampler:
         """
         if self.temperature == 0 or self.top_k == 1:
             return int(scores.argmax())
-        shares = np.exp((scores - scores.max()) / self.temperature)
+        shares: Array = np.exp((scores - scores.max()) / self.temperature)
         if self.top_k is not None and self.top_k < len(shares):
             shares[shares < np.partition(shares, -self.top_k)[-self.top_k]] = 0
         if self.top_p is not None:
             _keep_nucleus(shares, self.top_p)
         if not self._uniform:
             self._uniform = self._random.random(_BLOCK).tolist()
-        sums = shares.cumsum()
-        place = int(sums.searchsorted(self._uniform.pop() * sums[-1], "right"))
+        sums: Array = shares.cumsum()
+        place = int(sums.searchsorted(float(self._uniform.pop() * sums[-1]), "right"))
         # Rounding may lead behind the last share that is not 0.
-        return place if place < len(sums) else int(sums.searchsorted(sums[-1]))
+        return place if place < len(sums) else int(sums.searchsorted(float(sums[-1])))
 
 
 def _keep_nucleus(shares: Array, part: float) -> None:
-    order = np.argsort(-shares, kind="stable")
-    sums = shares[order].cumsum()
-    shares[order[int(sums.searchsorted(part * sums[-1])) + 1 :]] = 0
+    order: Array = np.argsort(-shares, kind="stable")
+    sums: Array = shares[order].cumsum()
+    shares[order[int(sums.searchsorted(float(part * sums[-1]))) + 1 :]] = 0
 
 
-def _as_number(value: Any) -> float:
-    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return float(value) if is_number else float("nan")  # pyright: ignore[reportUnknownArgumentType]
+def _as_number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
 
 
-def _check_number(name: str, value: object, holds: Any, expected: str) -> None:
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
         raise OptionError(f"{name} must be {expected}, not {value!r}")

@@ -1,7 +1,7 @@
 """Floor 3: weights and models of other systems, in and out."""
 
 from lstmkit.interop.check import check_file
-from lstmkit.interop.files import Imported, from_keras_model, read_layers, read_model, write_model
+from lstmkit.interop.files import Imported, as_written, from_keras_model, read_layers, read_model, write_model
 from lstmkit.interop.haste import from_haste, to_haste
 from lstmkit.interop.keras_layers import from_keras, from_keras_config, to_keras
 from lstmkit.interop.keras_options import KERAS_CELLS
@@ -15,6 +15,7 @@ __all__ = [
     "ONNX_CELLS",
     "Imported",
     "Layer",
+    "as_written",
     "check_file",
     "from_haste",
     "from_keras",

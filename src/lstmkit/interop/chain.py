@@ -11,6 +11,9 @@ from lstmkit.interop.layer import Array, Layer
 from lstmkit.runtime import SequenceModel, Stage
 from lstmkit.spec import CellSpec, ModelFileError, OptionError
 
+# Axes of space, as the axes of files name them.
+SPACE_LETTERS = "XYZ"
+
 
 class Chain:
     """Stages of a :class:`lstmkit.runtime.SequenceModel`, each of which reads the one before.
@@ -18,8 +21,9 @@ class Chain:
     Recurrent layers that follow each other and differ in their input alone become one stack.
 
     ``notes`` says what is not exactly so on both sides, one sentence each; ``length`` counts what was appended;
-    ``input_axes`` and ``output_axes`` say how the other system arranges batch, time and features (B, T and F, and D for
-    directions that stand apart). Output axes without T are those of the last step.
+    ``input_axes`` and ``output_axes`` say how the other system arranges batch, time and features (B, T and F, D for
+    directions that stand apart, X, Y and Z for space). Output axes without T are those of the last step. ``space`` has
+    the lengths of the axes of space where the file fixes them.
     """
 
     def __init__(self) -> None:
@@ -28,6 +32,7 @@ class Chain:
         self.notes: list[str] = []
         self.length = 0
         self.input_axes, self.output_axes = "BTF", "BTF"
+        self.space: tuple[int, ...] = ()
 
     def add_recurrent(self, name: str, layer: Layer, states: Mapping[str, Array] | None = None) -> None:
         """Append a stack, with its learned first states ``(L*D, R)`` by letter if there are any.
@@ -36,6 +41,8 @@ class Chain:
             OptionError: the other system calls it in a way that no model that works step by step does.
         """
         _check_call(name, layer)
+        if layer.spec.kernel_size:
+            self._set_space(name, layer)
         self.length += 1
         self.notes += [f"{name}: {note}" for note in (*layer.notes, *_call_notes(layer.call))]
         last = self.stages[-1] if self.stages else None
@@ -54,6 +61,8 @@ class Chain:
     def add_linear(self, name: str, weight: Array, bias: Array | None) -> None:
         """Append ``x @ weight.T + bias`` with ``weight (O, F)``."""
         units, features = weight.shape
+        if self.space_axes:
+            raise OptionError(f"{name!r} is a linear layer over space, which no stage of lstmkit does")
         self.length += 1
         name = self._append(name, "linear", {"features": features, "units": units, "bias": bias is not None})
         self.weights[f"{name}.weight"] = weight
@@ -85,18 +94,31 @@ class Chain:
         Raises:
             OptionError: it has no recurrent stage, or its stages do not fit together.
         """
-        first = self.stages[0] if self.stages else None
-        if not any(stage.kind == "recurrent" for stage in self.stages) or first is None:
+        if not any(stage.kind == "recurrent" for stage in self.stages):
             raise OptionError("there is no recurrent layer in it")
-        options = first.options
-        size = options["cell"]["input_size"] if first.kind == "recurrent" else options.get("features")
+        options = next(stage.options for stage in self.stages if stage.kind in ("recurrent", "linear"))
+        sizes = {"input_size": options["cell"]["input_size"] if "cell" in options else options["features"]}
+        sizes |= {"space_axes": self.space_axes} if self.space_axes else {}
         stages = [stage.to_dict() for stage in self.stages]
         try:
-            return SequenceModel({"task": "sequence", "sequence": {"input_size": size}, "stages": stages}, self.weights)
+            return SequenceModel({"task": "sequence", "sequence": sizes, "stages": stages}, self.weights)
         except ModelFileError as error:
             raise OptionError(
                 str(error).replace("the model file is damaged", "its layers do not fit together")
             ) from None
+
+    @property
+    def space_axes(self) -> int:
+        """How many axes of space a step has."""
+        return len(self.input_axes.strip("BTF"))
+
+    def _set_space(self, name: str, layer: Layer) -> None:
+        """Take over how the other system arranges the steps of a ConvLSTM, which all of a chain share."""
+        space = SPACE_LETTERS[: len(layer.spec.kernel_size)]
+        axes = f"BTF{space}" if layer.call.get("data_format") == "channels_first" else f"BT{space}F"
+        if self.space_axes and self.input_axes != axes:
+            raise OptionError(f"{name!r} reads the axes {axes}, but the layer before it gives {self.input_axes}")
+        self.input_axes = self.output_axes = axes
 
     def _append(self, name: str, kind: str, options: dict[str, Any]) -> str:
         name = re.sub(r"\W", "_", name)[:80] or kind
@@ -139,10 +161,9 @@ def check_chain(model: SequenceModel, *, learned_states: bool = False) -> None:
 def _check_call(name: str, layer: Layer) -> None:
     """Refuse what needs the whole sequence, or joins directions otherwise."""
     call = layer.call
-    if layer.spec.kernel_size:
+    if layer.spec.bidirectional and call.get("data_format") == "channels_first":
         raise OptionError(
-            f"{name!r} is a ConvLSTM, whose steps have space; a model's steps are features alone; "
-            "lstmkit.interop.read_layers with nn.build and nn.KerasCall runs it"
+            f"{name!r} joins its directions along space, because its channels stand first; nothing else does"
         )
     for option, value in {"go_backwards": True, "direction": "reverse"}.items():
         if call.get(option) == value:

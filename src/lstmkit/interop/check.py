@@ -2,13 +2,14 @@
 
 import os
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
-from lstmkit.interop.chain import layer_of
+from lstmkit.interop.chain import SPACE_LETTERS, layer_of
 from lstmkit.interop.files import Imported
 from lstmkit.interop.layer import Array
 from lstmkit.interop.torch_layers import to_torch
@@ -32,7 +33,7 @@ def check_file(path: str | os.PathLike[str], imported: Imported) -> str:
     """
     runners = {".onnx": _run_onnx, ".keras": _run_keras, ".pt": _run_torch, ".pth": _run_torch}
     run = runners.get(Path(path).suffix.lower(), _run_torch)
-    x = np.random.default_rng(0).normal(size=(BATCH, STEPS, imported.model.input_size)).astype(np.float32)
+    x = _draw((BATCH, STEPS, imported.model.input_size, *_space(imported.model)))
     try:
         theirs, system, x = run(path, imported, x)
     except _NotRunError as reason:
@@ -49,11 +50,23 @@ def check_file(path: str | os.PathLike[str], imported: Imported) -> str:
     return f"checked {Path(path).name}: {system} and lstmkit differ by at most {difference:.1e} on random input"
 
 
+def _draw(shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def _space(model: SequenceModel) -> tuple[int, ...]:
+    """Lengths of the axes of space, of which no kernel leaves nothing."""
+    sizes = [spec.kernel_size for spec in model.cells.values()]
+    return tuple([4 + axis + sum(own[axis] - 1 for own in sizes) for axis in range(model.space_axes)])
+
+
 def _arranged(values: Array, axes: str) -> Array:
-    """The other system's output as ``(B, T, F)`` or ``(B, F)``, directions side by side."""
-    order = [axes.index(letter) for letter in "BTDF" if letter in axes]
+    """The other system's output as ``(B, T, F, *space)`` or ``(B, F, *space)``, directions side by side."""
+    order = [axes.index(letter) for letter in f"BTDF{SPACE_LETTERS}" if letter in axes]
     turned = np.transpose(values, order)
-    return turned.reshape(*turned.shape[: 2 if "T" in axes else 1], -1)
+    before = axes.count("B") + axes.count("T")
+    features = turned.shape[before : len(order) - sum(letter in SPACE_LETTERS for letter in axes)]
+    return turned.reshape(*turned.shape[:before], prod(features), *turned.shape[before + len(features) :])
 
 
 def _run_onnx(path: Any, imported: Imported, x: Array) -> tuple[Array, str, Array]:
@@ -71,7 +84,7 @@ def _run_onnx(path: Any, imported: Imported, x: Array) -> tuple[Array, str, Arra
         batch, steps = (
             sizes[axis] if isinstance(sizes[axis], int) else size for axis, size in zip("BT", x.shape, strict=False)
         )
-        x = np.random.default_rng(0).normal(size=(batch, steps, x.shape[-1])).astype(np.float32)
+        x = _draw((batch, steps, x.shape[-1]))
         feed: dict[str, Array] = {main: x if imported.input_axes == "BTF" else x.swapaxes(0, 1)}
         for given in session.get_inputs():
             if given.name != main:
@@ -94,7 +107,11 @@ def _run_keras(path: Any, imported: Imported, x: Array) -> tuple[Array, str, Arr
             simplefilter("ignore")  # Keras's own
             keras = import_extra("keras", "convert")
             model = keras.saving.load_model(os.fspath(path), compile=False, safe_mode=True)
-            return keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(x))), "Keras", x
+            ours = "BTF" + SPACE_LETTERS[: x.ndim - 3]
+            sizes = dict(zip(imported.input_axes, model.input_shape, strict=True))
+            x = _draw(tuple([sizes[axis] or size for axis, size in zip(ours, x.shape, strict=True)]))
+            turned = np.transpose(x, [ours.index(axis) for axis in imported.input_axes])
+            return keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(turned))), "Keras", x
     except Exception as error:  # of any backend
         raise _NotRunError(f"Keras refuses it ({str(error).splitlines()[0][:100]})") from None
 

@@ -1,7 +1,7 @@
 """Files of every known system, by their endings."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from warnings import catch_warnings, simplefilter
 
 from safetensors import SafetensorError, safe_open
 
-from lstmkit.interop.chain import Chain
+from lstmkit.interop.chain import SPACE_LETTERS, Chain
 from lstmkit.interop.keras_read import read_keras_layers, read_keras_model
 from lstmkit.interop.keras_write import write_keras_model
 from lstmkit.interop.layer import Layer
@@ -29,6 +29,7 @@ class Imported(NamedTuple):
     notes: tuple[str, ...]
     input_axes: str
     output_axes: str
+    space: tuple[int, ...] = ()
 
 
 class Format(NamedTuple):
@@ -85,7 +86,7 @@ def read_model(path: PathLike, layer: str | None = None) -> Imported:
             raise OptionError(
                 f"{path} is a {type(model).__name__}; only models that work step by step can be converted"
             )
-        return Imported(model, (), "BTF", "BTF")
+        return as_written(path, model)
     if layer is None:
         chain = format_of(path).model(_there(path))
     else:
@@ -95,7 +96,7 @@ def read_model(path: PathLike, layer: str | None = None) -> Imported:
             raise OptionError(f"{path} has no recurrent layer {layer!r}; it has: {names}")
         chain = Chain()
         chain.add_recurrent(layer, layers[layer])
-    return Imported(chain.model(), tuple(chain.notes), chain.input_axes, chain.output_axes)
+    return Imported(chain.model(), tuple(chain.notes), chain.input_axes, chain.output_axes, chain.space)
 
 
 def from_keras_model(model: Any) -> Imported:
@@ -114,14 +115,30 @@ def from_keras_model(model: Any) -> Imported:
         return read_model(path)
 
 
-def write_model(path: PathLike, model: SequenceModel) -> None:
+def write_model(path: PathLike, model: SequenceModel, space: Sequence[int] = ()) -> None:
     """Write a model to a file of the kind that its ending says.
+
+    Args:
+        path: The file.
+        model: The model.
+        space: Lengths of the axes of space of a ConvLSTM, which a ``.keras`` file fixes and the others leave open.
 
     Raises:
         OptionError: another ending, or a stage that the other system has no layer for.
         LSTMKitError: the path cannot be written to.
     """
-    format_of(path).write(path, model)
+    write = format_of(path).write
+    if write is write_keras_model:
+        write_keras_model(path, model, space)
+    else:
+        write(path, model)
+
+
+def as_written(path: PathLike, model: SequenceModel) -> Imported:
+    """A model as lstmkit writes it to a file of the kind that its ending says."""
+    space = SPACE_LETTERS[: model.space_axes]
+    axes = f"BT{space}F" if Path(path).suffix.lower() == ".keras" else f"BTF{space}"
+    return Imported(model, (), axes, axes)
 
 
 def format_of(path: PathLike) -> Format:

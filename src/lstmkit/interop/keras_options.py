@@ -1,5 +1,6 @@
 """Configurations of Keras's recurrent layers as options of a CellSpec, and back."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ KERAS_CELLS = {
     "ConvLSTM3D": "conv_lstm",
 }
 
-# Keras's names of the activations that an LSTM can be given -> ours.
+# Keras's names of the activations that cells can be given -> ours.
 _ACTIVATIONS = {name: name for name in ("sigmoid", "tanh", "hard_sigmoid", "relu", "softsign")} | {"linear": "identity"}
 
 Config = Mapping[str, Any]
@@ -29,18 +30,15 @@ def cell_options(kind: str, config: Config) -> dict[str, Any]:
     """
     check_class(kind)
     options: dict[str, Any] = {"cell": KERAS_CELLS[kind]}
+    other = _activation(kind, config, "activation", "tanh")
     if kind == "SimpleRNN":
-        return {**options, "nonlinearity": _activation(kind, config, "activation", "tanh", "relu")}
-    if kind == "LSTM":
-        gates = _ACTIVATIONS[_activation(kind, config, "recurrent_activation", "sigmoid", *_ACTIVATIONS)]
-        other = _ACTIVATIONS[_activation(kind, config, "activation", "tanh", *_ACTIVATIONS)]
-        variant = Variant(gate_activation=gates, candidate_activation=other, cell_activation=other)
-        return {**options, "variant": variant}
-    _activation(kind, config, "recurrent_activation", "sigmoid")
-    _activation(kind, config, "activation", "tanh")
+        return {**options, "nonlinearity": other}
+    gates = _activation(kind, config, "recurrent_activation", "sigmoid")
     if kind == "GRU":
-        return {**options, "reset_after": bool(config.get("reset_after", True))}
-    return {**options, **_convolution(kind, config)}
+        variant = Variant(gate_activation=gates, candidate_activation=other)
+        return {**options, "reset_after": bool(config.get("reset_after", True)), "variant": variant}
+    variant = Variant(gate_activation=gates, candidate_activation=other, cell_activation=other)
+    return {**options, "variant": variant, **({} if kind == "LSTM" else _convolution(kind, config))}
 
 
 def check_class(kind: str) -> None:
@@ -62,17 +60,24 @@ def keras_class(spec: CellSpec) -> tuple[str, dict[str, Any]]:
     raise OptionError(f"Keras has no layer for the cell {spec.cell!r} with the options of this stack: {spec}")
 
 
+def snake_case(kind: str) -> str:
+    """A class's name as Keras's files name the groups of its layers: ``SimpleRNN`` is ``simple_rnn``."""
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
 def layout_name(options: Mapping[str, Any]) -> str:
     """The name of the layout in lstmkit.spec.LAYOUTS."""
     return "keras" if options.get("reset_after", True) else "keras_reset_before"
 
 
-def _activation(kind: str, config: Config, name: str, *known: str) -> str:
-    given = config.get(name, known[0])
-    if given not in known:
+def _activation(kind: str, config: Config, name: str, default: str) -> str:
+    given = config.get(name, default)
+    if not isinstance(given, str) or given not in _ACTIVATIONS:
         shown = given.get("class_name", given) if isinstance(given, Mapping) else given
-        raise OptionError(f"{kind}: {name}={shown!r} cannot be converted; lstmkit's cell has {' or '.join(known)}")
-    return given
+        known = " or ".join(_ACTIVATIONS)
+        raise OptionError(f"{kind}: {name}={shown!r} cannot be converted; lstmkit's cell has {known}")
+    return _ACTIVATIONS[given]
 
 
 def _convolution(kind: str, config: Config) -> dict[str, Any]:
@@ -91,17 +96,17 @@ def _sizes(value: Any, axes: int) -> tuple[int, ...]:
 
 def _written(spec: CellSpec, kind: str) -> dict[str, Any] | None:
     """The inverse of :func:`cell_options`, as far as there is one."""
-    if kind == "LSTM":
-        theirs: dict[Any, str] = {ours: name for name, ours in _ACTIVATIONS.items()}
-        roles = {"recurrent_activation": "gate_activation", "activation": "cell_activation"}
-        found = {name: theirs.get(getattr(spec.variant, role)) for name, role in roles.items()}
-        return None if None in found.values() else found
+    theirs: dict[Any, str] = {ours: name for name, ours in _ACTIVATIONS.items()}
     if kind == "SimpleRNN":
-        return {"activation": spec.nonlinearity}
+        roles = {"activation": "nonlinearity"}
+    else:
+        roles = {"recurrent_activation": "gate_activation", "activation": "candidate_activation"}
+    found: dict[str, Any] = {name: theirs.get(spec.option(role)) for name, role in roles.items()}
+    if None in found.values() or (spec.kernel_size and kind != f"ConvLSTM{len(spec.kernel_size)}D"):
+        return None
     if kind == "GRU":
-        return {"reset_after": spec.reset_after}
-    axes = len(spec.kernel_size)
-    return {"kernel_size": [*spec.kernel_size], "padding": spec.padding} if kind == f"ConvLSTM{axes}D" else None
+        found["reset_after"] = spec.reset_after
+    return found | ({"kernel_size": [*spec.kernel_size], "padding": spec.padding} if spec.kernel_size else {})
 
 
 def _spec(spec: CellSpec, kind: str, config: Config) -> CellSpec:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lstmkit.interop.chain import Chain
 from lstmkit.interop.keras_layers import from_keras_config
-from lstmkit.interop.keras_options import KERAS_CELLS
+from lstmkit.interop.keras_options import KERAS_CELLS, snake_case
 from lstmkit.interop.layer import Array, Layer, as_floats
 from lstmkit.spec import LSTMKitError, ModelFileError, OptionError, import_extra
 
@@ -30,7 +30,7 @@ def read_keras_layers(path: str | os.PathLike[str]) -> dict[str, Layer]:
 
 
 def read_keras_model(path: str | os.PathLike[str]) -> Chain:
-    """A ``.keras`` file as a chain: recurrent layers, Dense, Dropout, ReLU and linear or relu activations.
+    """A ``.keras`` file as a chain: recurrent layers, ConvLSTM, Dense, Dropout, ReLU and linear or relu activations.
 
     Raises:
         ModelFileError: the file is no such file, truncated or damaged.
@@ -42,7 +42,10 @@ def read_keras_model(path: str | os.PathLike[str]) -> Chain:
         whole = True
         for kind, name, config in _flat(file.layers):
             whole = _add(chain, file, kind, name, config, whole) and whole
-    chain.output_axes = "BTF" if whole else "BF"
+        if chain.space_axes:
+            chain.space = _space(file.layers[0]["config"], chain.input_axes)
+    if not whole:
+        chain.output_axes = chain.output_axes.replace("T", "")
     return chain
 
 
@@ -117,8 +120,7 @@ def _groups_by_name(layers: list[dict[str, Any]], weights: Any) -> dict[str, Any
     groups = _follow(weights, "layers")
     counts: dict[str, int] = {}
     for kind, name, _ in _flat(layers):
-        snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind)))
-        snake = snake.lower()
+        snake = snake_case(kind)
         counts[snake] = counts.get(snake, -1) + 1
         found[name] = _follow(groups, f"{snake}_{counts[snake]}" if counts[snake] else snake)
     for key in groups or ():
@@ -145,6 +147,13 @@ def _layer(file: _File, kind: str, config: Mapping[str, Any]) -> Layer:
         return from_keras_config(kind, config, [file.arrays(config["name"], place) for place in places])
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(f"the layer {config['name']!r} is not described as a Keras layer ({error})") from None
+
+
+def _space(config: Mapping[str, Any], axes: str) -> tuple[int, ...]:
+    """Lengths of the axes of space of the input layer, without which Keras makes no ConvLSTM."""
+    shape = config.get("batch_shape") or config.get("batch_input_shape") or ()
+    found = [size for axis, size in zip(axes, shape, strict=False) if axis not in "BTF"]
+    return tuple(found) if all(isinstance(size, int) and size > 0 for size in found) else ()
 
 
 def _check_straight(layers: list[dict[str, Any]]) -> None:

@@ -4,26 +4,42 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lstmkit.interop.chain import check_chain, layer_of
 from lstmkit.interop.keras_layers import to_keras
+from lstmkit.interop.keras_options import snake_case
 from lstmkit.interop.layer import Array
 from lstmkit.runtime import SequenceModel
 from lstmkit.spec import OptionError, atomic_write, import_extra
 
 
-def write_keras_model(path: str | os.PathLike[str], model: SequenceModel) -> None:
+def write_keras_model(path: str | os.PathLike[str], model: SequenceModel, space: Sequence[int] = ()) -> None:
     """Write a chain as a Sequential model that gives a step for every step.
 
+    Args:
+        path: The file.
+        model: The chain.
+        space: Lengths of the axes of space where there is a ConvLSTM.
+
     Raises:
-        OptionError: Keras has no layer for a stage.
+        OptionError: Keras has no layer for a stage, or ``space`` is missing.
+        ShapeError: the model cannot run over such a space.
         LSTMKitError: the path cannot be written to.
     """
     check_chain(model)
-    layers = [{"class_name": "InputLayer", "config": {"batch_shape": [None, None, model.input_size], "name": "x"}}]
+    if model.space_axes and not space:
+        raise OptionError(
+            "a ConvLSTM of Keras has fixed lengths of its axes of space, which this model leaves open; "
+            "give space=, for example (9, 8), or --space 9,8"
+        )
+    model.spaces(space)
+    shape = [None, None, *space, model.input_size]
+    layers = [{"class_name": "InputLayer", "config": {"batch_shape": shape, "name": "x"}}]
     weights: list[tuple[str, list[list[Array]]]] = []
     for stage in model.stages:
         for kind, config, arrays in _written(model, stage):
@@ -41,7 +57,8 @@ def write_keras_model(path: str | os.PathLike[str], model: SequenceModel) -> Non
 def _written(model: SequenceModel, stage: Any) -> list[tuple[str, dict[str, Any], list[list[Array]]]]:
     """The Keras layers of one stage."""
     if stage.kind == "recurrent":
-        layers = to_keras(layer_of(model, stage))
+        layer = layer_of(model, stage)
+        layers = to_keras(replace(layer, call={"data_format": "channels_last"}) if layer.spec.kernel_size else layer)
         return [
             (kind, {**config, "name": f"{stage.name}_{k}"}, arrays) for k, (kind, config, arrays) in enumerate(layers)
         ]
@@ -68,7 +85,7 @@ def _hdf5(weights: list[tuple[str, list[list[Array]]]]) -> bytes:
     counts: dict[str, int] = {}
     with h5py.File(content, "w") as file:
         for kind, arrays in weights:
-            snake = {"SimpleRNN": "simple_rnn"}.get(kind, kind.lower())
+            snake = snake_case(kind)
             counts[snake] = counts.get(snake, -1) + 1
             group = file.create_group(f"layers/{snake}_{counts[snake]}" if counts[snake] else f"layers/{snake}")
             inner = {"Bidirectional": ["forward_layer/cell", "backward_layer/cell"], "Dense": [""]}.get(kind, ["cell"])

@@ -55,8 +55,7 @@ def from_onnx_node(operator: str, attributes: Mapping[str, Any], arrays: Mapping
     for d, suffix in enumerate(spec.layer_suffixes(0)):
         weights = Direction(given["W"][d], given["R"][d], given["B"][d] if spec.bias else None)
         own = to_lstmkit("onnx", ONNX_CELLS[operator], weights, hidden, f"{operator} (W, R and B)")
-        if spec.variant.changes():
-            own = {name: _keep_gates(array, spec.gates, spec.variant.gates_with_weights) for name, array in own.items()}
+        own = {name: _keep_gates(array, spec.gates, spec.gates_with_weights) for name, array in own.items()}
         if spec.variant.peepholes:
             own["weight_ch"] = _peepholes(given["P"][d], spec.variant.peephole_gates, hidden)
         parameters |= {name + suffix: array for name, array in own.items()}
@@ -76,7 +75,6 @@ def to_onnx_nodes(layer: Layer) -> list[tuple[str, dict[str, Any], dict[str, Arr
         raise OptionError(f"ONNX's LSTM has no projection (proj_size={spec.proj_size})")
     check_call(layer, "ONNX", kept=("direction",))
     operator, attributes = node_attributes(spec)
-    have = spec.variant.gates_with_weights if spec.variant.changes() else spec.gates
     direction = "bidirectional" if spec.bidirectional else layer.call.get("direction", "forward")
     attributes |= {"hidden_size": spec.hidden_size, "direction": direction}
     if layer.call.get("layout"):
@@ -88,7 +86,10 @@ def to_onnx_nodes(layer: Layer) -> list[tuple[str, dict[str, Any], dict[str, Arr
             from_lstmkit(
                 "onnx",
                 spec.cell,
-                {kind: _keep_gates(layer.parameters[kind + suffix], have, spec.gates) for kind in kinds},
+                {
+                    kind: _keep_gates(layer.parameters[kind + suffix], spec.gates_with_weights, spec.gates)
+                    for kind in kinds
+                },
             )
             for suffix in spec.layer_suffixes(number)
         ]

@@ -34,7 +34,12 @@ _NAMES: dict[str, tuple[str, tuple[float, float] | None]] = {
     "scaledtanh": ("tanh", (1.0, 1.0)),
     "affine": ("identity", (1.0, 0.0)),
 }
-_ROLES = ("gate_activation", "candidate_activation", "cell_activation")
+# Ours of the activations of each operator, in its order.
+_ROLES = {
+    "LSTM": ("gate_activation", "candidate_activation", "cell_activation"),
+    "GRU": ("gate_activation", "candidate_activation"),
+    "RNN": ("nonlinearity",),
+}
 
 
 def cell_options(operator: str, attributes: Mapping[str, Any], directions: int, peepholes: bool) -> dict[str, Any]:
@@ -48,18 +53,16 @@ def cell_options(operator: str, attributes: Mapping[str, Any], directions: int, 
         raise OptionError(f"{operator}: the attribute {unknown[0]!r} is not one of opset 7 or later")
     if attributes.get("layout", 0) not in (0, 1):
         raise OptionError(f"{operator}: layout must be 0 or 1, not {attributes['layout']!r}")
-    activations = _activations(operator, attributes, directions)
+    own: dict[str, Any] = dict(zip(_ROLES[operator], _activations(operator, attributes, directions), strict=True))
+    # It bounds what the activations of gates and candidate read.
+    clip = float(attributes["clip"]) if attributes.get("clip") else None
     options: dict[str, Any] = {"cell": ONNX_CELLS[operator]}
-    if operator == "LSTM":
-        return {**options, "variant": _variant(attributes, activations, peepholes)}
-    if attributes.get("clip"):
-        raise OptionError(f"{operator}: clip={attributes['clip']:g} cannot be converted; only an LSTM can be clipped")
-    known = [("tanh",), ("relu",)] if operator == "RNN" else [("sigmoid", "tanh")]
-    if tuple(activations) not in known:
-        raise OptionError(f"{operator}: the activations {activations} cannot be converted; known: {known}")
     if operator == "RNN":
-        return {**options, "nonlinearity": activations[0]}
-    return {**options, "reset_after": bool(attributes.get("linear_before_reset", 0))}
+        return {**options, **own, "variant": Variant(gate_clip=clip)}
+    if operator == "GRU":
+        after = bool(attributes.get("linear_before_reset", 0))
+        return {**options, "reset_after": after, "variant": Variant(**own, gate_clip=clip)}
+    return {**options, "variant": Variant(**own, gate_clip=clip, **_lstm_options(attributes, peepholes))}
 
 
 def node_attributes(spec: CellSpec) -> tuple[str, dict[str, Any]]:
@@ -75,8 +78,8 @@ def node_attributes(spec: CellSpec) -> tuple[str, dict[str, Any]]:
     attributes: dict[str, Any] = {}
     if operator == "GRU":
         attributes["linear_before_reset"] = int(spec.reset_after)
-    given = [getattr(variant, role) for role in _ROLES] if operator == "LSTM" else [spec.nonlinearity]
-    if operator != "GRU" and given != [*ACTIVATIONS[operator]]:
+    given = [spec.option(role) for role in _ROLES[operator]]
+    if given != [*ACTIVATIONS[operator]]:
         attributes |= _written(given, spec.num_directions)
     if variant.gate_clip is not None:
         attributes["clip"] = float(variant.gate_clip)
@@ -88,15 +91,11 @@ def node_attributes(spec: CellSpec) -> tuple[str, dict[str, Any]]:
     return operator, attributes
 
 
-def _variant(attributes: Mapping[str, Any], activations: Sequence[Activation], peepholes: bool) -> Variant:
-    """Clip bounds what the activations of gates and candidate read; with input_forget, f is 1 - i."""
-    coupled = bool(attributes.get("input_forget"))
-    return Variant(
-        forget_gate="coupled" if coupled else "free",
-        peepholes=("io" if coupled else "ifo") if peepholes else "",
-        gate_clip=float(attributes["clip"]) if attributes.get("clip") else None,
-        **dict(zip(_ROLES, activations, strict=True)),
-    )
+def _lstm_options(attributes: Mapping[str, Any], peepholes: bool) -> dict[str, Any]:
+    """With input_forget, f is 1 - i."""
+    if attributes.get("input_forget"):
+        return {"forget_gate": "coupled", "peepholes": "io" if peepholes else ""}
+    return {"peepholes": "ifo" if peepholes else ""}
 
 
 def _activations(operator: str, attributes: Mapping[str, Any], directions: int) -> list[Activation]:

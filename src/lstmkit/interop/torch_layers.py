@@ -66,7 +66,7 @@ def to_torch(layer: Layer, *, cell: bool = False) -> Any:
     names = [name for name, of in TORCH_CELLS.items() if of == spec.cell and name.endswith("Cell") == cell]
     if not names:
         raise OptionError(f"torch.nn has no layer for the cell {spec.cell!r}")
-    options: dict[str, Any] = {"nonlinearity": spec.nonlinearity} if spec.cell == "rnn" else {}
+    options: dict[str, Any] = {"nonlinearity": "relu"} if spec.nonlinearity == "relu" else {}
     if not cell:
         options |= {"num_layers": spec.num_layers, "bidirectional": spec.bidirectional}
     if spec.proj_size:

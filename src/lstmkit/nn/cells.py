@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import check_numbers
 from lstmkit.reference import CELLS, describe_states
-from lstmkit.spec import CellSpec, ShapeError
+from lstmkit.spec import Activation, CellSpec, ShapeError
 
 # torch's own steps: where units are few, they take half the time of the equations or less.
 _RNN_STEPS = {"tanh": torch.rnn_tanh_cell, "relu": torch.rnn_relu_cell}
@@ -60,7 +60,9 @@ class StepCell(nn.Module):
     def extra_repr(self) -> str:
         """What torch's cells print, then the options that differ."""
         plain = CellSpec(self.input_size, self.hidden_size, cell=self.spec.cell)
-        own = [name for name in self.spec.entry.options if getattr(self.spec, name) != getattr(plain, name)]
+        # A cell has none of the options of a Variant.
+        options = [name for name in self.spec.entry.options if hasattr(plain, name)]
+        own = [name for name in options if getattr(self.spec, name) != getattr(plain, name)]
         given = [] if self.bias else ["bias=False"]
         return ", ".join(
             [f"{self.input_size}, {self.hidden_size}", *given, *(f"{name}={getattr(self.spec, name)}" for name in own)]
@@ -71,9 +73,9 @@ def _run_step(spec: CellSpec, x: Tensor, state: tuple[Tensor, ...], own: dict[st
     weights = own["weight_ih"], own["weight_hh"], own.get("bias_ih"), own.get("bias_hh")
     if spec.cell == "lstm":
         return torch.lstm_cell(x, state, *weights)
-    if spec.cell == "rnn":
+    if spec.nonlinearity in _RNN_STEPS and spec.cell == "rnn":
         return (_RNN_STEPS[spec.nonlinearity](x, state[0], *weights),)
-    if spec.reset_after:
+    if spec.cell == "gru" and spec.reset_after:
         return (torch.gru_cell(x, state[0], *weights),)
     cell = CELLS[spec.cell]
     w = cell.collect(spec, own)
@@ -87,7 +89,7 @@ class RNNCell(StepCell):
         input_size: Features of the input, ``I``.
         hidden_size: Units, ``H``.
         bias: Whether there are biases.
-        nonlinearity: ``"tanh"`` or ``"relu"``.
+        nonlinearity: ``"tanh"``, ``"relu"`` or another, as for :class:`RNN`.
         device: Where the parameters are made.
         dtype: Type of the parameters.
 
@@ -106,14 +108,14 @@ class RNNCell(StepCell):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: str = "tanh",
+        nonlinearity: Activation = "tanh",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             CellSpec(input_size, hidden_size, 1, bias, cell="rnn", nonlinearity=nonlinearity), device, dtype
         )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = self.spec.nonlinearity
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The new h ``(B, H)`` after the input ``(B, I)``; both without ``B`` if unbatched."""

@@ -38,7 +38,8 @@ class ConvLSTM1D(_ConvLSTM):
         num_layers: Stacked layers, ``L``.
         arguments: The others of :class:`GRU`, in its order.
         options: ``padding`` of the input's convolution: ``"same"``, or ``"valid"``, which makes space smaller and is
-            for one layer; the recurrent one always keeps it. Or any of the above by name.
+            for one layer; the recurrent one always keeps it. ``gate_activation``, ``candidate_activation``,
+            ``cell_activation`` and ``gate_clip``, as for :class:`LSTM`. Or any of the above by name.
 
     Shape:
         - input: ``(T, B, I, *space)``, ``(B, T, I, *space)`` if ``batch_first``, ``(T, I, *space)`` unbatched

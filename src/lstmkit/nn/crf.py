@@ -138,11 +138,8 @@ class _LogPartition(torch.autograd.Function):
         totals, transitions, last, real = ctx.saved_tensors
         # What each tag of the last step, and then of the steps before it, contributes to the sum.
         share = (totals[-1] + last).softmax(1) * gradient[:, None]
-        of_last, of_transitions, of_scores = (
-            share.sum(0),
-            torch.zeros_like(transitions),
-            torch.empty_like(totals.swapaxes(0, 1)),
-        )
+        of_last, of_transitions = share.sum(0), torch.zeros_like(transitions)
+        of_scores = torch.empty_like(totals.swapaxes(0, 1))
         for step in range(len(totals) - 1, 0, -1):
             here = real[:, step, None]
             of_scores[:, step] = share * here

@@ -1,9 +1,9 @@
 """Options of a recurrent layer that no CellSpec holds, checked when the layer is made."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 
@@ -63,6 +63,13 @@ def make_spec(
         skip=skip,
         variant=Variant.from_dict(variant),
     )
+
+
+def stack_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer's options as CellSpec has them: those of a Variant in one."""
+    names = VariantOptions.__annotations__
+    variant = {name: value for name, value in options.items() if name in names}
+    return {name: value for name, value in options.items() if name not in names} | {"variant": Variant(**variant)}
 
 
 def check_options(spec: CellSpec, batch_first: bool, dropout: float) -> None:

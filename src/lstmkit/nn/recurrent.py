@@ -11,16 +11,16 @@ from torch.nn.utils.rnn import PackedSequence
 from lstmkit.nn import initialisers
 from lstmkit.nn.arrange import Case, Layout, arrange, arrange_extra, arrange_state, autocast_dtype, check_numbers
 from lstmkit.nn.layer import RecurrentLayer, Trace
-from lstmkit.nn.options import check_initialisation, check_options
+from lstmkit.nn.options import check_initialisation, check_options, stack_options
 from lstmkit.nn.run import exporting, pack_like, transforming, unpack
 from lstmkit.nn.run_cell import CellStack, run_cell_layers, run_cell_torch, run_cell_torch_packed
 from lstmkit.nn.start import check_start, start_
 from lstmkit.ops import EngineChoice, EngineRequest, Ways, check_engine, choose_engine, describe, native_available
 from lstmkit.reference import LayerResult, check_state, name_gates
-from lstmkit.spec import CATALOG, CellSpec, OptionError, ShapeError
+from lstmkit.spec import CATALOG, CellSpec, OptionError, ShapeError, Variant
 
-# What torch's layers of the same name compute.
-_TORCH_OPTIONS = {"reset_after": True}
+# What torch's layers of the same name compute; they have no variants.
+_TORCH_CHOICES: dict[str, tuple[Any, ...]] = {"reset_after": (True,), "nonlinearity": ("tanh", "relu")}
 
 _FORMS = ("chunkwise", "parallel", "recurrent")
 _ALL_STEPS = 2**31 - 1
@@ -76,7 +76,9 @@ class Recurrent(RecurrentLayer):
             raise TypeError(
                 f"{type(self).__name__} has no argument {', '.join(strange)}; its own are: {', '.join(known) or 'none'}"
             )
-        spec = CellSpec(input_size, hidden_size, num_layers, bias, bidirectional, cell=self.cell, **options)
+        spec = CellSpec(
+            input_size, hidden_size, num_layers, bias, bidirectional, cell=self.cell, **stack_options(options)
+        )
         check_engine(engine)
         check_options(spec, batch_first, dropout)
         check_initialisation(spec, init, None, t_max)
@@ -241,8 +243,8 @@ class Recurrent(RecurrentLayer):
 
     def _options(self) -> tuple[str, ...]:
         """What an engine must have beyond the cell that torch knows."""
-        names = self.spec.entry.options
-        return tuple([name for name in names if getattr(self.spec, name) != _torch_option(self.spec, name)])
+        own = [name for name, choices in _TORCH_CHOICES.items() if getattr(self.spec, name) not in choices]
+        return (*own, *self.spec.variant.changed)
 
     def explain_engine(
         self,
@@ -276,11 +278,9 @@ class Recurrent(RecurrentLayer):
             "engine": None,
         }
         changed = [f"{name}={value!r}" for name in defaults if (value := getattr(self, name)) != defaults[name]]
-        plain = {field.name: field.default for field in fields(CellSpec)}
+        plain = {field.name: field.default for kind in (CellSpec, Variant) for field in fields(kind)}
         own = [
-            f"{name}={value!r}"
-            for name in self.spec.entry.options
-            if (value := getattr(self.spec, name)) != plain[name]
+            f"{name}={value!r}" for name in self.spec.entry.options if (value := self.spec.option(name)) != plain[name]
         ]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed, *own])
 
@@ -312,11 +312,6 @@ class ChunkedRecurrent(Recurrent):
 
     def _chunk(self) -> int:
         return {"recurrent": 0, "chunkwise": self.chunk_steps, "parallel": _ALL_STEPS}[self.form]
-
-
-def _torch_option(spec: CellSpec, name: str) -> Any:
-    """What an option has to be for ATen; it has every other choice."""
-    return _TORCH_OPTIONS.get(name, getattr(spec, name))
 
 
 def refuse_beside_packed(**given: bool) -> None:

@@ -3,13 +3,14 @@
 from typing import Any
 
 from lstmkit.nn.recurrent import Recurrent
+from lstmkit.spec import Activation
 
 
 class RNN(Recurrent):
     r"""Simple recurrent network: torch.nn.RNN, with lengths, resets and learnt initial states.
 
     .. math::
-        h_t = \tanh(W x_t + b + U h_{t-1} + d), \text{ or } \max(0, \cdot)
+        h_t = \tanh(W x_t + b + U h_{t-1} + d), \text{ or another function}
 
     Arguments, results and bad input as for :class:`GRU`.
 
@@ -17,9 +18,11 @@ class RNN(Recurrent):
         input_size: Features per time step, ``I``.
         hidden_size: Units per layer and direction, ``H``.
         num_layers: Stacked layers, ``L``.
-        nonlinearity: ``"tanh"`` or ``"relu"``.
+        nonlinearity: ``"tanh"``, ``"relu"``, or another of :data:`lstmkit.spec.ACTIVATIONS`, with its constants where
+            it has some: ``("hard_sigmoid", 0.2, 0.5)``.
         arguments: The others of torch.nn.RNN, in its order.
-        options: ``init``, ``learn_initial_state`` and ``engine``, as for :class:`GRU`, or any of the above by name.
+        options: ``gate_clip``, ``init``, ``learn_initial_state`` and ``engine``, as for :class:`GRU`, or any of the
+            above by name.
 
     Source: Elman, "Finding structure in time", 1990; relu: Le, Jaitly & Hinton, arXiv:1504.00941, 2015.
 
@@ -37,15 +40,15 @@ class RNN(Recurrent):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        nonlinearity: str = "tanh",
+        nonlinearity: Activation = "tanh",
         *arguments: Any,
         **options: Any,
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, *arguments, nonlinearity=nonlinearity, **options)
 
     @property
-    def nonlinearity(self) -> str:
-        """``"tanh"`` or ``"relu"``."""
+    def nonlinearity(self) -> Activation:
+        """``"tanh"``, ``"relu"`` or another."""
         return self.spec.nonlinearity
 
 
@@ -72,6 +75,9 @@ class GRU(Recurrent):
         dtype: Type of the parameters.
         reset_after: Whether the reset gate acts after the recurrent product, as in torch and cuDNN, or before it,
             as in the published paper, and in Keras with ``reset_after=False``.
+        gate_activation: In place of the sigmoids, an activation as for :class:`RNN`.
+        candidate_activation: In place of the tanh.
+        gate_clip: Bound of the sums that these read; None is none.
         init: ``"torch"`` (uniform), ``"orthogonal"`` (recurrent weights, per gate) or ``"keras"`` (Glorot, orthogonal,
             biases zero); of cells with a forget gate also ``"chrono"``, with ``t_max``, as for :class:`LSTM`.
         learn_initial_state: Add the parameter ``h_0 (L*D, H)``, used where no ``hx`` is given. It starts at zero.

@@ -5,12 +5,15 @@ goes in without a copy. With bfloat16 it adds up, and keeps cell states, in floa
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype, run_core, sequence_at, state_at
+from lstmkit.ops.native_call import Direction, Gradients, NativeCall, Outcome
+from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype
+
+_NOTHING = (None,) * 6
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -52,28 +55,14 @@ def run_native(
     Shape:
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
-    layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates_dtype or x.dtype)
-    (T, B, _, H, R), D, real = layer.sizes, layer.directions, real_dtype(x.dtype)
+    call = _call(x, h, c, weights, lengths, resets, reverse, gates_dtype or x.dtype)
+    (T, B, _, H, R), D, real = call.sizes, count_directions(weights), real_dtype(x.dtype)
     y = empty((T, B, D * R), x.dtype)
     h_last, c_last = empty((D, B, R), x.dtype), empty((D, B, H), real)
     cells = empty((T, B, D * H) if trace else (0,), real)
     gates = empty((T, B, 4, D * H) if trace else (0,), gates_dtype or x.dtype)
-    if trace:
-        gates = gates.permute(2, 0, 1, 3)
-    layer.run(
-        core.lstm_forward,
-        [
-            (
-                layer.direction(d),
-                sequence_at(y, d * R),
-                state_at(h_last, d),
-                state_at(c_last, d),
-                _trace(cells, gates, d * H) if trace else _NO_TRACE,
-            )
-            for d in range(D)
-        ],
-    )
-    return y, h_last, cast(c_last, x.dtype), cells, gates
+    call.forward(core.lstm_forward, Outcome(y, h_last, c_last, *((cells, gates) if trace else (None, None))))
+    return y, h_last, cast(c_last, x.dtype), cells, gates.permute(2, 0, 1, 3) if trace else gates
 
 
 def differentiate_native(
@@ -96,37 +85,26 @@ def differentiate_native(
         saved: Output, cells and gates of the forward run.
     """
     y, cells, gates = map(dense, saved)
-    layer = _Layer(x, h, c, weights, lengths, resets, reverse, gates.dtype)
-    (T, B, I, H, R), D, real = layer.sizes, layer.directions, real_dtype(x.dtype)  # noqa: E741
+    call = _call(x, h, c, weights, lengths, resets, reverse, gates.dtype)
+    (T, B, I, H, R), D, real = call.sizes, count_directions(weights), real_dtype(x.dtype)  # noqa: E741
     kinds = (x.dtype, real, real, real, gates.dtype)
     dy, dh_last, dc_last, dcells, dgates = (
         None if grad is None else dense(cast(grad, kind)) for grad, kind in zip(upstream, kinds, strict=True)
     )
     dh, dc = (empty((D, B, size), real) if wants.state else None for size in (R, H))
-    dx = [empty((T, B, I), x.dtype) if wants.x else None for _ in range(D)]
-    dweights = [_Weights.like(layer.weights(d), real) if wants.weights else None for d in range(D)]
-    layer.run(
+    dweights = [_Weights.like(own, real) if wants.weights else None for own in _of_directions(weights)]
+    dx = call.backward(
         core.lstm_backward,
+        Outcome(y, None, None, cells, gates.permute(1, 2, 0, 3)),
+        Outcome(dy, dh_last, dc_last, dcells, None if dgates is None else dgates.permute(1, 2, 0, 3)),
         [
-            (
-                layer.direction(d),
-                sequence_at(y, d * R),
-                _trace(cells, gates, d * H),
-                (sequence_at(dy, d * R), state_at(dh_last, d), state_at(dc_last, d), _trace(dcells, dgates, d * H)),
-                (
-                    sequence_at(dx[d], 0),
-                    state_at(dh, d),
-                    state_at(dc, d),
-                    (0,) * 6 if (grads := dweights[d]) is None else grads.addresses(),
-                ),
-            )
-            for d in range(D)
+            Gradients(empty((T, B, I), x.dtype) if wants.x else None, _NOTHING if own is None else own.written())
+            for own in dweights
         ],
+        (dh, dc),
     )
-    both = [part for part in dx if part is not None]
-    joined = both[0].add_(both[1]) if len(both) == 2 else dx[0]
-    given = [grad for d in range(D) for grad in _in_order(dweights[d], len(weights) // D)]
-    return [joined, *(None if grad is None else cast(grad, x.dtype) for grad in (dh, dc, *given))]
+    given = [grad for own in dweights for grad in _in_order(own, len(weights) // D)]
+    return [dx, *(None if grad is None else cast(grad, x.dtype) for grad in (dh, dc, *given))]
 
 
 class _Weights(NamedTuple):
@@ -151,10 +129,9 @@ class _Weights(NamedTuple):
         bias = empty(w.input.shape[:1], dtype)
         return cls(empty(w.input.shape, dtype), empty(w.recurrent.shape, dtype), bias, None, projection)
 
-    def addresses(self) -> tuple[int, ...]:
+    def written(self) -> Sequence[Tensor | None]:
         """Where the core writes gradients; those of a cell's options are not here."""
-        values = (self.input, self.recurrent, self.bias, self.projection)
-        return (*(0 if value is None else value.data_ptr() for value in values), 0, 0)
+        return self.input, self.recurrent, self.bias, self.projection, None, None
 
 
 def _in_order(grads: _Weights | None, count: int) -> list[Tensor | None]:
@@ -165,64 +142,33 @@ def _in_order(grads: _Weights | None, count: int) -> list[Tensor | None]:
     return [grads.input, grads.recurrent, *biases, *([grads.projection] if count in (3, 5) else [])]
 
 
-class _Layer:
-    """A layer's arguments as the core takes them; keeps alive what the addresses point to."""
-
-    def __init__(
-        self,
-        x: Tensor,
-        h: Tensor | None,
-        c: Tensor | None,
-        weights: Sequence[Tensor],
-        lengths: Tensor | None,
-        resets: Tensor | None,
-        reverse: bool,
-        gates_dtype: torch.dtype,
-    ) -> None:
-        self._reverse = reverse
-        self._precision = PRECISIONS[x.dtype]
-        if gates_dtype != x.dtype:
-            self._precision += f"/{PRECISIONS[gates_dtype]}"
-        self._x = dense(x)
-        self._h = None if h is None else dense(h)
-        self._c = None if c is None else dense(cast(c, real_dtype(x.dtype)))
-        self._weights = [dense(w.contiguous()) for w in weights]
-        self._lengths = None if lengths is None else lengths.to("cpu", torch.int64).contiguous()
-        self._resets = None if resets is None else resets.contiguous()
-        self.directions = count_directions(weights)
-        self.sizes = (*x.shape, weights[0].shape[0] // 4, weights[1].shape[1])  # T, B, I, H and R
-
-    def run(self, function: Any, directions: list[Any]) -> None:
-        """Call the core for all directions at once."""
-        run_core(function, directions, self._precision)
-
-    def weights(self, d: int) -> _Weights:
-        """The parameters of one direction."""
-        n = len(self._weights) // self.directions
-        return _Weights.named(self._weights[d * n : (d + 1) * n])
-
-    def direction(self, d: int) -> tuple[Any, ...]:
-        """One direction's sizes, addresses and strides."""
-        return (
-            self.sizes,
-            sequence_at(self._x, 0),
-            state_at(self._h, d),
-            state_at(self._c, d),
-            tuple(0 if weight is None else weight.data_ptr() for weight in self.weights(d)),
-            0 if self._lengths is None else self._lengths.data_ptr(),
-            0 if self._resets is None else self._resets.data_ptr(),
-            self._reverse or d == 1,
-            None,  # options
-            (None,) * 4,  # masks
-        )
+def _of_directions(weights: Sequence[Tensor]) -> list[_Weights]:
+    n = len(weights) // count_directions(weights)
+    return [_Weights.named(weights[k : k + n]) for k in range(0, len(weights), n)]
 
 
-_NO_TRACE = (None, None, 0, 0)
-
-
-def _trace(cells: Tensor | None, gates: Tensor | None, first: int) -> tuple[Any, Any, int, int]:
-    """Cells ``(T, B, D*H)`` and gates ``(4, T, B, D*H)`` from their column ``first`` on."""
-    if gates is None:
-        return sequence_at(cells, first), None, 0, 0
-    gate, step, row, _ = gates.stride()
-    return sequence_at(cells, first), (gates.data_ptr() + first * gates.element_size(), step, row), gate, 0
+def _call(
+    x: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    weights: Sequence[Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    reverse: bool,
+    gates_dtype: torch.dtype,
+) -> NativeCall:
+    precision = PRECISIONS[x.dtype]
+    if gates_dtype != x.dtype:
+        precision += f"/{PRECISIONS[gates_dtype]}"
+    state = None if h is None else dense(h), None if c is None else dense(cast(c, real_dtype(x.dtype)))
+    return NativeCall(
+        dense(x),
+        state,
+        [Direction(own) for own in _of_directions([dense(weight.contiguous()) for weight in weights])],
+        lengths,
+        resets,
+        hidden_size=weights[0].shape[0] // 4,
+        output_size=weights[1].shape[1],
+        precision=precision,
+        reverse=reverse,
+    )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.engines import is_batched
-from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype, run_core, sequence_at, state_at
+from lstmkit.ops.native_call import Direction, Gradients, NativeCall, Outcome
+from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype
 from lstmkit.ops.native_weights import core_weights
 from lstmkit.reference import LayerResult, Masks
 from lstmkit.spec import CellSpec
@@ -134,130 +135,92 @@ def _differentiate_equations(
 
 
 class _Call:
-    """The arguments of one call; keeps alive what the addresses point to."""
+    """A layer and its arranged tensors, as the core takes them."""
 
     def __init__(
         self, cell: NativeCell, layouts: Sequence[_Layout], x: Tensor, h: Tensor, c: Tensor, arranged: Sequence[Tensor]
     ) -> None:
-        self._cell, self._layouts, self._real = cell, layouts, real_dtype(x.dtype)
-        self._x, self._h, self._c = dense(x), dense(h), dense(cast(c, self._real))
-        self._lengths = None if cell.lengths is None else cell.lengths.to("cpu", torch.int64).contiguous()
-        self._resets = None if cell.resets is None else cell.resets.contiguous()
+        self._layouts, self._dtype, self._real = layouts, x.dtype, real_dtype(x.dtype)
         values = iter(arranged)
         self._tensors = [
             {name: self._as_read(name, next(values).detach()) for name in layout.names} for layout in layouts
         ]
-        self._masks = [self._dense_masks(masks) for masks in cell.masks or [Masks()] * len(layouts)]
-        self._shape = _shape_of(layouts[0])
-        self._sizes = (*x.shape, cell.spec.hidden_size, h.shape[2])  # T, B, I, H and R
+        self._c_shape = tuple(c.shape)
+        self._call = NativeCall(
+            dense(x),
+            (dense(h), dense(cast(c, self._real))),
+            [self._direction(d, masks) for d, masks in enumerate(cell.masks or [Masks()] * len(layouts))],
+            cell.lengths,
+            cell.resets,
+            hidden_size=cell.spec.hidden_size,
+            output_size=h.shape[2],
+            precision=PRECISIONS[x.dtype],
+        )
 
     def _as_read(self, name: str, value: Tensor) -> Tensor:
         """Matrices and the bias are of the input's type, vectors of options of that which sums have."""
         return dense((value if name in _MATRICES else cast(value, self._real)).contiguous())
 
-    def _dense_masks(self, masks: Masks) -> Masks:
-        state, candidate = (None if m is None else dense(cast(m, self._x.dtype)) for m in masks[:2])
-        keeps_h, keeps_c = (None if m is None else dense(m.view(torch.uint8)) for m in masks[2:])
-        return Masks(state, candidate, keeps_h, keeps_c)
-
-    def _run(self, function: Any, directions: list[Any]) -> None:
-        run_core(function, directions, PRECISIONS[self._x.dtype])
-
-    def _direction(self, d: int) -> tuple[Any, ...]:
-        """One direction's sizes, addresses and strides."""
-        tensors, options, masks = self._tensors[d], self._layouts[d].options, self._masks[d]
+    def _direction(self, d: int, masks: Masks) -> Direction:
+        tensors = self._tensors[d]
         named = {"norm_bias": "bias"}
         vectors = {
             named.get(name, name): tensors[name].data_ptr() for name in (*_TOTALS, "proj_bias") if name in tensors
         }
-        return (
-            self._sizes,
-            sequence_at(self._x, 0),
-            state_at(self._h, d),
-            state_at(self._c, d),
-            (
-                *(_address(tensors.get(name)) for name in ("input", "recurrent", "bias")),
-                0,
-                _address(tensors.get("projection")),
-            ),
-            _address(self._lengths),
-            _address(self._resets),
-            d == 1,
-            self._options(options, masks) | vectors,
-            (
-                None if masks.state is None else (masks.state.data_ptr(), masks.state.stride(0)),
-                *(sequence_at(mask, 0) for mask in masks[1:]),
-            ),
-        )
-
-    def _options(self, options: Mapping[str, Any], masks: Masks) -> dict[str, Any]:
-        """Where masks decide what is kept there is no part that is."""
+        # Where masks decide what is kept there is no part that is.
         decided = {"zoneout_h": masks.zoneout_h, "zoneout_c": masks.zoneout_c}
-        return {**options, **{name: 0.0 for name, mask in decided.items() if mask is not None}}
+        options = {**self._layouts[d].options, **{name: 0.0 for name, mask in decided.items() if mask is not None}}
+        weights = [tensors.get(name) for name in ("input", "recurrent", "bias", "", "projection")]
+        return Direction(weights, options | vectors, self._dense_masks(masks))
+
+    def _dense_masks(self, masks: Masks) -> Masks:
+        state, candidate = (None if m is None else dense(cast(m, self._dtype)) for m in masks[:2])
+        keeps_h, keeps_c = (None if m is None else dense(m.view(torch.uint8)) for m in masks[2:])
+        return Masks(state, candidate, keeps_h, keeps_c)
 
     def forward(self) -> tuple[Tensor, ...]:
         """Output, last h, last states, and of every step the states ``(T, B, S, D*H)`` and what is kept of it."""
-        (T, B, _, H, R), D, dtype, real = self._sizes, self._cell.spec.num_directions, self._x.dtype, self._real
-        *_, num_kept, num_states, _ = self._shape
-        y, h_last = empty((T, B, D * R), dtype), empty((D, B, R), dtype)
-        c_last = empty((*self._c.shape[:2], *([num_states] if num_states > 1 else []), H), real)
-        states, kept = empty((T, B, num_states, D * H), real), empty((T, B, num_kept, D * H), dtype)
-        self._run(
-            core.lstm_forward,
-            [
-                (
-                    self._direction(d),
-                    sequence_at(y, d * R),
-                    state_at(h_last, d),
-                    state_at(c_last, d),
-                    _trace(states, kept, d * H),
-                )
-                for d in range(D)
-            ],
+        (T, B, _, H, R), D, dtype, real = self._call.sizes, len(self._layouts), self._dtype, self._real
+        *_, num_kept, num_states, _ = _shape_of(self._layouts[0])
+        outcome = Outcome(
+            empty((T, B, D * R), dtype),
+            empty((D, B, R), dtype),
+            empty((*self._c_shape[:2], *([num_states] if num_states > 1 else []), H), real),
+            empty((T, B, num_states, D * H), real),
+            empty((T, B, num_kept, D * H), dtype),
         )
-        return y, h_last, c_last, states, kept
+        self._call.forward(core.lstm_forward, outcome)
+        return tuple(outcome)  # pyright: ignore[reportReturnType]
 
     def backward(
         self, saved: Sequence[Tensor], upstream: Sequence[Tensor | None], wants: Sequence[bool]
     ) -> list[Tensor | None]:
         """Gradients of x, h, c and each arranged tensor, None where they are not wanted."""
-        (T, B, I, H, R), D, dtype, real = self._sizes, self._cell.spec.num_directions, self._x.dtype, self._real  # noqa: E741
+        (T, B, I, _, R), D, dtype, real = self._call.sizes, len(self._layouts), self._dtype, self._real  # noqa: E741
         y, states, kept = map(dense, saved)
         kinds = (dtype, real, real, real, dtype)
-        dy, dh_last, dc_last, dstates, dkept = (
+        flows = (
             None if grad is None else dense(cast(grad, kind).contiguous())
             for grad, kind in zip(upstream, kinds, strict=True)
         )
         dh = empty((D, B, R), real) if wants[1] else None
-        dc = empty(tuple(self._c.shape), real) if wants[2] else None
-        dx = [empty((T, B, I), dtype) if wants[0] else None for _ in range(D)]
+        dc = empty(self._c_shape, real) if wants[2] else None
         grads = [self._empty_gradients(d) if wants[3] else {} for d in range(D)]
-        self._run(
+        dx = self._call.backward(
             core.lstm_backward,
+            Outcome(y, None, None, states, kept),
+            Outcome(*flows),
             [
-                (
-                    self._direction(d),
-                    sequence_at(y, d * R),
-                    _trace(states, kept, d * H),
-                    (sequence_at(dy, d * R), state_at(dh_last, d), state_at(dc_last, d), _trace(dstates, dkept, d * H)),
-                    (
-                        sequence_at(dx[d], 0),
-                        state_at(dh, d),
-                        state_at(dc, d),
-                        tuple(_address(grads[d].get(name)) for name in _GRADIENTS),
-                    ),
-                )
-                for d in range(D)
+                Gradients(empty((T, B, I), dtype) if wants[0] else None, [own.get(name) for name in _GRADIENTS])
+                for own in grads
             ],
+            (dh, dc),
         )
-        both = [part for part in dx if part is not None]
-        joined = both[0].add_(both[1]) if len(both) == 2 else dx[0]
         given = [grad for d in range(D) for grad in self._in_order(d, grads[d])]
-        return [joined, *(None if grad is None else cast(grad, dtype) for grad in (dh, dc, *given))]
+        return [dx, *(None if grad is None else cast(grad, dtype) for grad in (dh, dc, *given))]
 
     def _empty_gradients(self, d: int) -> dict[str, Tensor]:
-        tensors, (sums, *_, totals) = self._tensors[d], self._shape
-        H = self._sizes[3]
+        tensors, (sums, *_, totals), H = self._tensors[d], _shape_of(self._layouts[0]), self._call.sizes[3]
         shapes = {name: tuple(tensors[name].shape) for name in _GRADIENTS if name in tensors}
         shapes |= {"bias": (sums * H,)} | ({"totals": (totals, H)} if totals else {})
         return {name: empty(shape, self._real) for name, shape in shapes.items()}
@@ -281,13 +244,3 @@ def _shape_of(layout: _Layout) -> tuple[int, ...]:
     """Sums, those of the input, recurrent ones, numbers kept, states and vectors of totals of a cell."""
     peepholes = {name: 1 for name in layout.names if name.startswith("peephole")}
     return core.cell_shape({name: value for name, value in layout.options.items() if name != "heads"} | peepholes)
-
-
-def _address(value: Tensor | None) -> int:
-    return 0 if value is None else value.data_ptr()
-
-
-def _trace(states: Tensor | None, kept: Tensor | None, first: int) -> tuple[Any, ...]:
-    """States ``(T, B, S, D*H)`` and kept numbers ``(T, B, K, D*H)`` from their column ``first`` on."""
-    strides = (0 if value is None else value.stride(2) for value in (kept, states))
-    return sequence_at(states, first), sequence_at(kept, first), *strides

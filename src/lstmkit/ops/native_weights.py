@@ -5,6 +5,7 @@ and what options need is named. docs/explanation/native.md says which sums a cel
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -106,13 +107,14 @@ def _arrange_gru(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
     if spec.bias:
         own, recurrent = p["bias_ih"], p["bias_hh"]
         tensors["bias"] = torch.cat([own[2 * H :], own[: 2 * H] + recurrent[: 2 * H], recurrent[2 * H :]])
-    return CoreWeights(tensors, {"cell": "gru"})
+    return CoreWeights(tensors, {"cell": "gru", **_variant_options(spec.variant)})
 
 
 def _arrange_rnn(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
     tensors = {"input": p["weight_ih"], "recurrent": p["weight_hh"]}
     tensors |= {"bias": p["bias_ih"] + p["bias_hh"]} if spec.bias else {}
-    return CoreWeights(tensors, {"cell": "rnn", "candidate_activation": activation_constants(spec.nonlinearity)})
+    variant = replace(spec.variant, candidate_activation=spec.nonlinearity)
+    return CoreWeights(tensors, {"cell": "rnn", **_variant_options(variant)})
 
 
 def _arrange_janet(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:

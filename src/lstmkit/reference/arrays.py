@@ -33,11 +33,6 @@ def negative(xp: Namespace, z: Array) -> Array:
     return 0.5 * (z - xp.abs(z))
 
 
-def relu(xp: Namespace, z: Array) -> Array:
-    """The larger of a number and zero; NaN stays NaN."""
-    return xp.where(z < 0, 0.0, z)
-
-
 def stop_gradient(x: Array) -> Array:
     """The same numbers, through which no gradient goes."""
     return x.detach() if hasattr(x, "detach") else x

@@ -79,7 +79,7 @@ def find_cell(spec: CellSpec) -> Cell:
     """
     if spec.cell not in CELLS:
         raise OptionError(f"the cell {spec.cell!r} is not for sequences: its driver is {spec.entry.driver!r}")
-    return LSTM_VARIANT if spec.variant.changed else CELLS[spec.cell]
+    return LSTM_VARIANT if spec.cell == "lstm" and spec.variant.changed else CELLS[spec.cell]
 
 
 def layer_weights(spec: CellSpec, parameters: Mapping[str, Array], suffix: str) -> Any:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from itertools import product
 from typing import NamedTuple
 
-from lstmkit.reference.arrays import Array, Namespace, sigmoid, zeros
-from lstmkit.spec import CellSpec
+from lstmkit.reference.activations import activate, clip
+from lstmkit.reference.arrays import Array, Namespace, zeros
+from lstmkit.spec import CellSpec, Variant
 
 
 class ConvLSTMWeights(NamedTuple):
@@ -15,11 +16,12 @@ class ConvLSTMWeights(NamedTuple):
     recurrent: Array  # (4H, H, *kernel)
     bias: Array | None  # (4H,)
     padding: str
+    variant: Variant  # its activations and its clip
 
 
 def collect_conv_lstm(spec: CellSpec, p: Mapping[str, Array]) -> ConvLSTMWeights:
     """One direction's parameters by name."""
-    return ConvLSTMWeights(p["weight_ih"], p["weight_hh"], p.get("bias_ih"), spec.padding)
+    return ConvLSTMWeights(p["weight_ih"], p["weight_hh"], p.get("bias_ih"), spec.padding, spec.variant)
 
 
 def conv_lstm_input(xp: Namespace, x: Array, w: ConvLSTMWeights) -> Array:
@@ -35,12 +37,12 @@ def conv_lstm_step(
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
     """One step: Shi et al. (2015), eq. 3, without peepholes. h and c: ``(B, H, *space)``."""
     h, c = state
-    H = c.shape[1]
-    z = from_input + _convolve(xp, h, w.recurrent, True)
-    i, f = sigmoid(xp, z[:, :H]), sigmoid(xp, z[:, H : 2 * H])
-    g, o = xp.tanh(z[:, 2 * H : 3 * H]), sigmoid(xp, z[:, 3 * H :])
+    H, v = c.shape[1], w.variant
+    z = clip(xp, from_input + _convolve(xp, h, w.recurrent, True), v.gate_clip)
+    i, f, o = (activate(xp, v.gate_activation, z[:, k * H : (k + 1) * H]) for k in (0, 1, 3))
+    g = activate(xp, v.candidate_activation, z[:, 2 * H : 3 * H])
     c = f * c + i * g
-    h = o * xp.tanh(c)
+    h = o * activate(xp, v.cell_activation, c)
     return h, (h, c), (i, f, g, o)
 
 

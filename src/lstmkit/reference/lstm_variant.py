@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lstmkit.reference.activations import activate
+from lstmkit.reference.activations import activate, clip
 from lstmkit.reference.arrays import Array, Namespace, affine
 from lstmkit.spec import CellSpec, Variant
 
@@ -119,13 +119,13 @@ def _finish(xp: Namespace, z: Array, gate: str, c: Array, w: VariantWeights) -> 
     if v.normalises_gates:
         z = _normalise(xp, z, w) * _by_letter(p["gain_gates"][None], v.gates_with_weights)[gate]
         z = z if w.bias is None else z + _by_letter(w.bias[None], v.gates_with_weights)[gate]
-    return _clip(xp, z, v.gate_clip)
+    return clip(xp, z, v.gate_clip)
 
 
 def _settle(xp: Namespace, c: Array, w: VariantWeights) -> Array:
     """The cell state that recurs."""
     fed_back = w.variant.norm is not None and w.variant.norm.cell == "fed back"
-    return _clip(xp, _normalise_cell(xp, c, w) if fed_back else c, w.variant.cell_clip)
+    return clip(xp, _normalise_cell(xp, c, w) if fed_back else c, w.variant.cell_clip)
 
 
 def _read(xp: Namespace, c: Array, w: VariantWeights) -> Array:
@@ -135,7 +135,7 @@ def _read(xp: Namespace, c: Array, w: VariantWeights) -> Array:
 
 def _project(xp: Namespace, m: Array, w: VariantWeights) -> Array:
     p = w.parameters
-    return _clip(xp, affine(m, p["weight_hr"], p.get("bias_hr")), w.variant.proj_clip) if "weight_hr" in p else m
+    return clip(xp, affine(m, p["weight_hr"], p.get("bias_hr")), w.variant.proj_clip) if "weight_hr" in p else m
 
 
 def _zone_out(xp: Namespace, old: Array, new: Array, rate: float, keeps: Array | None) -> Array:
@@ -155,10 +155,6 @@ def _normalise(xp: Namespace, z: Array, w: VariantWeights) -> Array:
     epsilon = 0.0 if w.variant.norm is None else w.variant.norm.epsilon
     z = z - z.mean(-1)[..., None]
     return z / xp.sqrt((z * z).mean(-1)[..., None] + epsilon)
-
-
-def _clip(xp: Namespace, z: Array, bound: float | None) -> Array:
-    return z if bound is None else xp.clip(z, -bound, bound)
 
 
 def _by_letter(rows: Array, letters: tuple[str, ...]) -> dict[str, Array]:

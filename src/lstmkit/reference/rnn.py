@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lstmkit.reference.arrays import Array, Namespace, affine, relu
-from lstmkit.spec import CellSpec
+from lstmkit.reference.activations import activate, clip
+from lstmkit.reference.arrays import Array, Namespace, affine
+from lstmkit.spec import Activation, CellSpec
 
 
 class RNNWeights(NamedTuple):
@@ -13,13 +14,14 @@ class RNNWeights(NamedTuple):
     input: Array  # (H, I)
     recurrent: Array  # (H, H)
     bias: Array | None  # (H,)
-    nonlinearity: str
+    nonlinearity: Activation
+    clip: float | None
 
 
 def collect_rnn(spec: CellSpec, p: Mapping[str, Array]) -> RNNWeights:
     """One direction's parameters by torch's names."""
     bias = p["bias_ih"] + p["bias_hh"] if spec.bias else None
-    return RNNWeights(p["weight_ih"], p["weight_hh"], bias, spec.nonlinearity)
+    return RNNWeights(p["weight_ih"], p["weight_hh"], bias, spec.nonlinearity, spec.variant.gate_clip)
 
 
 def rnn_input(xp: Namespace, x: Array, w: RNNWeights) -> Array:
@@ -30,8 +32,7 @@ def rnn_input(xp: Namespace, x: Array, w: RNNWeights) -> Array:
 def rnn_step(
     xp: Namespace, from_input: Array, state: tuple[Array, ...], w: RNNWeights
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """One step: Elman (1990) with tanh; Le, Jaitly & Hinton (2015) with relu."""
+    """One step: Elman (1990) with tanh; Le, Jaitly & Hinton (2015) with relu; ONNX's RNN with others and a clip."""
     (h,) = state
-    z = from_input + h @ w.recurrent.T
-    h = xp.tanh(z) if w.nonlinearity == "tanh" else relu(xp, z)
+    h = activate(xp, w.nonlinearity, clip(xp, from_input + h @ w.recurrent.T, w.clip))
     return h, (h,), (h,)

@@ -72,15 +72,15 @@ class TextReader:
         lengths = np.array([len(row.numbers) for row in rows], np.int64)
         arrays = {"tokens": _padded(lengths, (number for row in rows for number in row.numbers)), "lengths": lengths}
         if grams:
-            arrays["grams"] = np.zeros((*arrays["tokens"].shape, 2), np.int64)
-            for place, row in zip(arrays["grams"], rows, strict=True):
-                place[: len(row.numbers)] = self.grams_of(row)
+            arrays["grams"] = found = np.zeros((*arrays["tokens"].shape, 2), np.int64)
+            for number, row in enumerate(rows):
+                found[number, : len(row.numbers)] = self.grams_of(row)
         if self.pieces:
             words: dict[str, int] = {}
             places = [words.setdefault(word, len(words)) for row in rows for word in row.spellings]
             arrays["places"] = _padded(lengths, places)
-            found = [hash_pieces(word, self.pieces) for word in words]
-            arrays["pieces"] = _padded(np.array(list(map(len, found))), chain.from_iterable(found))
+            pieces = [hash_pieces(word, self.pieces) for word in words]
+            arrays["pieces"] = _padded(np.array(list(map(len, pieces))), chain.from_iterable(pieces))
         return arrays
 
     def grams_of(self, row: TextRow) -> list[tuple[int, int]]:
@@ -137,7 +137,7 @@ def hash_pieces(word: str, buckets: int) -> list[int]:
 
 def _padded(lengths: Array, numbers: Iterable[int]) -> Array:
     """Rows of numbers that follow each other, ``(rows, longest)``, with zeros behind them."""
-    real = np.arange(max(lengths.max(), 1)) < lengths[:, None]
+    real: Array = np.arange(max(int(lengths.max()), 1)) < lengths[:, None]
     padded = np.zeros(real.shape, np.int64)
     padded[real] = np.fromiter(numbers, np.int64)
     return padded

@@ -1,7 +1,7 @@
 """What a forecasting model needs to know about its windows, as the model file keeps it."""
 
 from dataclasses import asdict, dataclass, field, fields
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from lstmkit.spec import ModelFileError
 
 # The longest step, in nanoseconds or counts, and in months or business days: far beyond it, dates overflow.
 _LONGEST_STEP, _MOST_UNITS = 2**60, 10**4
+
+# A number of 1 must not become larger than this where it is scaled: windows are of float32, and go through products.
+_LARGEST_SCALED = 1e20
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class ForecastConfig:
         return config
 
 
+def can_scale(centre: float, spread: float) -> bool:
+    """Whether ordinary numbers stay ordinary where ``centre`` is taken off and ``spread`` divides them."""
+    return isfinite(centre) and 0 < spread < inf and max(1.0, abs(centre)) / _LARGEST_SCALED <= spread
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
@@ -109,5 +117,5 @@ def _check_columns(config: ForecastConfig) -> None:
         raise ValueError("the calendar has columns that the frequency does not have")
     for name in names:
         centre, spread = float(config.centres[name]), float(config.spreads[name])
-        if not (isfinite(centre) and isfinite(spread) and spread > 0):
+        if not can_scale(centre, spread):
             raise ValueError(f"the statistics of {name[:40]!r} cannot be")

@@ -73,8 +73,9 @@ class LMModel(Model):
             ShapeError: these are no numbers of tokens.
         """
         found = np.asarray(tokens)
-        if found.ndim != 1 or found.dtype.kind not in "iu" or (len(found) and int(found.max()) >= len(self.table)):
-            raise ShapeError(f"expected a row of numbers of tokens below {len(self.table)}")
+        known = len(self.table)
+        if found.ndim != 1 or found.dtype.kind not in "iu" or ((found < 0) | (found >= known)).any():
+            raise ShapeError(f"expected a row of numbers of tokens from 0 to below {known}")
         stream, last = self.stream(), self.text.line_end
         nats = np.empty(len(found))
         for start in range(0, len(found), _BLOCK):

@@ -34,11 +34,11 @@ def search_beam(stream: "LMStream", prompt: Array, length: int, beam: int, forbi
     for place in range(length):
         totals = np.stack([path.score + path.ahead for path in paths])
         best = np.argsort(-totals, axis=None, kind="stable")[:beam]
-        rows, tokens = np.unravel_index(best, totals.shape)
-        kept = [(paths[row], int(token), float(totals[row, token])) for row, token in zip(rows, tokens, strict=True)]
-        kept = [each for each in kept if np.isfinite(each[2])]
+        kept = [divmod(int(one), totals.shape[1]) for one in best if np.isfinite(totals.flat[one])]
         goes_on = place + 1 < length
-        paths = [_extend(stream, path, token, total, forbidden, goes_on) for path, token, total in kept]
+        paths = [
+            _extend(stream, paths[row], token, float(totals[row, token]), forbidden, goes_on) for row, token in kept
+        ]
     return list(paths[0].tokens)
 
 

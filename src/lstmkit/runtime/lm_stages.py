@@ -11,6 +11,8 @@ from lstmkit.runtime.stage_shapes import Options, Shape, Shapes, count, expect
 
 Array = Any
 
+_MOST_GROUPS = 20
+
 
 def adaptive_softmax(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(B, T, F) -> logarithms of the probabilities (B, T, V): frequent tokens in full width, rare ones in groups.
@@ -47,9 +49,9 @@ def adaptive_softmax_parameters(options: Options) -> Shapes:
 
 def _ends(options: Options) -> list[int]:
     """Where each group of tokens ends; the last end is their number."""
-    ends = options.get("cutoffs")
-    expect(isinstance(ends, list) and 2 <= len(ends) <= 20, "cutoffs must be a list of whole numbers")
-    found = [count({"cutoffs": end}, "cutoffs") for end in ends]  # pyright: ignore[reportOptionalIterable]
+    ends: Any = options.get("cutoffs")
+    expect(isinstance(ends, list) and 2 <= len(ends) <= _MOST_GROUPS, "cutoffs must be a list of whole numbers")  # pyright: ignore[reportUnknownArgumentType]
+    found = [count({"cutoffs": ends[k]}, "cutoffs") for k in range(len(ends))]  # pyright: ignore[reportUnknownArgumentType]
     expect(all(one < two for one, two in pairwise(found)), "cutoffs must rise")
     return found
 

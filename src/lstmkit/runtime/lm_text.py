@@ -1,6 +1,6 @@
 """How a language model reads and writes text: lines to tokens, tokens to lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class LanguageText:
         rows = [encoded.numbers + end for encoded in self.encoder.encode_many(texts)]
         return np.array([number for row in rows for number in row], np.int64)
 
-    def speller(self, before: Sequence[int] = ()) -> "Speller":
+    def speller(self, before: Iterable[int] = ()) -> "Speller":
         """Writes what follows some tokens."""
         speller = {"character": Speller, "word": WordSpeller, "bpe": PieceSpeller}[self.level](self)
         for number in before:

@@ -1,5 +1,6 @@
 """The activations that a cell can be given, as data."""
 
+from sys import float_info
 from typing import Any
 
 from lstmkit.spec.errors import OptionError
@@ -63,4 +64,4 @@ def _split(option: str, value: Any) -> tuple[str, tuple[float, float]]:
 
 
 def _is_finite(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < float("inf")
+    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= float_info.max

@@ -32,7 +32,8 @@ class CatalogEntry:
         parameters: The arrays of one layer and direction, in order.
         title: What people call it.
         source: Paper that defines it.
-        options: Options of a CellSpec that this cell has and others need not have.
+        options: Options of a CellSpec or of its Variant that this cell has and others need not have; ``"variant"``
+            stands for all of the latter.
         extra: What it reads at each step beside its input, by the name of the layer's argument; None for most.
         driver: ``"steps"``: one step after the other; ``"chunks"``: also many steps at once; ``"space"``: steps over
             arrays with axes of space behind their channels; ``"tree"``: node after node, over trees.
@@ -82,7 +83,7 @@ CATALOG: dict[str, CatalogEntry] = {
         parameters=(*_WEIGHTS, *_BIASES),
         title="Simple recurrent network",
         source="Elman, Cognitive Science 14(2), 1990; relu: Le, Jaitly & Hinton, arXiv:1504.00941, 2015",
-        options=("nonlinearity",),
+        options=("nonlinearity", "gate_clip"),
     ),
     "gru": CatalogEntry(
         gates=("r", "z", "n"),
@@ -90,7 +91,7 @@ CATALOG: dict[str, CatalogEntry] = {
         parameters=(*_WEIGHTS, *_BIASES),
         title="Gated recurrent unit",
         source="Cho et al., EMNLP 2014, eq. 5-8; reset after the product: arXiv:1406.1078v1, cuDNN",
-        options=("reset_after",),
+        options=("reset_after", "gate_activation", "candidate_activation", "gate_clip"),
     ),
     "slstm": CatalogEntry(
         gates=("i", "f", "z", "o"),
@@ -239,7 +240,14 @@ CATALOG: dict[str, CatalogEntry] = {
         ),
         title="ConvLSTM",
         source="Shi et al., NeurIPS 2015, arXiv:1506.04214, eq. 3",
-        options=("kernel_size", "padding"),
+        options=(
+            "kernel_size",
+            "padding",
+            "gate_activation",
+            "candidate_activation",
+            "cell_activation",
+            "gate_clip",
+        ),
         driver="space",
     ),
     "tree": CatalogEntry(

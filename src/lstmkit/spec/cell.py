@@ -1,11 +1,12 @@
 """CellSpec: everything that defines a stack of recurrent layers, without any numbers in it."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import prod
 from sys import float_info
 from typing import Any
 
+from lstmkit.spec.activations import Activation, read_activation
 from lstmkit.spec.catalog import CatalogEntry, catalog_entry
 from lstmkit.spec.errors import OptionError
 from lstmkit.spec.variant import Variant
@@ -23,7 +24,6 @@ _COUNTS = {
 }
 
 _CHOICES = {
-    "nonlinearity": ("tanh", "relu"),
     "padding": ("same", "valid"),
     "skip": ("none", "residual", "highway"),
 }
@@ -50,7 +50,7 @@ class CellSpec:
         bidirectional: Whether a second direction reads the sequence backwards.
         proj_size: Size ``P`` of the projected output; 0 means no projection.
         cell: A name in the catalog.
-        nonlinearity: ``"tanh"`` or ``"relu"``, of an RNN.
+        nonlinearity: Of an RNN: a name in :data:`ACTIVATIONS`, or one with its constants.
         beta: What a JANET's input gate is shifted by.
         rounds: How often a Mogrifier's input and past gate each other.
         rank: Of the matrices with which they do; 0 is full.
@@ -64,7 +64,7 @@ class CellSpec:
         layer_sizes: Units of each layer where they differ; ``hidden_size`` is then the last one's.
         skip: What goes past each layer above the first: ``"none"``; ``"residual"``, its input added to its output;
             ``"highway"``, a gate's choice between both.
-        variant: The options of an LSTM cell.
+        variant: What the cell does otherwise than plainly: all options of it an LSTM has, some also others.
 
     Raises:
         OptionError: a size is not a whole number in range, a switch is not a bool, the cell is
@@ -85,7 +85,7 @@ class CellSpec:
     bidirectional: bool = False
     proj_size: int = 0
     cell: str = "lstm"
-    nonlinearity: str = "tanh"
+    nonlinearity: Activation = "tanh"
     reset_after: bool = True
     num_heads: int = 1
     beta: float = 1.0
@@ -102,6 +102,7 @@ class CellSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel_size", tuple(self.kernel_size))
+        object.__setattr__(self, "nonlinearity", read_activation("nonlinearity", self.nonlinearity))
         self._check_belonging()
         self._check_kernel()
         for name, least in _COUNTS.items():
@@ -138,7 +139,7 @@ class CellSpec:
     def _keep(self) -> None:
         """What layers ask for in every call."""
         parameters = self.entry.parameters
-        names = tuple([p.name for p in parameters if all(self._option(name) for name in p.needs.split())])
+        names = tuple([p.name for p in parameters if all(self.option(name) for name in p.needs.split())])
         object.__setattr__(self, "_parameter_names", names)
         object.__setattr__(self, "_state_shapes", self._find_state_shapes())
 
@@ -174,11 +175,13 @@ class CellSpec:
             raise OptionError("padding='valid' makes space smaller from layer to layer; use a module for each of them")
 
     def _check_belonging(self) -> None:
-        for own in fields(self):
-            strange = own.name not in _COMMON and own.name not in self.entry.options
-            if strange and own.default is not MISSING and getattr(self, own.name) != own.default:
-                known = ", ".join(self.entry.options) or "none of its own"
-                raise OptionError(f"the cell {self.cell!r} has no option {own.name}; it has: {known}")
+        options = self.entry.options
+        changed = [own.name for own in fields(self) if getattr(self, own.name) != own.default]
+        changed += [] if "variant" in options else self.variant.changed
+        strange = [name for name in changed if name not in (*_COMMON, *options, "variant")]
+        if strange:
+            known = ", ".join(options) or "none of its own"
+            raise OptionError(f"the cell {self.cell!r} has no option {strange[0]}; it has: {known}")
 
     @property
     def entry(self) -> CatalogEntry:
@@ -223,6 +226,11 @@ class CellSpec:
         return self.entry.gates
 
     @property
+    def gates_with_weights(self) -> tuple[str, ...]:
+        """Those that have rows in a weight matrix: of an LSTM fewer, where its variant fixes or couples gates."""
+        return self.variant.gates_with_weights if self.cell == "lstm" else self.gates
+
+    @property
     def extra_size(self) -> int:
         """Features of what the cell reads beside its input, ``E``; most cells read nothing else."""
         return {None: 0, "static": self.static_size}.get(self.entry.extra, 1)
@@ -241,7 +249,8 @@ class CellSpec:
         """Names of one layer's and direction's parameters, without their ending."""
         return self.__dict__["_parameter_names"]
 
-    def _option(self, name: str) -> Any:
+    def option(self, name: str) -> Any:
+        """The value of an option, of the stack or of its variant."""
         return getattr(self if hasattr(self, name) else self.variant, name)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -323,7 +332,7 @@ class CellSpec:
         units = self._units(layer)
         sizes = {
             "F": len(self.variant.free_gates),
-            "G": len(self.variant.gates_with_weights if self.variant.changed else self.gates),
+            "G": len(self.gates_with_weights),
             "H": units,
             "I": self._inputs(layer),
             "K": len(self.variant.peepholes),

@@ -1,7 +1,8 @@
-"""Variant: everything that an LSTM cell can do otherwise than the plain one, as data."""
+"""Variant: everything that a cell can do otherwise than plainly, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from sys import float_info
 from typing import Any
 
 from lstmkit.spec.activations import Activation, read_activation
@@ -42,6 +43,8 @@ LAYER_NORMS: dict[str, LayerNorm] = {
 @dataclass(frozen=True)
 class Variant:
     """The options of one LSTM cell; the defaults are the plain LSTM. docs/explanation/variants.md has the equations.
+
+    Other cells have some of them, as their rows in the catalog say.
 
     Args:
         input_gate: ``"free"``; ``"one"``, which is fixed and has no weights; ``"coupled"``: ``i = 1 - f``, no weights.
@@ -206,7 +209,7 @@ class Variant:
 def _check_clip(name: str, value: Any) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= float_info.max:
         raise OptionError(f"{name} must be None or a bound above 0, not {value!r}")
 
 

@@ -1,6 +1,6 @@
 """Several processes that compute one batch together, so that they train as one process would."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -26,10 +26,11 @@ class Group:
         number: Of this process; 0 is the main one.
         count: Of all processes.
         device: Where the weights are.
+        whole: Names of arrays of a batch that are not one row per example, and not shared out.
     """
 
-    def __init__(self, number: int, count: int, device: torch.device) -> None:
-        self.number, self.count, self.device = number, count, device
+    def __init__(self, number: int, count: int, device: torch.device, whole: Collection[str] = ()) -> None:
+        self.number, self.count, self.device, self.whole = number, count, device, whole
 
     def start_alike(self, module: nn.Module) -> None:
         """Begin everywhere with the weights and buffers of the main process."""
@@ -47,15 +48,16 @@ class Group:
         """
         if self.count == 1:
             return batch, 1.0
-        sizes = row_counts(batch)
+        sizes = row_counts(batch, self.whole)
         if len(sizes) != 1 or 0 in sizes:
             raise OptionError(
-                "to be shared among processes, all arrays of a batch must have one row per example; "
+                "to be shared among processes, arrays of a batch must have one row per example, or be named in whole=; "
                 f"here their first dimensions are {sorted(sizes)}"
             )
         rows = sizes.pop()
         mine = len(range(self.number, rows, self.count))
-        return take_rows(batch, slice(self.number, None, self.count) if mine else slice(1)), mine / rows
+        own = slice(self.number, None, self.count) if mine else slice(1)
+        return take_rows(batch, own, self.whole), mine / rows
 
     def weigh(self, answer: Answer, part: float) -> Tensor:
         """What this process adds to the loss of the whole batch.
@@ -95,6 +97,19 @@ class Group:
             return
         with randomness.seeded(int(np.random.SeedSequence((seed, step, self.number)).generate_state(1)[0])):
             yield
+
+    def join_states(self, module: nn.Module) -> None:
+        """Give every process the states of all rows, where a module carries them from batch to batch.
+
+        Its ``row_states`` names buffers in which each process has set those of its own rows, and the rest to zero.
+        """
+        if self.count == 1:
+            return
+        for name in getattr(module, "row_states", ()):
+            state = module.get_buffer(name)
+            own = torch.where(state == 0, -torch.inf, state)
+            distributed.all_reduce(own, distributed.ReduceOp.MAX)
+            state.copy_(torch.where(own.isinf(), 0, own))
 
     def agree(self, value: Any) -> Any:
         """The main process's value, on every process."""

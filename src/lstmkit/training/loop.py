@@ -1,6 +1,7 @@
 """The loop: batches in, a trained module out. It knows no task."""
 
 import warnings
+from collections.abc import Collection
 from contextlib import ExitStack
 
 from torch import nn
@@ -22,6 +23,7 @@ def fit(
     loss: Loss,
     config: TrainingConfig,
     validate: Validate | None = None,
+    whole: Collection[str] = (),
     identity: str = "",
     title: str = "training",
 ) -> TrainingResult:
@@ -40,6 +42,8 @@ def fit(
         config: Everything that can be chosen.
         validate: ``validate(module)`` gives a score, lower is better; the module is in evaluation
             mode and no gradients are recorded.
+        whole: Names of arrays of a batch that are not one row per example, which each of several processes gets as
+            they are.
         identity: Names data and task; a checkpoint with another identity is refused.
         title: Stands before the progress.
 
@@ -62,7 +66,7 @@ def fit(
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
         stack.enter_context(randomness.seeded(config.seed))
-        machine = stack.enter_context(Machine(module, config))
+        machine = stack.enter_context(Machine(module, config, whole))
         interrupt = stack.enter_context(Interrupt())
         log = stack.enter_context(RunLog(config.log if machine.is_main else None))
         progress = stack.enter_context(choose_progress(title, config.quiet) if machine.is_main else Silence())

@@ -1,6 +1,6 @@
 """The border to Hugging Face Accelerate: device, precision, processes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -25,9 +25,8 @@ class Machine:
     Entered, it holds Accelerate's state, which is global; left, it gives that back as it was.
     """
 
-    def __init__(self, module: nn.Module, config: TrainingConfig) -> None:
-        self.module = module
-        self.config = config
+    def __init__(self, module: nn.Module, config: TrainingConfig, whole: Collection[str] = ()) -> None:
+        self.module, self.config, self.whole = module, config, whole
 
     def __enter__(self) -> "Machine":
         self._state_is_ours = not AcceleratorState._shared_state
@@ -44,7 +43,7 @@ class Machine:
         self._clip = float("inf") if self.config.gradient_clip is None else self.config.gradient_clip
         self.device, self.scaler = self.accelerator.device, self.accelerator.scaler
         self.is_main = self.accelerator.is_main_process
-        self.group = Group(self.accelerator.process_index, self.accelerator.num_processes, self.device)
+        self.group = Group(self.accelerator.process_index, self.accelerator.num_processes, self.device, self.whole)
         self.group.start_alike(self.module)
         return self
 

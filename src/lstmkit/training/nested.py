@@ -1,6 +1,6 @@
 """Batches: any nesting of tuples, named tuples, lists and dicts of tensors and arrays."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 
-def map_arrays(batch: Any, change: Callable[[Any], Any]) -> Any:
-    """The same nesting with every tensor and array changed; anything else as it is."""
+def map_arrays(batch: Any, change: Callable[[Any], Any], whole: Collection[str] = ()) -> Any:
+    """The same nesting with every tensor and array changed; anything else, and names in ``whole``, as they are."""
     if isinstance(batch, Tensor | np.ndarray):
         return change(batch)
     if isinstance(batch, Mapping):
-        return {name: map_arrays(value, change) for name, value in batch.items()}
+        return {name: value if name in whole else map_arrays(value, change, whole) for name, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(map_arrays(value, change) for value in batch))
+        return type(batch)(*(map_arrays(value, change, whole) for value in batch))
     if isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
-        return type(batch)(map_arrays(value, change) for value in batch)  # pyright: ignore[reportCallIssue]
+        return type(batch)(map_arrays(value, change, whole) for value in batch)  # pyright: ignore[reportCallIssue]
     return batch
 
 
@@ -32,17 +32,17 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return map_arrays(batch, move)
 
 
-def take_rows(batch: Any, rows: slice) -> Any:
-    """The rows of every tensor and array that has any."""
-    return map_arrays(batch, lambda array: array[rows] if array.ndim else array)
+def take_rows(batch: Any, rows: slice, whole: Collection[str]) -> Any:
+    """The rows of every tensor and array that has any, but all of those that have a name in ``whole``."""
+    return map_arrays(batch, lambda array: array[rows] if array.ndim else array, whole)
 
 
-def row_counts(batch: Any) -> set[int]:
-    """The numbers of rows that occur in the batch."""
+def row_counts(batch: Any, whole: Collection[str]) -> set[int]:
+    """The numbers of rows that occur in the batch, besides what has a name in ``whole``."""
     counts = set[int]()
 
     def note(array: Any) -> None:
         counts.update(array.shape[:1])
 
-    map_arrays(batch, note)
+    map_arrays(batch, note, whole)
     return counts

@@ -318,6 +318,7 @@ class Run:
         return self.state.step
 
     def _save(self) -> None:
+        self.machine.group.join_states(self.module)
         self.machine.by_main(self._write_checkpoint)
         self.saved = self.clock
 

@@ -59,4 +59,4 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="session")
 def series_classifier() -> Classifier:
-    return Classifier(max_epochs=10, batch_size=16, **TINY).fit(*draw_series(60))
+    return Classifier(max_epochs=4, batch_size=16, **TINY).fit(*draw_series(60))

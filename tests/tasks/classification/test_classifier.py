@@ -10,6 +10,7 @@ import lstmkit
 from lstmkit.runtime import ClassifyModel
 from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
 from lstmkit.tasks.classification import Classifier
+from lstmkit.tasks.classification.fitting import Batches
 
 from .conftest import TINY, draw_series, draw_texts
 
@@ -81,6 +82,14 @@ def test_files__equal_lists(tmp_path: Path) -> None:
         found = Classifier(**options).fit(tmp_path / name)
         np.testing.assert_array_equal(found.probabilities(texts[:5]), expected)
         np.testing.assert_array_equal(found.probabilities(str(tmp_path / name))[:5], expected)
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"what": texts, "class": labels})
+    np.testing.assert_array_equal(Classifier(**options).fit(frame).probabilities(frame)[:5], expected)
+    with pytest.raises(DataError, match="no column 'text'; name another with text_column="):
+        Classifier(**TINY).fit(frame)
+    frame.loc[3, "what"] = None
+    with pytest.raises(DataError, match="row 4 of the column 'what' holds"):
+        listed.predict(frame)
     (tmp_path / "p.txt").write_text("\n".join([*texts[:5], ""]))
     np.testing.assert_array_equal(listed.probabilities(tmp_path / "p.txt")[:5], expected)
 
@@ -90,6 +99,32 @@ def test_same_seed__equals_same_model() -> None:
     first, second, other = (Classifier(max_epochs=1, seed=s, **TINY).fit(texts, labels) for s in (3, 3, 4))
     np.testing.assert_array_equal(first.probabilities(texts), second.probabilities(texts))
     assert (first.probabilities(texts) != other.probabilities(texts)).any()
+
+
+def test_checkpoint__roundtrips_a_killed_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is killed in the middle goes on to the weights that it would have had."""
+    texts, labels = draw_texts(60)
+    options = {"max_epochs": 1, "checkpoint": tmp_path / "c", **TINY}
+    whole = Classifier(**options).fit(texts, labels)
+    assert not (tmp_path / "c").exists()
+    calls = {"count": 0}
+    plain = Batches.__call__
+
+    def killed(self: Batches, epoch: int) -> object:
+        calls["count"] += 1
+        if calls["count"] == 4:
+            raise OSError("killed")
+        return plain(self, epoch)
+
+    monkeypatch.setattr(Batches, "__call__", killed)
+    monkeypatch.setattr("lstmkit.training.run._CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(OSError, match="killed"):
+        Classifier(**options).fit(texts, labels)
+    monkeypatch.setattr(Batches, "__call__", plain)
+    resumed = Classifier(**options).fit(texts, labels)
+    np.testing.assert_array_equal(resumed.probabilities(texts), whole.probabilities(texts))
+    with pytest.raises(DataError, match="every example"):
+        Classifier(**options).fit(texts, ["x"] * 60)
 
 
 @pytest.mark.parametrize("level", ["character", "bpe", "wordpiece"])

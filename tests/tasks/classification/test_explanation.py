@@ -31,7 +31,7 @@ def test_words__match_finite_differences(classifier: Classifier) -> None:
             stages = [stage for stage in model.stages if stage not in lookups]
             moved.append(run_stages(np, stages, model.weights, {**arrays, **changed})[model.answer])
         slope = (log_odds(classifier, moved[0], "pro") - log_odds(classifier, moved[1], "pro"))[0] / 2e-2
-        assert found.weights[place] == pytest.approx(slope, abs=2e-3)
+        assert found.weights[place] == pytest.approx(slope, rel=2e-2, abs=2e-3)
 
 
 def test_words__never_lost(classifier: Classifier) -> None:

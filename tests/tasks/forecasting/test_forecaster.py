@@ -173,6 +173,16 @@ def test_known_covariates__are_kept_from_the_training_table(covariate_table):
     pd.testing.assert_frame_equal(forecaster.predict(), forecaster.predict(ahead))
 
 
+@pytest.mark.parametrize(
+    "make", [lambda promotion: 1e-30 * promotion, lambda promotion: 1e30], ids=["tiny", "constant"]
+)
+def test_fit__rejects_covariates_far_from_ordinary_numbers(covariate_table, make):
+    table = covariate_table.assign(promo=make(covariate_table["promo"]))
+    options = {"id_column": "shop", "time_column": "day", "target_column": "sales", "known": ["promo"]}
+    with pytest.raises(DataError, match="the covariate 'promo' has a mean of .*; give it in another unit"):
+        Forecaster(horizon=5, **options, **TINY).fit(table)
+
+
 def test_known_covariates__rejects_their_absence(covariate_forecaster, covariate_table):
     with pytest.raises(DataError, match=r"known covariate 'promo' is missing for series 'b' at 2024-04-30"):
         covariate_forecaster.predict(covariate_table)

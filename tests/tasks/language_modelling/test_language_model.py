@@ -99,7 +99,7 @@ def test_validation_text__is_never_learned_from(tmp_path):
 def test_files__match_one_text(tmp_path):
     (tmp_path / "one.txt").write_text("\n".join(LINES * 20) + "\n")
     (tmp_path / "two.csv").write_text("text,other\n" + "\n".join(f"{line},1" for line in LINES * 20) + "\n")
-    model = LanguageModel("word", **SMALL, max_steps=3).fit([tmp_path / "one.txt", tmp_path / "two.csv"])
+    model = LanguageModel("word", **SMALL, batch_size=8, max_steps=3).fit([tmp_path / "one.txt", tmp_path / "two.csv"])
     assert model.generate("the", 20, seed=1) == trained("word", max_steps=3, learning_rate=None).generate(
         "the", 20, seed=1
     )

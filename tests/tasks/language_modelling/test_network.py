@@ -16,7 +16,10 @@ TEXT = torch.randint(16, (3, 13), generator=torch.Generator().manual_seed(4))
 
 def stretches(*ends):
     places = [0, *ends]
-    return [{"tokens": TEXT[:, start : end + 1], "first": start == 0} for start, end in zip(places, ends, strict=False)]
+    return [
+        {"tokens": TEXT[:, start : end + 1], "streams": torch.arange(3), "first": start == 0}
+        for start, end in zip(places, ends, strict=False)
+    ]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -29,11 +32,25 @@ def test_stretches__match_the_whole_text(shape):
     assert torch.equal(again, whole)
 
 
+def test_streams__keep_their_states__whoever_reads_them():
+    """As two processes read: one the first and the last stream, the other the one between."""
+    whole, one, other = (language_network("untied") for _ in range(3))
+    for batch in stretches(4, 8, 12):
+        expected = whole(batch)
+        parts = []
+        for network, rows in ((one, torch.tensor([0, 2])), (other, torch.tensor([1]))):
+            part = {"tokens": batch["tokens"][rows], "streams": rows, "first": batch["first"]}
+            parts.append(network(part) * len(rows) / 3)
+        torch.testing.assert_close(sum(parts), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(one.h[:, [0, 2]], whole.h[:, [0, 2]])
+    assert not one.h[:, 1].any()
+
+
 def test_gradient__ends_where_a_stretch_begins():
     network = language_network("one-layer")
     network(stretches(4)[0]).backward()
     network.zero_grad()
-    network({"tokens": TEXT[:, 4:9], "first": False}).backward()
+    network(stretches(4, 8)[1]).backward()
     seen = set(TEXT[:, 4:8].flatten().tolist())
     rows = network.model.parts["embedded"].weight.grad.abs().sum(1) > 0
     assert set(rows.nonzero().flatten().tolist()) == seen
@@ -72,7 +89,7 @@ def test_recipe__starts_at_the_loss_of_guessing(name):
     recipe = RECIPES[name].changed(embedding_size=20, hidden_size=20)
     network = build(recipe, 50, None, 3, 0)
     tokens = torch.randint(50, (3, 40), generator=torch.Generator().manual_seed(0))
-    loss = network({"tokens": tokens, "first": True})
+    loss = network({"tokens": tokens, "streams": torch.arange(3), "first": True})
     assert abs(loss.item() - math.log(50)) < 0.3
 
 

@@ -13,10 +13,12 @@ from helpers.tagged import TINY, as_conll, draw_sentences
 
 from lstmkit.data import Sentence
 from lstmkit.features import tag_transitions
+from lstmkit.nn import StagedModel
 from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
 from lstmkit.tasks.tagging import Tagger
 from lstmkit.tasks.tagging.batches import Batches, make_batch
 from lstmkit.tasks.tagging.fitting import Recipe, fit_model, tagging_loss
+from lstmkit.tasks.tagging.model import tag_stages
 from lstmkit.training import TrainingConfig
 
 
@@ -136,7 +138,7 @@ def test_checkpoint__preserves_a_stopped_training(tmp_path: Path) -> None:
     stopped = Tagger(checkpoint=tmp_path / "run", **options)
     threading.Thread(target=lambda: (time.sleep(0.4), signal.raise_signal(signal.SIGINT)), daemon=True).start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Batches, "batch", _slowly(Batches.batch))
+        patch.setattr(Batches, "tensors", _slowly(Batches.tensors))
         stopped.fit(sentences)
     assert stopped.interrupted
     assert (tmp_path / "run").exists()
@@ -154,24 +156,20 @@ def _slowly(batch):
 
 
 def test_batches__make_rare_words_unknown() -> None:
-    sentences = [Sentence(("often", "often", "often", f"rare{k}"), ("O",) * 4) for k in range(400)]
-    sentences += [Sentence(("often",) * 8, ("O",) * 8)]
-    tagger = Tagger(**TINY)
-    batches = Batches(tagger._config(sentences), sentences, 32)
+    """A word that was seen twice is made unknown with the probability 0.25 / 2.25, one seen 1,200 times never."""
+    rare = [f"rare{first}{second}" for first in "abcdefghijklmnopqrst" for second in "abcdefghij"] * 2
+    sentences = [Sentence(("often", "often", "often", word), ("O",) * 4) for word in rare]
+    batches = Batches(Tagger(**TINY)._config(sentences), sentences, 32)
     np.random.seed(0)
-    tokens = torch.cat([batch["tokens"][:, -1] for batch in batches(0) if batch["tokens"].shape[1] == 4])
-    # "rare7" and "rare8" share a key, so a word was seen up to 300 times; single digits ten times.
-    drawn = (tokens == 0).float().mean()
-    assert 0 < drawn < 0.05
+    tokens = torch.cat([batches.tensors(batch)["tokens"] for batch in batches(0)])
+    assert 0.05 < (tokens[:, -1] == 0).float().mean() < 0.2
+    assert (tokens[:, :-1] != 0).float().mean() > 0.99
 
 
 def test_loss__never_reads_padding() -> None:
     sentences = [Sentence(*sentence) for sentence in draw_sentences(4)]
     config = Tagger(**TINY)._config(sentences)
     tagger = Tagger(max_epochs=1, **TINY).fit(draw_sentences(8))
-    from lstmkit.nn.stages import StagedModel
-    from lstmkit.tasks.tagging.model import tag_stages
-
     torch.manual_seed(0)
     module = StagedModel(tag_stages(config, tagger.sizes)).eval()
     allowed = tag_transitions(config.tags.names)
@@ -183,7 +181,7 @@ def test_loss__never_reads_padding() -> None:
         for name in ("tokens", "places", "tags"):
             changed[name][1, 1:] = filler
         changed["spelled"][torch.arange(batch["spelled"].shape[1]) >= batch["spelled_lengths"][:, None]] = filler
-        losses.append([float(missed.detach()) for missed, _ in tagging_loss(module, changed, forbidden)])
+        losses.append([(total / count).item() for total, count in tagging_loss(module, changed, forbidden)])
     assert losses[0] == losses[1]
 
 
@@ -255,3 +253,21 @@ def test_fit_model__preserves_random_states() -> None:
     random.seed(1)
     fit_model(recipe, sentences, sentences)
     assert before == (np.random.random(), float(torch.rand(1)), random.random())
+
+
+def test_parts_of_a_batch__match_the_whole() -> None:
+    """Several processes each take some rows of a batch: sums and counts of the parts are those of the whole."""
+    sentences = [Sentence(*sentence) for sentence in draw_sentences(12)]
+    tagger = Tagger(**TINY)
+    config = tagger._config(sentences)
+    batches = Batches(config, sentences, 12)
+    batches._rates = [0.0 * rates for rates in batches._rates]
+    module = StagedModel(tag_stages(config, tagger.sizes)).eval()
+    (batch,) = batches(0)
+    shares = (slice(None), slice(None, None, 2), slice(1, None, 2))
+    with torch.no_grad():
+        whole, *parts = (
+            torch.tensor(tagging_loss(module, batches.tensors(some), [torch.zeros(())] * 3)).double()
+            for some in ({name: tensor[own] for name, tensor in batch.items()} for own in shares)
+        )
+    torch.testing.assert_close(whole, sum(parts), rtol=1e-5, atol=1e-5)

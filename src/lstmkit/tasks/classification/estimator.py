@@ -19,7 +19,7 @@ from lstmkit.tasks.estimator import Estimator
 Array = NDArray[Any]
 
 LEVELS = ("word", "character", "bpe", "wordpiece")
-POOLS = ("max_mean", "attention")
+POOLS = ("summary", "attention")
 
 
 class Classifier(Estimator):
@@ -46,14 +46,16 @@ class Classifier(Estimator):
         hidden_size: Units of the LSTM in each direction.
         num_layers: Layers of the LSTM.
         dropout: Part of the LSTM's findings that is dropped in training.
-        input_dropout: Part of the token's features that is dropped in training; None takes 0.5 for texts, 0.1 for
-            series.
-        pool: How the steps come together: ``"max_mean"`` or ``"attention"``.
+        input_dropout: Part of the token's features, or of the values, that is dropped in training; None takes 0.5 for
+            texts, nothing for series.
+        pool: How the steps come together: ``"summary"`` (largest, mean, of series also last) or
+            ``"attention"``.
         label_smoothing: How much of the truth is spread over all labels.
         max_epochs: Passes over the examples; few examples are passed over more often.
         batch_size: Examples of a training step.
         learning_rate: Highest learning rate.
-        patience: Stop when so many validations in a row were no better.
+        patience: Stop when so many validations in a row were no better; None trains to the end. The best weights are
+            kept either way.
         time_limit: Minutes that training may take; None sets no limit.
         checkpoint: A file from which a killed training goes on.
         log: A file to which JSON lines about the training are appended.
@@ -93,12 +95,12 @@ class Classifier(Estimator):
         num_layers: int = 1,
         dropout: float = 0.5,
         input_dropout: float | None = None,
-        pool: str = "max_mean",
+        pool: str = "summary",
         label_smoothing: float = 0.1,
         max_epochs: int = 8,
         batch_size: int = 64,
         learning_rate: float = 3e-3,
-        patience: int | None = 4,
+        patience: int | None = None,
         time_limit: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         log: str | os.PathLike[str] | None = None,
@@ -139,7 +141,7 @@ class Classifier(Estimator):
         training, weighs the opinions, calibrates the probabilities and gives the scores.
 
         Args:
-            data: The path of a file, or a list of ``Path`` objects; or texts, or series.
+            data: The path of a file, or a list of ``Path`` objects; or texts, series, or a table with texts.
             labels: One for each text or series that is given as such.
             validation: A path, or examples with labels as a pair, to judge by instead and never learn from.
 

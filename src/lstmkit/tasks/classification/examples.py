@@ -93,7 +93,7 @@ def read_examples(data: Any, columns: Columns, labels: Any = None, *, labelled: 
 
     Args:
         data: A path or a list of ``Path`` objects; or a list of texts, or of series ``(T, C)``, or an array
-            ``(N, T, C)`` or ``(N, T)`` of series.
+            ``(N, T, C)`` or ``(N, T)`` of series; or a pandas or Polars table of texts.
         columns: Where to look in a file.
         labels: Of texts and series that come without a file.
         labelled: Whether files must have labels.
@@ -107,6 +107,8 @@ def read_examples(data: Any, columns: Columns, labels: Any = None, *, labelled: 
         if labels is not None:
             raise OptionError("labels= goes with a list of texts or series; those of a file are in its label column")
         return _join([_read_file(path, columns, labelled) for path in paths])
+    if hasattr(data, "columns"):
+        data, labels = _from_frame(data, columns, labels, labelled)
     items, channels = _listed(data)
     given = None if labels is None else [str(label) for label in labels]
     if given is None and labelled:
@@ -126,6 +128,18 @@ def _paths(data: Any) -> list[Path] | None:
     if isinstance(data, list | tuple) and data and all(isinstance(entry, os.PathLike) for entry in data):  # pyright: ignore[reportUnknownVariableType]
         return [Path(entry) for entry in data]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return None
+
+
+def _from_frame(frame: Any, columns: Columns, labels: Any, labelled: bool) -> tuple[list[str], Any]:
+    """The text column of a frame, and its label column where labels are wanted and not given beside it."""
+    wanted = [columns.text, *([columns.label] if labelled and labels is None else [])]
+    for name, argument in zip(wanted, ("text_column", "label_column"), strict=False):
+        if name not in frame.columns:
+            raise DataError(f"the table has no column {name!r}; name another with {argument}=")
+    for number, text in enumerate(texts := list(frame[columns.text]), 1):
+        if not isinstance(text, str):
+            raise DataError(f"row {number:,} of the column {columns.text!r} holds {text!r}, which is no text")
+    return texts, labels if len(wanted) == 1 else list(frame[columns.label])
 
 
 def _listed(data: Any) -> tuple[list[Any], tuple[str, ...] | None]:

@@ -45,6 +45,8 @@ def fit_model(recipe: Recipe, task: Task, judged: Task | None) -> ClassifyModel:
         Batches(recipe, task),
         loss=_loss(recipe),
         config=recipe.training,
+        # The letters of the different words, which rows share.
+        whole=("pieces",),
         validate=judge,
         identity=_identity(recipe, task, judged),
     )
@@ -97,20 +99,19 @@ def _disturb(inputs: dict[str, Array], recipe: Recipe) -> None:
         inputs["values"] += np.random.normal(0, recipe.noise, inputs["values"].shape).astype(np.float32)
 
 
-def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], Tensor]:
+def _loss(recipe: Recipe) -> Callable[[nn.Module, Any], list[tuple[Tensor, Tensor]]]:
     weights = torch.tensor(recipe.class_weights, dtype=torch.float32)
 
-    def loss(module: nn.Module, batch: Any) -> Tensor:
-        """The sum of the readers' cross entropies, each without the examples that are held back from it."""
-        labels = batch["labels"]
-        total = torch.zeros((), device=labels.device)
+    def loss(module: nn.Module, batch: Any) -> list[tuple[Tensor, Tensor]]:
+        """The readers' cross entropies over the examples that are not held back from each, and their numbers."""
+        labels, means = batch["labels"], list[tuple[Tensor, Tensor]]()
         for number, scores in enumerate(module(batch["inputs"])):
             each = nn.functional.cross_entropy(
                 scores, labels, weights.to(scores), reduction="none", label_smoothing=recipe.label_smoothing
             )
             shown = batch["folds"] != number
-            total = total + (each * shown).sum() / shown.sum().clamp(min=1)
-        return total
+            means.append(((each * shown).sum() / recipe.members, shown.sum()))
+        return means
 
     return loss
 
@@ -140,8 +141,7 @@ def spread_folds(labels: Array, members: int, seed: int) -> Array:
 
 
 def with_end(training: TrainingConfig, steps_per_epoch: int, least: int) -> TrainingConfig:
-    """Enough steps where there are few examples, and about twenty validations at most."""
-    epochs = training.max_epochs or 1
-    steps = max(epochs * steps_per_epoch, least)
+    """At least so many steps for an epoch where there are few examples, and about twenty validations at most."""
+    steps = (training.max_epochs or 1) * max(steps_per_epoch, least)
     every = max(steps_per_epoch, steps // 20)
     return replace(training, max_epochs=None, max_steps=steps, validate_every=every)

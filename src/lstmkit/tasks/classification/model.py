@@ -1,7 +1,7 @@
 """The network of a classifier, as stages: one reader, of which a trained model has several.
 
 Each token is a word and its letters, or each step of a series its values; an LSTM reads them in both directions, and
-what it found most of, and on average, decides.
+what it found most of, and on average, decides; of a series also what it knows at either end.
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class Sizes:
         num_layers: Layers of the LSTM.
         dropout: Part of the LSTM's findings that is dropped in training.
         input_dropout: Part of the token's features, or of the values, that is dropped in training.
-        pool: ``"max_mean"`` or ``"attention"``: how the steps come together.
+        pool: ``"summary"`` (largest, mean, of series also last) or ``"attention"``: how the steps come together.
     """
 
     embedding_size: int = 100
@@ -36,7 +36,7 @@ class Sizes:
     num_layers: int = 1
     dropout: float = 0.5
     input_dropout: float = 0.5
-    pool: str = "max_mean"
+    pool: str = "summary"
 
 
 def classifier_stages(reader: TextReader | SeriesReader, sizes: Sizes, labels: int) -> list[Stage]:
@@ -45,7 +45,7 @@ def classifier_stages(reader: TextReader | SeriesReader, sizes: Sizes, labels: i
     cell = CellSpec(sizes.embedding_size, sizes.hidden_size, sizes.num_layers, bidirectional=True).to_dict()
     between = sizes.dropout if sizes.num_layers > 1 else 0.0
     stages.append(Stage("lstm", "recurrent", ("steps", "lengths"), {"cell": cell, "lengths": True, "dropout": between}))
-    pools = _pools(sizes)
+    pools = _pools(sizes, series=isinstance(reader, SeriesReader))
     stages += pools
     for pool in pools:
         stages.append(Stage(f"kept_{pool.name}", "dropout", (pool.name,), {"rate": sizes.dropout}))
@@ -70,11 +70,14 @@ def _series_steps(reader: SeriesReader, sizes: Sizes) -> list[Stage]:
     ]
 
 
-def _pools(sizes: Sizes) -> list[Stage]:
+def _pools(sizes: Sizes, *, series: bool) -> list[Stage]:
     reads = ("lstm", "lengths")
     if sizes.pool == "attention":
         return [Stage("attended", "attention_pool", reads, {"features": 2 * sizes.hidden_size, "units": 64})]
-    return [Stage("most", "pool", reads, {"how": "max"}), Stage("average", "pool", reads, {"how": "mean"})]
+    pools = [Stage("most", "pool", reads, {"how": "max"}), Stage("average", "pool", reads, {"how": "mean"})]
+    # In series it matters where something is; the last states know it. Those of several layers are not one a direction.
+    ends = Stage("ends", "join_directions", ("lstm.h",), {})
+    return [*pools, ends] if series and sizes.num_layers == 1 else pools
 
 
 def start_weights(module: "StagedModel") -> None:
@@ -90,7 +93,8 @@ def named(stages: list[Stage], suffix: str, inputs: set[str]) -> list[Stage]:
     """The same stages under other names, so that several readers stand in one model."""
 
     def rename(name: str) -> str:
-        return name if name in inputs else f"{name}{suffix}"
+        own, dot, result = name.partition(".")
+        return name if name in inputs else f"{own}{suffix}{dot}{result}"
 
     return [
         replace(stage, name=rename(stage.name), inputs=tuple(rename(name) for name in stage.inputs)) for stage in stages

@@ -12,7 +12,7 @@ from lstmkit.spec import DataError
 from lstmkit.tasks.classification.naive_bayes import frequent_pairs
 
 # Letters of words are hashed into so many numbers, fewer where there are few words.
-_MOST_PIECES, _LEAST_PIECES = 2**15, 2**10
+_MOST_PIECES, _LEAST_PIECES = 2**13, 2**10
 # A series of more steps than these is read in stretches of several steps.
 _LONGEST = 160
 

@@ -11,6 +11,7 @@ from lstmkit.features import Origins, SeriesArrays, calendar_cycles, calendar_na
 from lstmkit.features.frequency import DAY
 from lstmkit.runtime import ForecastConfig
 from lstmkit.runtime.forecast import make_windows, take_answers
+from lstmkit.runtime.forecast_config import can_scale
 from lstmkit.spec import DataError, OptionError
 from lstmkit.tasks.forecasting.model import QUANTILES
 
@@ -116,7 +117,7 @@ def _calendar(series: SeriesArrays, history: int) -> tuple[str, ...]:
 
 
 def _with_statistics(config: ForecastConfig, series: SeriesArrays) -> ForecastConfig:
-    """Means and spreads of the covariates over the training rows alone."""
+    """Means and spreads of the covariates over the training rows alone; DataError where they cannot be used."""
     inside = np.zeros(len(series.values), bool)
     for start, stop in zip(series.starts, series.stops, strict=True):
         inside[start:stop] = True
@@ -131,6 +132,11 @@ def _with_statistics(config: ForecastConfig, series: SeriesArrays) -> ForecastCo
             present = column[np.isfinite(column)]
             centres[name] = float(present.mean()) if len(present) else 0.0
             spreads[name] = float(present.std()) or 1.0 if len(present) else 1.0
+            if not can_scale(centres[name], spreads[name]):
+                raise DataError(
+                    f"the covariate {name!r} has a mean of {centres[name]:g} and a standard deviation of "
+                    f"{spreads[name]:g}, which is too far from ordinary numbers; give it in another unit"
+                )
     return replace(config, centres=centres, spreads=spreads)
 
 

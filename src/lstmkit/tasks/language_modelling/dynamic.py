@@ -11,7 +11,7 @@ from lstmkit.tasks.language_modelling.network import LanguageNetwork
 
 _STEPS = 32
 # The size of a step relative to each weight's usual gradient, and how fast weights go back to where they were.
-_RATE, _RETURN = 1e-4, 2e-3
+_RATE, _RETURN = 5e-4, 2e-3
 _FORGET, _FLOOR = 0.99, 1e-8
 
 

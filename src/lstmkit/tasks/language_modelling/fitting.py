@@ -93,14 +93,13 @@ class Judge:
 
 
 def _config(recipe: Recipe, training: dict[str, Any], steps_per_epoch: int) -> TrainingConfig:
+    """What was given, on top of the recipe; a training that is given its steps has passes for all of them."""
     given = {name: value for name, value in training.items() if value is not None}
-    epochs = max(recipe.epochs, -(-recipe.least_steps // steps_per_epoch))
-    if "max_steps" not in given:
-        given.setdefault("max_epochs", epochs)
-    if given.pop("mixed_precision", "auto") == "auto":
+    if given.get("mixed_precision") == "auto":
         given["mixed_precision"] = best_precision(given.get("device"))
-    else:
-        given["mixed_precision"] = training["mixed_precision"]
+    wanted = given.get("max_steps", recipe.least_steps)
+    passes = -(-wanted // steps_per_epoch)
+    given.setdefault("max_epochs", passes if "max_steps" in given else max(recipe.epochs, passes))
     return TrainingConfig(**{**recipe.training, **given})
 
 

@@ -13,6 +13,8 @@ from lstmkit.tasks.language_modelling.recipes import Recipe
 
 # Groups of rare tokens get so much narrower one after the other.
 _SHRINK = 4
+# Embeddings begin between minus this and this.
+_NARROW = 0.1
 
 
 def language_stages(recipe: Recipe, tokens: int, cutoffs: list[int] | None) -> list[Stage]:
@@ -69,11 +71,13 @@ class LanguageNetwork(nn.Module):
 
     h: Tensor
     c: Tensor
+    row_states = ("h", "c")
 
     def __init__(self, stages: list[Stage], streams: int) -> None:
         super().__init__()
         self.model = StagedModel(stages)
-        spec: CellSpec = self.model.parts["lstm"].spec
+        lstm: Any = self.model.parts["lstm"]
+        spec: CellSpec = lstm.spec
         for name, (size,) in spec.state_shapes().items():
             self.register_buffer(name, torch.zeros(spec.state_rows, streams, size))
 
@@ -81,14 +85,15 @@ class LanguageNetwork(nn.Module):
         """The mean loss of one stretch of every stream, in nats per token.
 
         Args:
-            batch: ``tokens (B, T + 1)``, and whether it is the ``first`` stretch, before which nothing was read.
+            batch: ``tokens (B, T + 1)`` of the ``streams (B,)``, and whether it is the ``first`` stretch, before which
+                nothing was read.
         """
-        if batch["first"]:
-            self.h.zero_()
-            self.c.zero_()
-        loss, state = self.loss(batch["tokens"], (self.h.clone(), self.c.clone()))
-        self.h.copy_(state[0])
-        self.c.copy_(state[1])
+        states, streams = (self.h, self.c), batch["streams"]
+        before = tuple(state[:, streams].zero_() if batch["first"] else state[:, streams] for state in states)
+        loss, after = self.loss(batch["tokens"], before)
+        for state, new in zip(states, after, strict=True):
+            state.zero_()
+            state[:, streams] = new.to(state.dtype)
         return loss
 
     def loss(self, tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -114,9 +119,7 @@ class LanguageNetwork(nn.Module):
             for weight in self.model.parameters():
                 nn.init.uniform_(weight, -spread, spread)
             return
-        embedding: Any = self.model.parts["embedded"]
-        nn.init.uniform_(embedding.weight, -0.1, 0.1)
-        nn.init.zeros_(self.model.parts["scores"].get_parameter("bias")) if self._has_bias() else None
-
-    def _has_bias(self) -> bool:
-        return "bias" in dict(self.model.parts["scores"].named_parameters())
+        nn.init.uniform_(self.model.parts["embedded"].get_parameter("weight"), -_NARROW, _NARROW)
+        for name, weight in self.model.parts["scores"].named_parameters():
+            if name == "bias":
+                nn.init.zeros_(weight)

@@ -69,4 +69,5 @@ class _Pass:
         rows, steps = self.streams.rows, self.streams.steps
         for k in range(len(self)):
             start = min(self.offset + k * steps, rows.shape[1] - 2)
-            yield {"tokens": rows[:, start : start + steps + 1].astype(np.int64), "first": k == 0}
+            tokens = rows[:, start : start + steps + 1].astype(np.int64)
+            yield {"tokens": tokens, "streams": np.arange(len(rows)), "first": k == 0}

@@ -1,11 +1,11 @@
 """Sentences to batches of tensors."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lstmkit.data import Sentence, length_batches, pad
@@ -19,7 +19,7 @@ _UNKNOWN_RATE = 0.25
 
 
 class Batches:
-    """The training batches of an epoch: sentences of like length, with some of the rare words made unknown.
+    """The training batches: sentences of like length, with some of the rare words made unknown.
 
     Args:
         config: Of the tagger.
@@ -31,33 +31,31 @@ class Batches:
         self._config, self._sentences, self._size = config, sentences, size
         self._lengths = [len(sentence.words) for sentence in sentences]
         counts = Counter(word_key(word) for sentence in sentences for word in sentence.words)
-        seen = np.array([counts[key] for key in config.words.names], float)
-        self._rates = _UNKNOWN_RATE / (_UNKNOWN_RATE + seen)
+        self._rates = [
+            np.array([_UNKNOWN_RATE / (_UNKNOWN_RATE + counts[word_key(word)]) for word in sentence.words])
+            for sentence in sentences
+        ]
 
-    def __call__(self, epoch: int) -> "_Epoch":
-        """The batches of an epoch, drawn from NumPy's global random state."""
-        parts = length_batches(self._lengths, self._size, shuffle=True)
-        return _Epoch(self, parts)
+    def __call__(self, epoch: int) -> list[dict[str, Tensor]]:
+        """Which sentences each batch of an epoch has, and their words that are to be unknown: ``(B,)`` and ``(B, T)``.
 
-    def batch(self, part: Sequence[int]) -> dict[str, Tensor]:
-        """Some sentences, with unknown words drawn from NumPy's global random state."""
-        found = make_batch(self._config, [self._sentences[k] for k in part])
-        tokens = found["tokens"].numpy()
-        drawn = np.random.random(tokens.shape) < self._rates[tokens]
-        return {**found, "tokens": torch.from_numpy(np.where(drawn, 0, tokens))}
+        Both are drawn from NumPy's global random state.
+        """
+        return [self._draw(part) for part in length_batches(self._lengths, self._size, shuffle=True)]
 
+    def _draw(self, part: NDArray[np.int64]) -> dict[str, Tensor]:
+        unknown, _ = pad([np.random.random(len(self._rates[k])) < self._rates[k] for k in part])
+        return {"rows": torch.from_numpy(part), "unknown": torch.from_numpy(unknown > 0)}
 
-class _Epoch:
-    """Batches that are made as they are asked for."""
+    def tensors(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """These sentences as :func:`make_batch` gives them, on the device of ``batch``.
 
-    def __init__(self, batches: Batches, parts: Sequence[Any]) -> None:
-        self._batches, self._parts = batches, parts
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        return map(self._batches.batch, self._parts)
+        A batch is made no sooner: of several processes, each reads the words of its own sentences.
+        """
+        found = make_batch(self._config, [self._sentences[k] for k in batch["rows"].tolist()])
+        unknown = batch["unknown"][:, : found["tokens"].shape[1]].cpu()
+        found["tokens"] = found["tokens"].masked_fill(unknown, 0)
+        return {name: tensor.to(batch["rows"].device) for name, tensor in found.items()}
 
 
 def make_batch(config: TagConfig, sentences: Sequence[Sentence]) -> dict[str, Tensor]:

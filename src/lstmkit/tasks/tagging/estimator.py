@@ -66,7 +66,7 @@ class Tagger(Estimator):
         *,
         crf: bool = True,
         lowercase: bool = False,
-        min_count: int = 1,
+        min_count: int = 2,
         word_size: int = 100,
         hidden_size: int = 128,
         num_layers: int = 1,

@@ -19,7 +19,7 @@ class Evaluation:
         sentences: How many were judged.
         words: How many words these have.
         accuracy: Part of the words whose tag is right.
-        unknown_words: How many words were not in the training data.
+        unknown_words: How many words have no row of their own, because training had them too seldom or never.
         unknown_accuracy: Part of these whose tag is right; None where there are none.
         types: For spans the score of each type, for other tags that of each tag.
         spans: The score of all spans together, where tags mark spans.
@@ -126,7 +126,7 @@ def evaluation_text(found: Evaluation) -> str:
     lines.append("")
     lines.append(f"accuracy of {found.words:,} words in {found.sentences:,} sentences: {_percent(found.accuracy)} %")
     if found.unknown_accuracy is not None:
-        lines.append(f"of {found.unknown_words:,} words that training had not: {_percent(found.unknown_accuracy)} %")
+        lines.append(f"of {found.unknown_words:,} rare and new words among them: {_percent(found.unknown_accuracy)} %")
     if found.intent_accuracy is not None:
         lines.append(f"accuracy of the sentences' labels: {_percent(found.intent_accuracy)} %")
     if found.unseen:

@@ -47,14 +47,15 @@ def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Se
     config = recipe.config
     module = _build(recipe)
     forbidden = _forbidden(config, sentences)
+    batches = Batches(config, sentences, recipe.batch_size)
 
     def judge(network: nn.Module) -> float:
         return evaluate_sentences(_as_model(module, config, forbidden), judged).loss
 
     result = fit(
         module,
-        Batches(config, sentences, recipe.batch_size),
-        loss=lambda network, batch: tagging_loss(network, batch, forbidden),
+        batches,
+        loss=lambda network, batch: tagging_loss(network, batches.tensors(batch), forbidden),
         config=recipe.training,
         validate=judge if judged else None,
         identity=_identity(recipe, sentences, judged),
@@ -71,7 +72,9 @@ def tagging_loss(
     values = module(batch)
     lengths, tags = batch["lengths"], batch["tags"]
     if "path" in values:
-        moves = [values[f"path.{name}"] + never for name, never in zip(_TRANSITIONS, forbidden, strict=True)]
+        moves = [
+            values[f"path.{name}"] + never.to(tags.device) for name, never in zip(_TRANSITIONS, forbidden, strict=True)
+        ]
         missed = crf_loss(values["path"], tags, moves[0], moves[1], moves[2], lengths).sum()
     else:
         real = torch.arange(tags.shape[1], device=tags.device) < lengths[:, None]
