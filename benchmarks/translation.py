@@ -24,7 +24,7 @@ SPELLING: dict[str, Any] = {
     "embedding_size": 128,
     "hidden_size": 128,
     "num_layers": 2,
-    "max_steps": 8000,
+    "max_steps": 5000,
 }
 SENTENCES: dict[str, Any] = {
     "level": "bpe",

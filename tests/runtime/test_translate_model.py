@@ -11,7 +11,7 @@ from helpers.models import randomise
 
 from lstmkit.features import END, START, TextEncoder
 from lstmkit.nn import StagedModel
-from lstmkit.runtime import Search, TranslateModel, load
+from lstmkit.runtime import Search, Stage, TranslateModel, load, run_stages
 from lstmkit.runtime.translate_decoder import BeamDecoder, log_softmax
 from lstmkit.spec import DataError, ModelFileError
 from lstmkit.tasks.translation.model import ATTENTION, Sizes, translation_stages
@@ -210,3 +210,31 @@ def test_model__rejects_hostile_documents(change) -> None:
     arrays = {name: array for name, array in module.arrays().items() if name.split(".")[0] in names}
     with pytest.raises(ModelFileError):
         TranslateModel(document, arrays)
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+def test_padding__is_never_read(attention: str) -> None:
+    module, model = make(attention)
+    random, lengths = np.random.default_rng(0), np.array([4, 1, 7])
+    source, target = random.integers(0, len(SOURCE), (3, 7)), random.integers(0, len(TARGET), (3, 5))
+    other = np.where(np.arange(7) < lengths[:, None], source, (source + 1) % len(SOURCE))
+    both = [{"source": one, "source_lengths": lengths, "target": target} for one in (source, other)]
+    np.testing.assert_array_equal(*(model.run(inputs)["scores"] for inputs in both))
+    one, two = (module({name: torch.from_numpy(array) for name, array in inputs.items()}) for inputs in both)
+    assert torch.equal(one["scores"], two["scores"])
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+def test_attention__gradient_matches_differences(attention: str) -> None:
+    options = {"how": attention, "units": 3} if attention == "additive" else {"how": attention}
+    stage = Stage("answer", "attend", ("q", "k", "v", "lengths"), options)
+    lengths = torch.tensor([2, 4])
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *score: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        inputs = {"q": q, "k": k, "v": v, "lengths": lengths}
+        values = run_stages(torch, [stage], {"answer": dict(zip(["score"], score, strict=False))}, inputs)
+        return values["answer"], values["answer.weights"]
+
+    torch.manual_seed(0)
+    shapes = [(2, 3, 3), (2, 4, 3), (2, 4, 5), *stage.parameter_shapes().values()]
+    assert torch.autograd.gradcheck(attend, [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes])
