@@ -12,7 +12,11 @@ __version__ = "0.1.0"
 # name -> the module that defines it; None marks a subpackage of the same name.
 _LAZY: dict[str, str | None] = {
     "load": "lstmkit.runtime",
+    "Classifier": "lstmkit.tasks.classification",
     "Forecaster": "lstmkit.tasks.forecasting",
+    "Tagger": "lstmkit.tasks.tagging",
+    "Translator": "lstmkit.tasks.translation",
+    "LanguageModel": "lstmkit.tasks.language_modelling",
     "CellSpec": "lstmkit.spec",
     "LSTMKitError": "lstmkit.spec",
     "features": None,

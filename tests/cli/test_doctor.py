@@ -87,7 +87,7 @@ def test_version__equals_metadata() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["docter"], "did you mean 'doctor'?"), (["xyz"], "known: forecast, convert, doctor")]
+    ("words", "said"), [(["docter"], "did you mean 'doctor'?"), (["xyz"], f"known: {', '.join(cli.VERBS)}")]
 )
 def test_main__rejects_unknown_verb(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 2

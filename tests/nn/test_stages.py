@@ -20,23 +20,46 @@ B, S = BATCH, STEPS
 
 # kind -> options and shapes of the inputs, all sizes odd or different.
 CASES = {
+    "adaptive_softmax": ({"features": 5, "cutoffs": [2, 4, 9], "shrink": 2}, [(B, 3, 5)]),
     "add": ({}, [(B, 5, 3), (B, 1, 3), (B, 5, 1)]),
+    "attend": ({"how": "additive", "units": 3}, [(B, 4, 3), (B, 5, 3), (B, 5, 2), (B,)]),
+    "attention_pool": ({"features": 3, "units": 4}, [(B, 5, 3), (B,)]),
+    "bag": ({"things": 6, "features": 3, "how": "mean"}, [(B, 5, 4)]),
+    "crf": ({"tags": 4}, [(B, 5, 4)]),
     "dropout": ({"rate": 0.5}, [(B, 5, 3)]),
+    "embedding": ({"tokens": 6, "features": 3, "shared": True}, [(B, 5)]),
     "every_step": ({}, [(B, 3)]),
     "exponential": ({}, [(B, 5, 3)]),
+    "gather": ({}, [(6, 3), (B, 5)]),
+    "join_directions": ({}, [(2, B, 3)]),
+    "join_features": ({}, [(B, 5, 3), (B, 5, 4)]),
     "join_steps": ({}, [(B, 5, 3), (B, 2, 3)]),
     "last_steps": ({"steps": 2}, [(B, 5, 3)]),
     "linear": ({"features": 7, "units": 4}, [(B, 5, 3), (B, 5, 4)]),
     "logarithm": ({}, [(B, 5)]),
     "patches": ({"length": 4}, [(B, 7), (B, 7, 2), (B, 7)]),
+    "pool": ({"how": "max"}, [(B, 5, 3), (B,)]),
     "queries": ({"steps": 3, "features": 2}, [(B, 5)]),
     "recurrent": ({"cell": CELL.to_dict()}, [(B, 6, 3), (4, B, 2), (4, B, 5)]),
     "relu": ({}, [(B, 5, 3)]),
     "restore": ({}, [(B, 5, 3), (B, 1), (B, 1)]),
     "season_mix": ({"season": 3, "seasons": 4, "patch": 5, "horizon": 8}, [(B, 2, 4), (B, 12), (B, 12)]),
     "shift": ({"horizon": 5, "quantiles": 3}, [(B, 5, 3)]),
+    "tanh": ({}, [(B, 5, 3)]),
+    "tied_linear": ({"tokens": 7}, [(B, 5, 3), (7, 3)]),
     "unpatch": ({"horizon": 7, "quantiles": 3}, [(B, 2, 12)]),
     "window_scale": ({}, [(B, 9)]),
+}
+
+
+# Inputs that are whole numbers.
+WHOLE = {"attend": "in3", "attention_pool": "in1", "bag": "in0", "embedding": "in0", "gather": "in1", "pool": "in1"}
+# Where the batch is not the first axis of an input; None: it has no batch.
+BATCH_AXES = {
+    "gather": {"in0": None},
+    "join_directions": {"in0": 1},
+    "recurrent": {"in1": 1, "in2": 1},
+    "tied_linear": {"in1": None},
 }
 
 
@@ -51,6 +74,8 @@ def case(kind, batch=3, seed=0):
         inputs["in2"] = (rng.random(sized[2]) < 0.7).astype(np.float32)
     if kind in ("logarithm", "window_scale"):
         inputs["in0"] = np.where(rng.random(sized[0]) < 0.3, np.nan, np.exp(inputs["in0"].astype(float)))
+    if kind in WHOLE:
+        inputs[WHOLE[kind]] = rng.integers(1, 6, sized[int(WHOLE[kind][-1])])
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in stage.parameter_shapes().items()}
     return stage, inputs, weights
 
@@ -91,14 +116,17 @@ def test_declared_shapes__match_computed_ones(kind):
 @pytest.mark.parametrize("kind", CASES)
 def test_gradients__reach_parameters_and_inputs(kind):
     stage, inputs, weights = case(kind)
-    tensors = {n: torch.from_numpy(np.nan_to_num(a, nan=1.5)).requires_grad_() for n, a in inputs.items()}
+    tensors = {n: torch.from_numpy(np.nan_to_num(a, nan=1.5)) for n, a in inputs.items()}
+    tensors = {n: tensor.requires_grad_() if tensor.is_floating_point() else tensor for n, tensor in tensors.items()}
     parameters = {n: torch.from_numpy(a).requires_grad_() for n, a in weights.items()}
-    run(torch, stage, tensors, parameters)["stage"].square().sum().backward()
+    results = run(torch, stage, tensors, parameters)
+    # What a CRF gives beside its scores is its parameters; elsewhere the first result says enough.
+    sum(results[name].square().sum() for name in (results if kind == "crf" else ["stage"])).backward()
     for name, tensor in parameters.items():
         assert tensor.grad is not None, name
         assert torch.isfinite(tensor.grad).all()
         assert tensor.grad.abs().sum() > 0, name
-    if kind != "queries":
+    if kind not in ("queries", "bag", "embedding"):
         assert tensors["in0"].grad.abs().sum() > 0
 
 
@@ -106,11 +134,64 @@ def test_gradients__reach_parameters_and_inputs(kind):
 def test_stage__preserves_batch_order(kind):
     stage, inputs, weights = case(kind)
     order = np.array([2, 0, 1])
-    axis = {"in1": 1, "in2": 1} if kind == "recurrent" else {}
-    mixed = {name: array.take(order, axis.get(name, 0)) for name, array in inputs.items()}
+    axes = dict.fromkeys(inputs, 0) | BATCH_AXES.get(kind, {})
+    mixed = {name: a if axes[name] is None else a.take(order, axes[name]) for name, a in inputs.items()}
     np.testing.assert_array_equal(
         run(np, stage, mixed, weights)["stage"], run(np, stage, inputs, weights)["stage"][order]
     )
+
+
+def test_adaptive_softmax__matches_torch():
+    options = {"features": 16, "cutoffs": [4, 9, 23], "shrink": 2}
+    module = StagedModel([Stage("stage", "adaptive_softmax", ("x",), options)])
+    x = torch.randn(11, 16)
+    expected = module.parts["stage"].log_prob(x)
+    weights = {"stage": {name: own.detach().numpy() for name, own in module.stage_weights()["stage"].items()}}
+    found = run_stages(np, module.stages, weights, {"x": x.numpy()[None]})["stage"][0]
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.exp(found).sum(-1), 1, rtol=1e-5)
+
+
+def test_tied_linear__never_has_weights_of_its_own():
+    table = {"tokens": 6, "features": 3, "shared": True}
+    stages = [
+        Stage("embedded", "embedding", ("tokens",), table),
+        Stage("scores", "tied_linear", ("embedded", "embedded.weight"), {"tokens": 6}),
+    ]
+    module = StagedModel(stages)
+    assert module.arrays().keys() == {"embedded.weight", "scores.bias"}
+    tokens = torch.tensor([[4, 0, 5]])
+    weight = module.parts["embedded"].weight
+    expected = weight[tokens] @ weight.T + module.parts["scores"].bias
+    torch.testing.assert_close(module({"tokens": tokens})["scores"], expected)
+    module({"tokens": tokens})["scores"].sum().backward()
+    assert (weight.grad.abs().sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("same_steps", [False, True])
+def test_dropout__drops_features_of_all_steps_or_of_one(same_steps):
+    module = StagedModel([Stage("thin", "dropout", ("x",), {"rate": 0.5, "same_steps": same_steps})])
+    x = torch.ones(4, 50, 30)
+    assert torch.equal(module.eval()({"x": x})["thin"], x)
+    dropped = module.train()({"x": x})["thin"]
+    # What is left is doubled.
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert ((dropped == dropped[:, :1]).all()) == same_steps
+    assert not torch.equal(dropped[0], dropped[1])
+
+
+def test_embedding__drops_whole_tokens():
+    module = StagedModel(
+        [Stage("rows", "embedding", ("tokens",), {"tokens": 200, "features": 3, "dropout": 0.25})]
+    ).train()
+    tokens = torch.arange(200).repeat(2, 1)
+    rows = module({"tokens": tokens})["rows"]
+    weight = module.parts["rows"].weight
+    dropped = (rows == 0).all(-1)
+    assert torch.equal(dropped[0], dropped[1])
+    assert 20 < dropped[0].sum() < 85
+    torch.testing.assert_close(rows[0][~dropped[0]], weight[~dropped[0]] / 0.75)
+    assert not (module.eval()({"tokens": tokens})["rows"] == 0).any()
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -131,6 +212,19 @@ def test_staged_model__never_drops__in_evaluation():
     assert torch.equal(module(x)["sum"], module(x)["sum"])
     module.train()
     assert not torch.equal(module(x)["sum"], module(x)["sum"])
+
+
+def test_dropout_of_same_stepss__matches_one_mask():
+    """A feature is there in all steps or in none, and as large on average as without dropout."""
+    stage = Stage("thinned", "dropout", ("x",), {"rate": 0.25, "same_steps": True})
+    module = StagedModel([stage])
+    torch.manual_seed(0)
+    x = torch.ones(400, 5, 7)
+    dropped = module({"x": x})["thinned"]
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
+    assert abs(float(dropped.mean()) - 1) < 0.05
+    assert torch.equal(module.eval()({"x": x})["thinned"], x)
 
 
 def test_arrays__roundtrip():

@@ -16,14 +16,22 @@ from lstmkit.training.schedule import learning_rate
 BASE = {"learning_rate": 0.03, "device": "cpu", "quiet": True}
 
 
-def by_hand(problem: SimpleNamespace, steps: int, *, decay: float = 0.0, clip: float = 1.0, average: float = 0.0):
+def by_hand(
+    problem: SimpleNamespace,
+    steps: int,
+    *,
+    decay: float = 0.0,
+    clip: float = 1.0,
+    average: float = 0.0,
+    kind: type[torch.optim.Optimizer] = torch.optim.AdamW,
+):
     """The plain torch loop, with the unfused optimizer: what fit must amount to."""
     module = problem.build()
     config = TrainingConfig(**BASE, max_steps=steps)
     matrices = [w for w in module.parameters() if w.requires_grad and w.ndim >= 2]
     vectors = [w for w in module.parameters() if w.requires_grad and w.ndim < 2]
     groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1.0, foreach=False, fused=False)
+    optimizer = kind(groups, lr=1.0, foreach=False, fused=False)
     averages = [w.detach().clone() for w in matrices + vectors]
     torch.manual_seed(0)
     np.random.seed(0)
@@ -61,6 +69,8 @@ def states():
         ({}, {}),
         ({"decay": 0.3, "clip": 0.1}, {"weight_decay": 0.3, "gradient_clip": 0.1}),
         ({"clip": 1e9, "average": 0.8}, {"gradient_clip": None, "averaging": 0.8}),
+        ({"kind": torch.optim.SGD, "decay": 0.3}, {"optimizer": "sgd", "weight_decay": 0.3}),
+        ({"average": 1.0}, {"averaging": 1}),
     ],
 )
 def test_fit__matches_plain_torch_loop(problem, hand, options) -> None:
@@ -220,7 +230,7 @@ def test_fit__rejects_what_cannot_be_trained(problem) -> None:
     config = TrainingConfig(**BASE, max_steps=1)
     with pytest.raises(OptionError, match="has a length"):
         fit(problem.build(), lambda epoch: iter(problem.batches(epoch)), loss=problem.loss, config=config)
-    with pytest.raises(DataError, match="it has 0"):
+    with pytest.raises(DataError, match="an epoch has no batches"):
         fit(problem.build(), lambda epoch: [], loss=problem.loss, config=config)
     with pytest.raises(OptionError, match="no weights to train"):
         fit(nn.ReLU(), problem.batches, loss=problem.loss, config=config)
@@ -261,3 +271,27 @@ def test_batch__preserves_its_nesting(problem) -> None:
     assert isinstance(got["pair"].left, torch.Tensor)
     assert got["pair"].right[1] is None
     assert (got["text"], got["count"]) == ("a", 3)
+
+
+def test_triggered_averaging__equals_the_mean_from_the_trigger_on(problem) -> None:
+    """The eighth validation is the first that is worse than one more than five before it."""
+    scores = iter([1.0, 2.0, 0.9, 0.8, 0.7, 0.7, 0.9, 1.5, 3.0, 0.1])
+    seen, kept = [], {}
+
+    def validate(module: nn.Module) -> float:
+        kept[len(kept)] = module.head.weight.clone()
+        return next(scores)
+
+    def loss(module: nn.Module, batch: dict) -> torch.Tensor:
+        seen.append(module.head.weight.detach().clone())
+        return problem.loss(module, batch)
+
+    module = problem.build()
+    config = TrainingConfig(**BASE, max_steps=20, validate_every=2, averaging="triggered", optimizer="sgd")
+    fit(module, problem.batches, loss=loss, validate=validate, config=config)
+    # seen[k] are the weights after k steps; validation n stands behind step 2 (n + 1).
+    for number in range(8):
+        assert torch.equal(kept[number], seen[2 * (number + 1)]), number
+    torch.testing.assert_close(kept[8], torch.stack(seen[17:19]).mean(0), rtol=1e-6, atol=1e-7)
+    assert torch.equal(module.head.weight, kept[9])
+    assert not torch.equal(kept[8], seen[18])

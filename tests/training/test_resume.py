@@ -49,6 +49,15 @@ def without_times(result: TrainingResult) -> TrainingResult:
 BASE = {"learning_rate": 0.03, "device": "cpu", "quiet": True}
 CONFIGS = {
     "epochs-average-one_cycle": {"max_epochs": 4, "averaging": 0.9, "schedule": "one_cycle", "weight_decay": 0.1},
+    "sgd-triggered-halving": {
+        "max_epochs": 4,
+        "validate_every": 2,
+        "averaging": "triggered",
+        "optimizer": "sgd",
+        "schedule": "halving",
+        "hold_epochs": 1,
+        "learning_rate": 3.0,
+    },
     "steps-validate_every": {"max_steps": 17, "validate_every": 4, "patience": 3},
     "patience-constant": {"max_epochs": 9, "patience": 1, "schedule": "constant", "learning_rate": 1.0},
 }

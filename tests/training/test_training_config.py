@@ -20,8 +20,14 @@ from lstmkit.training.schedule import learning_rate, run_fraction
         ({"max_steps": 1, "warmup_fraction": 1.5}, "warmup_fraction must be a number at least 0 and at most 1"),
         ({"max_steps": 1, "averaging": 0.0}, "averaging must be a number above 0 and at most 1"),
         ({"max_steps": 1, "time_limit": -1}, "time_limit must be"),
-        ({"max_steps": 1, "schedule": "linear"}, "schedule must be one of 'constant', 'cosine', 'one_cycle'"),
-        ({"max_steps": 1, "optimizer": "sgd"}, "optimizer must be one of 'adamw'"),
+        (
+            {"max_steps": 1, "schedule": "linear"},
+            "schedule must be one of 'constant', 'cosine', 'halving', 'one_cycle'",
+        ),
+        ({"max_steps": 1, "schedule": "halving"}, "the schedule 'halving' counts passes; give max_epochs"),
+        ({"max_steps": 1, "hold_epochs": -1}, "hold_epochs must be a whole number of at least 0"),
+        ({"max_steps": 1, "averaging": "always"}, "averaging must be a number above 0 and at most 1"),
+        ({"max_steps": 1, "optimizer": "lion"}, "optimizer must be one of 'adamw', 'sgd'"),
         ({"max_steps": 1, "mixed_precision": "fp8"}, "mixed_precision must be one of"),
         ({"max_steps": 1, "seed": 2**32}, "seed must be below"),
         ({"max_steps": 1, "quiet": "yes"}, "quiet must be True or False"),
@@ -58,3 +64,12 @@ def test_run_fraction__matches_clock__clock_binding() -> None:
     assert fractions[-1] == 1.0
     assert run_fraction(7, None, 15.0, 1.0) == 0.25
     assert run_fraction(500, 100, 0.0, None) == 1.0
+
+
+def test_halving__matches_the_recipe_of_zaremba() -> None:
+    config = TrainingConfig(max_epochs=13, learning_rate=1.0, schedule="halving", hold_epochs=4, warmup_fraction=0.0)
+    steps = 130
+    rates = [learning_rate(config, (step + 0.5) / steps) for step in range(steps)]
+    # ptb_word_lm.py of TensorFlow: lr_decay ** max(epoch + 1 - max_epoch, 0), epochs counted from 0.
+    assert rates == [0.5 ** max(step // 10 + 1 - 4, 0) for step in range(steps)]
+    assert learning_rate(config, 4 / 13) == 0.5

@@ -2,18 +2,24 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
 
 from lstmkit import __version__
-from lstmkit.spec import EXTRAS, LSTMKitError, MissingExtraError, install_command
+from lstmkit.spec import EXTRAS, LSTMKitError, MissingExtraError, install_command, is_main_process, process_number
 
 __all__ = ["VERBS", "main"]
 
 # verb -> one line of help; lstmkit.cli.<verb> holds a Typer application called ``app``. Only doctor needs no typer.
 VERBS: dict[str, str] = {
+    "classify": "train, predict with, explain and evaluate classifiers of texts and series",
     "forecast": "train, predict with and evaluate forecasters of time series",
+    "tag": "train, predict with and evaluate taggers of words: parts of speech, entities, slots and intents",
+    "translate": "train, predict with and evaluate translators, and other pairs of sequences",
+    "lm": "train language models, let them write, and score texts",
+    "tune": "search for the options with which a task's model is best",
     "convert": "models of Keras, ONNX and torch in and out",
     "doctor": "what is installed, which engines and instruction sets work, what is missing",
 }
@@ -43,17 +49,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         debug = True
         words = words[1:]
     try:
-        return _run(words)
+        with nullcontext() if is_main_process() else _silence():
+            return _run(words)
     except LSTMKitError as error:
         if debug:
             raise
-        return _complain(f"lstmkit: {error}", 1)
+        number = process_number()
+        return _complain(f"lstmkit{f' (process {number})' if number else ''}: {error}", 1)
     except KeyboardInterrupt:
-        return _complain("lstmkit: interrupted", _INTERRUPTED)
+        return _complain("lstmkit: interrupted", _INTERRUPTED) if is_main_process() else _INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone; a last flush at exit must not complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Of several processes that train one model together, only the main one prints; another says why it fails."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def _run(words: list[str]) -> int:
@@ -80,15 +95,17 @@ def _run_verb(verb: str, words: list[str]) -> int:
         return _run_typer(verb, words)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS.get(verb, ()):
+        extra = next((name for name in (verb, *words[:1], "text") if package in EXTRAS.get(name, ())), None)
+        if extra is None:
             raise
         needs = f"'lstmkit {verb}' needs the package {package!r}, which is not installed"
-        raise MissingExtraError(f"{needs}; run: {install_command(verb)}") from error
+        raise MissingExtraError(f"{needs}; run: {install_command(extra)}") from error
 
 
 def _run_typer(verb: str, words: list[str]) -> int:
     typer = import_module("typer")
-    command = typer.main.get_command(import_module(f"lstmkit.cli.{verb}").app)
+    module = import_module(f"lstmkit.cli.{verb}")
+    command = typer.main.get_command(module.build(*words[:1]) if verb == "tune" else module.app)
     try:
         command(args=words, prog_name=f"lstmkit {verb}")
     except SystemExit as leaving:

@@ -1,21 +1,32 @@
 """``lstmkit forecast``: train, predict with and evaluate a forecaster of time series."""
 
 import json
-import logging
-import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Annotated, Any
 
 import typer
 
+from lstmkit.cli.common import (
+    AsJson,
+    Checkpoint,
+    Log,
+    Model,
+    ModelOutput,
+    Quiet,
+    Seed,
+    TimeLimit,
+    check_ending,
+    check_place,
+    command,
+    draw,
+    option,
+    write_text,
+)
 from lstmkit.data import write_table
-from lstmkit.plots import ForecastPanel, draw_forecasts, save_figure
-from lstmkit.spec import LSTMKitError, OptionError, atomic_write, import_extra
+from lstmkit.plots import draw_forecasts
+from lstmkit.spec import import_extra
 from lstmkit.tasks.forecasting import Evaluation, Forecaster
 from lstmkit.tasks.forecasting.report import decimals, evaluation_text
 
@@ -28,9 +39,8 @@ app = typer.Typer(
 
 _ROWS_SHOWN = 60
 _PLOTS = (".png", ".svg", ".pdf")
-_TABLES = (".csv", ".tsv", ".json", ".parquet", ".pq")
+_RESULTS = (".csv", ".tsv", ".json", ".parquet", ".pq", ".txt", *_PLOTS)
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that fit saved.")]
 Data = Annotated[
     list[Path],
     typer.Argument(
@@ -39,11 +49,6 @@ Data = Annotated[
 ]
 Level = Annotated[list[float], typer.Option("--level", help="Coverage of an interval in per cent; may be repeated.")]
 Several = list[str] | None
-
-
-def _option(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help)
-
 
 # Errors speak of the arguments of Forecaster; on the command line these have other names.
 _OPTIONS = {
@@ -58,54 +63,43 @@ _OPTIONS = {
     "as future": "with --future",
 }
 
-
-def _command(body: Callable[..., None]) -> Callable[..., None]:
-    """A command whose errors name its options."""
-
-    @wraps(body)
-    def run(*arguments: Any, **options: Any) -> None:
-        try:
-            body(*arguments, **options)
-        except LSTMKitError as error:
-            message = str(error)
-            for argument, option in _OPTIONS.items():
-                message = message.replace(argument, option)
-            raise type(error)(message) from None
-
-    return app.command()(run)
+_command = command(app, _OPTIONS)
 
 
 @_command
 def fit(
     data: Data,
-    horizon: Annotated[int, _option("--horizon", "-h", help="Steps ahead.")],
-    output: Annotated[Path, _option("--output", "-o", help="Where the model goes (.safetensors).")],
+    horizon: Annotated[int, option("--horizon", "-h", help="Steps ahead.")],
+    output: ModelOutput,
     valid: Annotated[
-        Path | None, _option("--valid", help="Rows that follow DATA, to judge by and never learn from.")
+        Path | None, option("--valid", help="Rows that follow DATA, to judge by and never learn from.")
     ] = None,
-    season: Annotated[int | None, _option("--season", help="Steps of a season; 1 for none.")] = None,
-    history: Annotated[int | None, _option("--history", help="Steps of the past that the model sees.")] = None,
+    season: Annotated[int | None, option("--season", help="Steps of a season; 1 for none.")] = None,
+    history: Annotated[int | None, option("--history", help="Steps of the past that the model sees.")] = None,
     frequency: Annotated[
-        str | None, _option("--frequency", help="Step between rows: h, D, MS, 15min, or a number.")
+        str | None, option("--frequency", help="Step between rows: h, D, MS, 15min, or a number.")
     ] = None,
-    id_column: Annotated[str, _option("--id", help="Column that tells series apart.")] = "unique_id",
-    time_column: Annotated[str, _option("--time", help="Column of the time.")] = "ds",
-    target: Annotated[Several, _option("--target", help="Column to forecast; repeat it for a wide table.")] = None,
-    known: Annotated[Several, _option("--known", help="Covariate whose future is given; may be repeated.")] = None,
-    observed: Annotated[Several, _option("--observed", help="Covariate of the past only; may be repeated.")] = None,
+    id_column: Annotated[str, option("--id", help="Column that tells series apart.")] = "unique_id",
+    time_column: Annotated[str, option("--time", help="Column of the time.")] = "ds",
+    target: Annotated[Several, option("--target", help="Column to forecast; repeat it for a wide table.")] = None,
+    known: Annotated[Several, option("--known", help="Covariate whose future is given; may be repeated.")] = None,
+    observed: Annotated[Several, option("--observed", help="Covariate of the past only; may be repeated.")] = None,
     static: Annotated[
-        Several, _option("--static", help="Covariate that is constant for a series; may be repeated.")
+        Several, option("--static", help="Covariate that is constant for a series; may be repeated.")
     ] = None,
-    returns: Annotated[bool, _option("--returns", help="The target is a price: model its returns.")] = False,
-    max_steps: Annotated[int, _option("--max-steps", help="Training steps.")] = 1000,
-    time_limit: Annotated[float | None, _option("--time-limit", help="Minutes that training may take.")] = None,
-    checkpoint: Annotated[
-        Path | None, _option("--checkpoint", help="File from which a killed training goes on.")
-    ] = None,
-    log: Annotated[Path | None, _option("--log", help="File for JSON lines about the training.")] = None,
-    classical: Annotated[int, _option("--classical", help="Windows on which AutoETS is fitted to compare.")] = 20,
-    seed: Annotated[int, _option("--seed", help="Of the weights and the windows.")] = 0,
-    quiet: Annotated[bool, _option("--quiet", "-q", help="Print nothing.")] = False,
+    returns: Annotated[bool, option("--returns", help="The target is a price: model its returns.")] = False,
+    hidden_size: Annotated[int, option("--hidden-size", help="Units of the LSTM.")] = 128,
+    num_layers: Annotated[int, option("--num-layers", help="Layers of the LSTM.")] = 1,
+    dropout: Annotated[float, option("--dropout", help="Part of the LSTM's outputs dropped in training.")] = 0.3,
+    batch_size: Annotated[int, option("--batch-size", help="Windows of a training step.")] = 256,
+    learning_rate: Annotated[float, option("--learning-rate", help="The highest one.")] = 3e-3,
+    max_steps: Annotated[int, option("--max-steps", help="Training steps.")] = 1000,
+    time_limit: TimeLimit = None,
+    checkpoint: Checkpoint = None,
+    log: Log = None,
+    classical: Annotated[int, option("--classical", help="Windows on which AutoETS is fitted to compare.")] = 20,
+    seed: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Train a forecaster and print its scores on rows that it was not trained on."""
     targets = target or ["y"]
@@ -121,6 +115,11 @@ def fit(
         time_column=time_column,
         target_column=targets[0] if len(targets) == 1 else targets,
         returns=returns,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        dropout=dropout,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
         max_steps=max_steps,
         time_limit=time_limit,
         checkpoint=checkpoint,
@@ -128,7 +127,7 @@ def fit(
         seed=seed,
         quiet=quiet,
     )
-    _check_place(output)
+    check_place(output)
     forecaster.fit(data, validation=valid, classical_windows=classical)
     forecaster.save(output)
     if not quiet:
@@ -143,22 +142,22 @@ def fit(
 def predict(
     model: Model,
     data: Data,
-    output: Annotated[Path | None, _option("--output", "-o", help="A file: .csv .json .parquet .txt .png")] = None,
-    future: Annotated[Path | None, _option("--future", help="Known covariates of the rows to be forecast.")] = None,
-    h: Annotated[int | None, _option("--steps", help="Steps to forecast, at most the horizon.")] = None,
+    output: Annotated[Path | None, option("--output", "-o", help="A file: .csv .json .parquet .txt .png")] = None,
+    future: Annotated[Path | None, option("--future", help="Known covariates of the rows to be forecast.")] = None,
+    h: Annotated[int | None, option("--steps", help="Steps to forecast, at most the horizon.")] = None,
     level: Level = [80, 95],  # noqa: B006  typer copies it
 ) -> None:
     """Forecast what follows each series of DATA."""
-    _check_ending(output)
+    check_ending(output, _RESULTS)
     forecaster = Forecaster.load(model)
     frame = forecaster.predict(data, h, level, future=future)
     if output is None:
         print(_shortened(_frame_text(frame)))
         return
     if output.suffix.lower() in _PLOTS:
-        _draw(forecaster.panels(data, h, level, future=future), output)
+        draw(draw_forecasts, forecaster.panels(data, h, level, future=future), output)
     elif output.suffix.lower() == ".txt":
-        _write_text(_frame_text(frame), output)
+        write_text(_frame_text(frame), output)
     else:
         write_table(frame, output)
     print(f"wrote {len(frame):,} rows of forecast to {output}", file=sys.stderr)
@@ -169,15 +168,15 @@ def evaluate(
     model: Model,
     data: Data,
     output: Annotated[
-        Path | None, _option("--output", "-o", help="A file: .csv .json .parquet .txt, or .png of the last windows.")
+        Path | None, option("--output", "-o", help="A file: .csv .json .parquet .txt, or .png of the last windows.")
     ] = None,
-    as_json: Annotated[bool, _option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     classical: Annotated[
-        int, _option("--classical", help="Windows on which AutoETS is fitted to compare; 0 for none.")
+        int, option("--classical", help="Windows on which AutoETS is fitted to compare; 0 for none.")
     ] = 20,
 ) -> None:
     """Score a model on DATA beside persistence, the seasonal naive forecast and AutoETS."""
-    _check_ending(output)
+    check_ending(output, _RESULTS)
     forecaster = Forecaster.load(model)
     evaluation = forecaster.evaluate(data, classical_windows=classical)
     print(json.dumps(evaluation.to_dict()) if as_json else evaluation)
@@ -185,56 +184,17 @@ def evaluate(
         return
     ending = output.suffix.lower()
     if ending in _PLOTS:
-        _draw(forecaster.panels(data, hidden=evaluation.horizon), output)
+        draw(draw_forecasts, forecaster.panels(data, hidden=evaluation.horizon), output)
     elif ending in (".txt", ".json"):
-        _write_text(str(evaluation) if ending == ".txt" else json.dumps(evaluation.to_dict(), indent=1), output)
+        write_text(str(evaluation) if ending == ".txt" else json.dumps(evaluation.to_dict(), indent=1), output)
     else:
         write_table(import_extra("pyarrow", "forecast").Table.from_pylist(_score_rows(evaluation)), output)
     print(f"wrote {output}", file=sys.stderr)
 
 
-def _check_place(output: Path) -> None:
-    """Better to hear before the training than after it that its result has no place to go."""
-    if output.is_dir():
-        raise OptionError(
-            f"--output {output} is a folder; give the name of a file, such as {output / 'model.safetensors'}"
-        )
-    if not output.absolute().parent.is_dir():
-        raise LSTMKitError(f"the folder {output.parent} does not exist; make it, or give another --output")
-    try:
-        TemporaryFile(dir=output.absolute().parent).close()
-    except OSError as error:
-        raise LSTMKitError(f"cannot write to the folder {output.absolute().parent}: {error.strerror}") from None
-
-
-def _check_ending(output: Path | None) -> None:
-    if output is None:
-        return
-    ending = output.suffix.lower()
-    if ending not in (*_PLOTS, *_TABLES, ".txt"):
-        raise OptionError(
-            f"--output must end in one of {', '.join((*_TABLES, '.txt', *_PLOTS))}, not {ending or 'nothing'}"
-        )
-
-
 def _score_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row a method; those compared on a sample of the windows come last."""
     return [asdict(scores) for scores in (*evaluation.methods, *evaluation.classical)]
-
-
-def _draw(panels: list[ForecastPanel], output: Path) -> None:
-    """Save a plot; where matplotlib has no cache yet, it gets a passing one rather than one in the user's home."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    with TemporaryDirectory() as passing:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matplotlib"
-        if not home.is_dir():
-            os.environ.setdefault("MPLCONFIGDIR", passing)
-        save_figure(draw_forecasts(panels), output)
-
-
-def _write_text(text: str, output: Path) -> None:
-    with atomic_write(output) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _frame_text(frame: Any) -> str:

@@ -1,8 +1,34 @@
 """Tables and files in, arrays out, and results back as the kind of table that came in."""
 
+from lstmkit.data.batches import hold_out, length_batches, pad
+from lstmkit.data.conll import Sentence, read_conll
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
+from lstmkit.data.pairs import Pairs, read_pairs, read_parallel
+from lstmkit.data.series_files import SeriesSet, read_series_table, read_ts
 from lstmkit.data.tables import Table, read_table
+from lstmkit.data.text import RECORDS, read_lines, read_records
 from lstmkit.data.times import TimeKind
 
-__all__ = ["Layout", "Table", "TimeKind", "read_table", "result_frame", "write_table"]
+__all__ = [
+    "RECORDS",
+    "Layout",
+    "Pairs",
+    "Sentence",
+    "SeriesSet",
+    "Table",
+    "TimeKind",
+    "hold_out",
+    "length_batches",
+    "pad",
+    "read_conll",
+    "read_lines",
+    "read_pairs",
+    "read_parallel",
+    "read_records",
+    "read_series_table",
+    "read_table",
+    "read_ts",
+    "result_frame",
+    "write_table",
+]

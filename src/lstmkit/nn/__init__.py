@@ -6,6 +6,8 @@ from lstmkit.nn.carry import Carry
 from lstmkit.nn.cells import GRUCell, LSTMCell, RNNCell
 from lstmkit.nn.conv import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from lstmkit.nn.conversion import Conversion, convert
+from lstmkit.nn.crf import CRF, crf_log_partition, crf_loss
+from lstmkit.nn.cross_entropy import linear_cross_entropy
 from lstmkit.nn.ctc import ctc_loss
 from lstmkit.nn.keras_call import KerasCall
 from lstmkit.nn.layer import Trace
@@ -21,6 +23,7 @@ from lstmkit.nn.tree import TreeLSTM
 from lstmkit.nn.xlstm import MLSTM, SLSTM
 
 __all__ = [
+    "CRF",
     "EALSTM",
     "GRU",
     "JANET",
@@ -54,6 +57,9 @@ __all__ = [
     "TreeLSTM",
     "build",
     "convert",
+    "crf_log_partition",
+    "crf_loss",
     "ctc_loss",
+    "linear_cross_entropy",
     "save_model",
 ]

@@ -60,7 +60,9 @@ class StepCell(nn.Module):
     def extra_repr(self) -> str:
         """What torch's cells print, then the options that differ."""
         plain = CellSpec(self.input_size, self.hidden_size, cell=self.spec.cell)
-        own = [name for name in self.spec.entry.options if getattr(self.spec, name) != getattr(plain, name)]
+        # A cell has none of the options of a Variant.
+        options = [name for name in self.spec.entry.options if hasattr(plain, name)]
+        own = [name for name in options if getattr(self.spec, name) != getattr(plain, name)]
         given = [] if self.bias else ["bias=False"]
         return ", ".join(
             [f"{self.input_size}, {self.hidden_size}", *given, *(f"{name}={getattr(self.spec, name)}" for name in own)]

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
+from lstmkit.nn.regularisers import Rates
+from lstmkit.ops import draw_factors
+from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
+from lstmkit.runtime.text_stages import is_shared
 from lstmkit.spec import CellSpec
 
 # Set after training, not by it: the conformal calibration.
@@ -21,7 +25,8 @@ _NOT_TRAINED = {"shift"}
 class StagedModel(nn.Module):
     """A model given by its stages, with its parameters as ordinary tensors.
 
-    Linear stages start as ``torch.nn.Linear`` does, recurrent ones as the layer of their cell, everything else at zero.
+    Linear and embedding stages start as torch's do, recurrent ones as the layer of their cell, attention as a linear
+    stage, everything else at zero.
 
     Args:
         stages: The model, in order of execution.
@@ -37,9 +42,16 @@ class StagedModel(nn.Module):
         self.stages = tuple(stages)
         self.parts = nn.ModuleDict({stage.name: _part(stage) for stage in stages if stage.parameter_shapes()})
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every value of the model by name."""
-        return run_stages(torch, self.stages, self.stage_weights(), inputs, self._overrides())
+    def forward(
+        self, inputs: Mapping[str, Tensor], overrides: Mapping[str, Callable[..., Any]] | None = None
+    ) -> dict[str, Tensor]:
+        """Every value of the model by name.
+
+        Args:
+            inputs: The model's inputs by name.
+            overrides: Stage name -> function of the stage's inputs, in place of what runs it otherwise.
+        """
+        return run_stages(torch, self.stages, self.stage_weights(), inputs, {**self.overrides(), **(overrides or {})})
 
     def stage_weights(self) -> dict[str, dict[str, Tensor]]:
         """Stage name -> short parameter name -> tensor."""
@@ -62,23 +74,41 @@ class StagedModel(nn.Module):
                 for name, tensor in own.items():
                     tensor.copy_(torch.from_numpy(np.array(arrays[f"{stage}.{name}"])))
 
-    def _overrides(self) -> dict[str, Callable[..., Any]]:
-        """What torch does faster, or in training alone."""
+    def overrides(self) -> dict[str, Callable[..., Any]]:
+        """What torch does faster, or in training alone, by the names of the stages."""
         overrides: dict[str, Callable[..., Any]] = {}
         for stage in self.stages:
             if stage.kind == "recurrent":
-                overrides[stage.name] = partial(_recurrent, self.parts[stage.name])
+                overrides[stage.name] = partial(_recurrent, self.parts[stage.name], takes_lengths(stage.options))
+            if stage.kind == "bag":
+                overrides[stage.name] = partial(_bag, self.parts[stage.name], stage.options["how"])
+            if stage.kind == "embedding":
+                overrides[stage.name] = partial(_embedding, self.parts[stage.name], stage.options, self.training)
+            if stage.kind == "gather":
+                overrides[stage.name] = _gather
+            if stage.kind == "tied_linear":
+                overrides[stage.name] = partial(
+                    nn.functional.linear, bias=self.get_parameter(f"parts.{stage.name}.bias")
+                )
             if stage.kind == "dropout":
-                overrides[stage.name] = partial(nn.functional.dropout, p=stage.options["rate"], training=self.training)
+                overrides[stage.name] = partial(_dropout, stage.options, self.training)
         return overrides
 
 
 def _part(stage: Stage) -> nn.Module:
     if stage.kind == "recurrent":
         return _layer(stage.options)
+    if stage.kind in ("bag", "embedding"):
+        return nn.Embedding(stage.options["things" if stage.kind == "bag" else "tokens"], stage.options["features"])
     if stage.kind == "linear":
         return nn.Linear(stage.options["features"], stage.options["units"], bias=stage.options.get("bias", True))
+    if stage.kind == "adaptive_softmax":
+        return _adaptive_softmax(stage.options)
     part = nn.Module()
+    if stage.kind == "attention_pool":
+        part = nn.Linear(stage.options["features"], stage.options["units"])
+        part.register_parameter("v", nn.Parameter(torch.empty(stage.options["units"]).uniform_(-0.1, 0.1)))
+        return part
     for name, shape in stage.parameter_shapes().items():
         if stage.kind in _NOT_TRAINED:
             part.register_buffer(name, torch.zeros(shape))
@@ -93,12 +123,47 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
         batch_first=True,
         dropout=options.get("dropout", 0.0),
         learn_initial_state=options.get("learn_initial_state", False),
+        **{name: options[name] for name in Rates._fields if name in options},
     )
 
 
-def _recurrent(layer: Any, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
+    """All things of a step in one go, without a tensor of their rows."""
+    rows = nn.functional.embedding_bag(numbers.flatten(0, -2), table.weight, mode=how, padding_idx=0)
+    return rows.view(*numbers.shape[:-1], -1)
+
+
+def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
+    """With the option ``same_steps`` a feature of (B, T, F) is dropped at all steps of a row or at none."""
+    rate = options["rate"]
+    if not training or not 0 < rate < 1:
+        return nn.functional.dropout(x, rate, training)
+    same = options.get("same_steps", False)
+    return x * draw_factors((len(x), 1, *x.shape[2:]) if same else x.shape, rate, x)
+
+
+def _gather(rows: Tensor, places: Tensor) -> Tensor:
+    """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
+    return nn.functional.embedding(places, rows)
+
+
+def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
+    *cutoffs, classes = options["cutoffs"]
+    return nn.AdaptiveLogSoftmaxWithLoss(options["features"], classes, cutoffs, div_value=options["shrink"])
+
+
+def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
+    """With the option ``dropout`` whole tokens are dropped, wherever they stand: Gal & Ghahramani, NIPS 2016."""
+    rows = part(tokens)
+    if training and (rate := options.get("dropout", 0.0)):
+        rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
+    return (rows, part.weight) if is_shared(options) else rows
+
+
+def _recurrent(layer: Any, uneven: bool, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
     """A layer takes by name what the stage has in the last columns of its input, and gives a single state alone."""
-    beside: dict[str, Tensor] = {}
+    beside: dict[str, Tensor] = {"lengths": rest[0]} if uneven else {}
+    state = rest[1:] if uneven else rest
     if name := layer.spec.entry.extra:
         x, beside[name] = x.split([layer.input_size, layer.spec.extra_size], 2)
     output, last = layer(x, state or None, **beside)

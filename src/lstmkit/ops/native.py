@@ -88,7 +88,7 @@ def differentiate_native(
     call = _call(x, h, c, weights, lengths, resets, reverse, gates.dtype)
     (T, B, I, H, R), D, real = call.sizes, count_directions(weights), real_dtype(x.dtype)  # noqa: E741
     kinds = (x.dtype, real, real, real, gates.dtype)
-    *flows, dgates = (
+    dy, dh_last, dc_last, dcells, dgates = (
         None if grad is None else dense(cast(grad, kind)) for grad, kind in zip(upstream, kinds, strict=True)
     )
     dh, dc = (empty((D, B, size), real) if wants.state else None for size in (R, H))
@@ -96,7 +96,7 @@ def differentiate_native(
     dx = call.backward(
         core.lstm_backward,
         Outcome(y, None, None, cells, gates.permute(1, 2, 0, 3)),
-        Outcome(*flows, None if dgates is None else dgates.permute(1, 2, 0, 3)),
+        Outcome(dy, dh_last, dc_last, dcells, None if dgates is None else dgates.permute(1, 2, 0, 3)),
         [
             Gradients(empty((T, B, I), x.dtype) if wants.x else None, _NOTHING if own is None else own.written())
             for own in dweights

@@ -1,7 +1,8 @@
 """A loaded model: stages and weights, executed by NumPy in float32. No torch."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from lstmkit.runtime.cell_input import learned_state
 from lstmkit.runtime.model_file import Document, Weights, write_model
 from lstmkit.runtime.recurrence import State, find_core, pack, state_shapes
-from lstmkit.runtime.stage_shapes import Shape
+from lstmkit.runtime.stage_shapes import Shape, takes_lengths
 from lstmkit.runtime.stages import Stage, check_stages, run_stages
-from lstmkit.runtime.whole import run_whole
+from lstmkit.runtime.whole import run_uneven, run_whole
 from lstmkit.spec import CellSpec, ModelFileError
 
 Array = NDArray[Any]
@@ -60,19 +61,32 @@ class Model:
         """The scores that the model was saved with."""
         return dict(self.document.get("scores", {}))
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Execute all stages; every value by name."""
+    def run(self, inputs: Mapping[str, Array], stages: Sequence[Stage] | None = None) -> dict[str, Array]:
+        """Execute all stages, or some of them; every value by name."""
+        stages = self.stages if stages is None else stages
         overrides: dict[str, Callable[..., Any]] = {}
-        for name, spec in self.cells.items():
-            if not spec.bidirectional and (core := find_core("float32", spec)):
-                overrides[name] = partial(self._run_natively, core, name)
-        return run_stages(np, self.stages, self.weights, inputs, overrides)
+        for stage in stages:
+            if stage.name in self.cells and (core := find_core("float32", self.cells[stage.name])):
+                uneven = self._run_uneven if takes_lengths(stage.options) else self._run_even
+                overrides[stage.name] = partial(uneven, core, stage.name)
+        return run_stages(np, stages, self.weights, inputs, overrides)
 
     def packed(self, core: ModuleType, name: str, precision: str) -> Any:
         """A recurrent stage's weights as the native core reads them, packed once for all streams."""
         if (name, precision) not in self._packed:
             self._packed[name, precision] = pack(core, self.cells[name], self.weights[name], precision)
         return self._packed[name, precision]
+
+    def _packed_direction(self, core: ModuleType, name: str, layer: int, direction: int) -> Any:
+        """The same of one layer and direction."""
+        key = (name, f"layer {layer}, direction {direction}")
+        if key not in self._packed:
+            suffix = self.cells[name].layer_suffixes(layer)[direction]
+            weights = self.weights[name]
+            own = {f"{k.removesuffix(suffix)}_l0": weights[k] for k in weights if k.endswith(suffix)}
+            one = replace(self.cells[name].layer(layer), bidirectional=False)
+            self._packed[key] = pack(core, one, own, "float32")
+        return self._packed[key]
 
     def first_states(self, spaces: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, State]:
         """The states ``(L, 1, ...)`` of each recurrent stage at first: zero, or what was learned.
@@ -85,11 +99,19 @@ class Model:
             for name, spec in self.cells.items()
         }
 
-    def _run_natively(self, core: ModuleType, name: str, x: Array, *state: Array) -> tuple[Array, ...]:
-        if not state:
-            state = tuple(np.repeat(array, len(x), axis=1) for array in self.first_states()[name])
-        h, c = state
-        return run_whole(core, self.cells[name], self.packed(core, name, "float32"), x, (h, c))
+    def _run_even(self, core: ModuleType, name: str, x: Array, *state: Array) -> tuple[Array, ...]:
+        if self.cells[name].bidirectional:
+            return self._run_uneven(core, name, x, np.full(len(x), x.shape[1]), *state)
+        state = state or self._first_of(name, len(x))
+        return run_whole(core, self.cells[name], self.packed(core, name, "float32"), x, state)
+
+    def _run_uneven(self, core: ModuleType, name: str, x: Array, lengths: Array, *state: Array) -> tuple[Array, ...]:
+        state = state or self._first_of(name, len(x))
+        packed = partial(self._packed_direction, core, name)
+        return run_uneven(core, self.cells[name], packed, x, np.asarray(lengths, np.int64), state)
+
+    def _first_of(self, name: str, count: int) -> State:
+        return tuple(np.repeat(array, count, axis=1) for array in self.first_states()[name])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file; see :func:`lstmkit.runtime.model_file.write_model`."""

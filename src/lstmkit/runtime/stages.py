@@ -12,9 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstmkit.reference import run_sequence
+from lstmkit.runtime import classify_stages as classify
 from lstmkit.runtime import forecast_stages as forecast
+from lstmkit.runtime import lm_stages as lm
 from lstmkit.runtime import stage_shapes as shapes
+from lstmkit.runtime import tag_stages as tag
+from lstmkit.runtime import text_stages as text
+from lstmkit.runtime import translate_stages as translate
 from lstmkit.runtime.cell_input import learned_state, split_extra
+from lstmkit.runtime.products import times
 from lstmkit.runtime.stage_shapes import Options, Shape, Shapes
 from lstmkit.spec import CellSpec, ModelFileError
 
@@ -179,21 +185,22 @@ def check_stages(stages: Sequence[Stage], inputs: Mapping[str, Shape]) -> dict[s
 def _linear(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(..., F) -> (..., units). Inputs beyond the first are joined to it along the last axis."""
     x = inputs[0] if len(inputs) == 1 else xp.concatenate(list(inputs), axis=-1)
-    y = x @ weights["weight"].T
+    y = times(x, weights["weight"])
     return y + weights["bias"] if "bias" in weights else y
 
 
 def _recurrent(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Any:
-    """(B, T, I), optionally with the cell's states (L*D, B, ...) -> (B, T, D*R) and the last states.
+    """(B, T, I), optionally with lengths (B,) and the cell's states (L*D, B, ...) -> (B, T, D*R) and the last states.
 
     What a cell reads beside its input, times, intervals or static features, are the last columns of that input. A
     ConvLSTM's input and output have their axes of space behind all others.
     """
     x, *state = inputs
+    lengths = state.pop(0) if shapes.takes_lengths(options) else None
     spec = CellSpec.from_dict(options["cell"])
     first = state or learned_state(xp, spec, weights, x.shape[0], tuple(x.shape[3:]))
     features, extra = split_extra(spec, x.swapaxes(0, 1))
-    result = run_sequence(xp, spec, weights, features, first, extra=extra)
+    result = run_sequence(xp, spec, weights, features, first, extra=extra, lengths=lengths)
     return result.output.swapaxes(0, 1), *result.state
 
 
@@ -213,6 +220,11 @@ def _dropout(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], opt
     return inputs[0]
 
 
+def _join_features(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
+    """(..., F), (..., G) -> (..., F + G): side by side."""
+    return xp.concatenate(list(inputs), axis=-1)
+
+
 def _join_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], options: Options) -> Array:
     """(B, T, F), (B, U, F) -> (B, T + U, F): one sequence after the other."""
     return xp.concatenate(list(inputs), axis=1)
@@ -224,21 +236,45 @@ def _last_steps(xp: Any, weights: Mapping[str, Array], inputs: Sequence[Array], 
 
 
 STAGE_KINDS: dict[str, StageKind] = {
+    "adaptive_softmax": StageKind(lm.adaptive_softmax, lm.adaptive_softmax_shape, lm.adaptive_softmax_parameters),
     "add": StageKind(_add, shapes.add),
+    "attend": StageKind(
+        translate.attend, translate.attend_shapes, translate.attend_parameters, lambda options: ("weights",)
+    ),
+    "attention_pool": StageKind(
+        text.attention_pool,
+        text.attention_pool_shapes,
+        text.attention_pool_parameters,
+        lambda options: ("weights",),
+    ),
+    "bag": StageKind(classify.bag, classify.bag_shape, classify.bag_parameters),
+    "crf": StageKind(tag.crf, tag.crf_shapes, tag.crf_parameters, tag.crf_results),
     "dropout": StageKind(_dropout, shapes.dropout),
+    "embedding": StageKind(
+        text.embedding,
+        text.embedding_shapes,
+        text.embedding_parameters,
+        lambda options: ("weight",) if text.is_shared(options) else (),
+    ),
     "every_step": StageKind(forecast.every_step, shapes.every_step),
     "exponential": StageKind(forecast.exponential, shapes.same),
+    "gather": StageKind(tag.gather, tag.gather_shape),
+    "join_directions": StageKind(tag.join_directions, tag.join_directions_shape),
+    "join_features": StageKind(_join_features, shapes.join_features),
     "join_steps": StageKind(_join_steps, shapes.join_steps),
     "last_steps": StageKind(_last_steps, shapes.last_steps),
     "linear": StageKind(_linear, shapes.linear, shapes.linear_parameters),
     "logarithm": StageKind(forecast.logarithm, shapes.same),
     "patches": StageKind(forecast.patches, shapes.patches),
+    "pool": StageKind(text.pool, text.pool_shape),
     "queries": StageKind(forecast.queries, shapes.queries, shapes.queries_parameters),
     "recurrent": StageKind(_recurrent, shapes.recurrent, shapes.recurrent_parameters, shapes.recurrent_states),
     "relu": StageKind(_relu, shapes.same),
     "restore": StageKind(forecast.restore, shapes.restore),
     "season_mix": StageKind(forecast.season_mix, shapes.season_mix, shapes.season_mix_parameters),
     "shift": StageKind(forecast.shift, shapes.shift, shapes.shift_parameters),
+    "tanh": StageKind(translate.tanh, shapes.same),
+    "tied_linear": StageKind(text.tied_linear, text.tied_linear_shapes, text.tied_linear_parameters),
     "unpatch": StageKind(forecast.unpatch, shapes.unpatch),
     "window_scale": StageKind(
         forecast.window_scale, shapes.window_scale, extra_results=lambda options: ("mask", "location", "scale")

@@ -15,6 +15,7 @@ from lstmkit.spec.errors import (
 from lstmkit.spec.extras import EXTRAS, import_extra, install_command
 from lstmkit.spec.files import atomic_write
 from lstmkit.spec.layout import LAYOUTS, WeightLayout, gate_permutation, weight_layout
+from lstmkit.spec.processes import is_main_process, process_count, process_number
 from lstmkit.spec.torch_spec import TORCH_CELLS, torch_spec
 from lstmkit.spec.variant import LAYER_NORMS, LayerNorm, Variant
 
@@ -45,6 +46,9 @@ __all__ = [
     "gate_permutation",
     "import_extra",
     "install_command",
+    "is_main_process",
+    "process_count",
+    "process_number",
     "torch_spec",
     "weight_layout",
 ]

@@ -14,6 +14,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "forecast": ("torch", "accelerate", "rich", "narwhals", "pandas", "pyarrow", "statsforecast", "typer"),
     "plot": ("matplotlib",),
     "convert": ("h5py", "onnx", "typer"),
+    "text": ("torch", "accelerate", "rich", "tokenizers", "sacrebleu", "pyarrow", "typer"),
+    "tune": ("torch", "accelerate", "rich", "optuna", "typer"),
 }
 
 

@@ -3,5 +3,17 @@
 from lstmkit.training.config import TrainingConfig
 from lstmkit.training.loop import fit
 from lstmkit.training.result import TrainingResult, Validation
+from lstmkit.training.study import Choice, Range, Trial
+from lstmkit.training.tuning import SearchResult, search
 
-__all__ = ["TrainingConfig", "TrainingResult", "Validation", "fit"]
+__all__ = [
+    "Choice",
+    "Range",
+    "SearchResult",
+    "TrainingConfig",
+    "TrainingResult",
+    "Trial",
+    "Validation",
+    "fit",
+    "search",
+]

@@ -1,27 +1,36 @@
-"""An exponential moving average of the weights."""
+"""Averages of the weights over the steps."""
 
 import torch
 from torch import Tensor, nn
+
+# Validations that a better one must lie behind before the averaging is triggered.
+_PATIENCE = 5
 
 
 class WeightAverage:
     """The average of the trained weights over the steps; buffers are not averaged.
 
-    The decay grows as ``(1 + step) / (10 + step)`` up to the one given, so that a short run does not
-    end at its initial weights.
+    Args:
+        module: Whose weights.
+        decay: Of an exponential average; it grows as ``(1 + step) / (10 + step)`` up to this, so that a short run does
+            not end at its initial weights. None is the plain mean from the step on at which it is triggered; until
+            then the average is the last weights.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: nn.Module, decay: float | None) -> None:
         named = {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
         self.decay = decay
         self._names = list(named)
         self._weights = list(named.values())
         self._averages = [weight.clone() for weight in self._weights]
 
-    def update(self, step: int) -> None:
-        """Take in the weights after ``step`` steps."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averages, self._weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+    def update(self, step: int, since: int | None) -> None:
+        """Take in the weights after ``step`` steps; a plain mean was triggered after ``since``, or has not been yet."""
+        if self.decay is None:
+            share = 1.0 if since is None else 1 / (step - since)
+        else:
+            share = 1 - min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._averages, self._weights, share)  # pyright: ignore[reportPrivateImportUsage]
 
     def swap(self) -> None:
         """Exchange the module's weights and the averages."""
@@ -33,3 +42,15 @@ class WeightAverage:
     def state(self) -> dict[str, Tensor]:
         """The averages by name."""
         return dict(zip(self._names, self._averages, strict=True))
+
+
+def triggers(scores: list[float]) -> bool:
+    """Whether the last validation was no better than one more than five before it.
+
+    Source: Merity, Keskar & Socher (2017), algorithm 1.
+
+    Example:
+        >>> triggers([3.0, 2.0, 1.0, 0.9, 0.8, 0.7, 0.6]), triggers([1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])
+        (False, True)
+    """
+    return scores[-1] > min(scores[: -_PATIENCE - 1], default=float("inf"))

@@ -10,8 +10,8 @@ from lstmkit.spec.errors import OptionError
 # These say where, how loudly and how long to train; the rest says what the steps compute.
 _OPERATIONAL = ("time_limit", "checkpoint", "checkpoint_every", "log", "log_every", "quiet", "device")
 _CHOICES = {
-    "schedule": ("constant", "cosine", "one_cycle"),
-    "optimizer": ("adamw",),
+    "schedule": ("constant", "cosine", "halving", "one_cycle"),
+    "optimizer": ("adamw", "sgd"),
     "mixed_precision": (None, "no", "bf16", "fp16"),
     "device": (None, "cpu", "cuda"),
 }
@@ -21,7 +21,6 @@ _NUMBERS: dict[str, tuple[float, bool, float, bool]] = {
     "weight_decay": (0, True, math.inf, False),
     "gradient_clip": (0, False, math.inf, True),
     "warmup_fraction": (0, True, 1, False),
-    "averaging": (0, False, 1, True),
     "time_limit": (0, False, math.inf, True),
 }
 # name -> (least, whether None is allowed)
@@ -30,6 +29,7 @@ _COUNTS = {
     "max_epochs": (1, True),
     "validate_every": (1, True),
     "patience": (1, True),
+    "hold_epochs": (0, False),
     "seed": (0, False),
     "checkpoint_every": (1, True),
     "log_every": (1, False),
@@ -46,15 +46,18 @@ class TrainingConfig:
         time_limit: Stop after so many minutes, earlier runs of a resumed training included. The
             schedule comes to its end with whichever limit is met first.
         learning_rate: The highest rate of the schedule.
-        weight_decay: AdamW's decay; matrices only, never biases and other one-dimensional weights.
+        weight_decay: The optimizer's decay; matrices only, never biases and other one-dimensional weights.
         gradient_clip: The largest total norm of the gradient; None clips nothing.
-        schedule: ``"constant"``, ``"cosine"`` (falls to 0) or ``"one_cycle"`` (rises from 1/25, falls to 1/250000).
+        schedule: ``"constant"``, ``"cosine"`` (falls to 0), ``"one_cycle"`` (rises from 1/25, falls to 1/250000) or
+            ``"halving"``: halved before every pass behind the first ``hold_epochs``, which needs ``max_epochs``.
+        hold_epochs: Passes at the full rate, for ``"halving"``.
         warmup_fraction: The part of the run in which the rate rises.
-        optimizer: ``"adamw"``.
+        optimizer: ``"adamw"``, or ``"sgd"`` without momentum.
         validate_every: Steps between validations; None validates after each epoch.
         patience: Stop after so many validations in a row without a better score; None never does.
         averaging: Decay of an exponential moving average of the weights, which is then what is
-            validated and returned; None averages nothing.
+            validated and returned. ``"triggered"`` is their plain mean from the first validation on that was no better
+            than one more than five before it (Merity, Keskar & Socher 2017). None averages nothing.
         seed: Of torch, NumPy and Python inside the run; their states outside are left as they were.
         checkpoint: A file to resume from after a kill. It is removed when the training is complete.
         checkpoint_every: Steps between checkpoints; None writes one about every minute.
@@ -81,12 +84,13 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     gradient_clip: float | None = 1.0
-    schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
+    schedule: Literal["constant", "cosine", "halving", "one_cycle"] = "cosine"
+    hold_epochs: int = 0
     warmup_fraction: float = 0.05
-    optimizer: Literal["adamw"] = "adamw"
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     validate_every: int | None = None
     patience: int | None = None
-    averaging: float | None = None
+    averaging: float | Literal["triggered"] | None = None
     seed: int = 0
     checkpoint: str | os.PathLike[str] | None = None
     checkpoint_every: int | None = None
@@ -104,6 +108,10 @@ class TrainingConfig:
             _check_count(name, getattr(self, name), least, none_allowed)
         for name, bounds in _NUMBERS.items():
             _check_number(name, getattr(self, name), *bounds)
+        if self.averaging != "triggered":
+            _check_number("averaging", self.averaging, 0, False, 1, True)
+        if self.schedule == "halving" and self.max_epochs is None:
+            raise OptionError("the schedule 'halving' counts passes; give max_epochs")
         if not isinstance(self.quiet, bool):
             raise OptionError(f"quiet must be True or False, not {self.quiet!r}")
         if self.seed >= 2**32:

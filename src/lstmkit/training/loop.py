@@ -1,6 +1,7 @@
 """The loop: batches in, a trained module out. It knows no task."""
 
 import warnings
+from collections.abc import Collection
 from contextlib import ExitStack
 
 from torch import nn
@@ -22,6 +23,7 @@ def fit(
     loss: Loss,
     config: TrainingConfig,
     validate: Validate | None = None,
+    whole: Collection[str] = (),
     identity: str = "",
     title: str = "training",
 ) -> TrainingResult:
@@ -33,10 +35,15 @@ def fit(
         train_batches: ``train_batches(epoch)`` gives that pass's batches: an iterable that knows its
             length and depends on nothing but the epoch and the global random states. A batch is any
             nesting of tuples, lists and dicts of tensors and arrays.
-        loss: ``loss(module, batch)`` gives a scalar tensor; the batch is on the device by then.
+        loss: ``loss(module, batch)`` gives a scalar tensor, the mean over the rows of the batch; or, where it is a
+            mean over something else such as the tokens inside, a pair of scalar tensors, their sum and their
+            number; or a list of such pairs, whose means are added. The batch is on the device by then. Of several
+            processes each sees some rows of it.
         config: Everything that can be chosen.
         validate: ``validate(module)`` gives a score, lower is better; the module is in evaluation
             mode and no gradients are recorded.
+        whole: Names of arrays of a batch that are not one row per example, which each of several processes gets as
+            they are.
         identity: Names data and task; a checkpoint with another identity is refused.
         title: Stands before the progress.
 
@@ -59,7 +66,7 @@ def fit(
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
         stack.enter_context(randomness.seeded(config.seed))
-        machine = stack.enter_context(Machine(module, config))
+        machine = stack.enter_context(Machine(module, config, whole))
         interrupt = stack.enter_context(Interrupt())
         log = stack.enter_context(RunLog(config.log if machine.is_main else None))
         progress = stack.enter_context(choose_progress(title, config.quiet) if machine.is_main else Silence())

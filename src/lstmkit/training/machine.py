@@ -1,20 +1,22 @@
 """The border to Hugging Face Accelerate: device, precision, processes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from lstmkit.spec.errors import OptionError
+from lstmkit.spec.errors import LSTMKitError, OptionError
+from lstmkit.spec.processes import process_count
 from lstmkit.training.config import TrainingConfig
+from lstmkit.training.group import Answer, Group
+from lstmkit.training.nested import to_device
 
-Loss: TypeAlias = Callable[[nn.Module, Any], Tensor]
+Loss: TypeAlias = Callable[[nn.Module, Any], Answer]
+Value = TypeVar("Value")
 
 
 class Machine:
@@ -23,16 +25,16 @@ class Machine:
     Entered, it holds Accelerate's state, which is global; left, it gives that back as it was.
     """
 
-    def __init__(self, module: nn.Module, config: TrainingConfig) -> None:
-        self.module = module
-        self.config = config
+    def __init__(self, module: nn.Module, config: TrainingConfig, whole: Collection[str] = ()) -> None:
+        self.module, self.config, self.whole = module, config, whole
 
     def __enter__(self) -> "Machine":
         self._state_is_ours = not AcceleratorState._shared_state
         self._attributes = set(vars(self.module))
         try:
             self.accelerator = self._accelerator()
-            self.prepared = self.accelerator.prepare_model(self.module)
+            # Without Accelerate's wrapper for several processes: Group adds the gradients up, whatever a loss calls.
+            self.prepared = self.accelerator.prepare_model(self.module, evaluation_mode=True)
             self.optimizer = _optimizer(self.module, self.config)
         except BaseException:
             self.__exit__()
@@ -40,7 +42,9 @@ class Machine:
         self._weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         self._clip = float("inf") if self.config.gradient_clip is None else self.config.gradient_clip
         self.device, self.scaler = self.accelerator.device, self.accelerator.scaler
-        self.processes, self.is_main = self.accelerator.num_processes, self.accelerator.is_main_process
+        self.is_main = self.accelerator.is_main_process
+        self.group = Group(self.accelerator.process_index, self.accelerator.num_processes, self.device, self.whole)
+        self.group.start_alike(self.module)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,26 +57,34 @@ class Machine:
         wanted = self.config.device
         if wanted == "cuda" and not torch.cuda.is_available():
             raise OptionError("device is 'cuda', but torch finds no GPU here; use device='cpu' or None")
+        # Without a GPU Accelerate joins processes only where it is told so; each would train for itself.
+        cpu = wanted == "cpu" or (process_count() > 1 and not torch.cuda.is_available())
         try:
-            return Accelerator(mixed_precision=self.config.mixed_precision, cpu=wanted == "cpu")
+            found = Accelerator(mixed_precision=self.config.mixed_precision, cpu=cpu)
         except ValueError as error:
             raise OptionError(f"Accelerate cannot train so: {error}") from None
+        if found.num_processes != process_count():
+            raise OptionError(
+                f"the environment (WORLD_SIZE) speaks of {process_count()} processes, Accelerate found "
+                f"{found.num_processes}; start them with torchrun or accelerate launch, or unset WORLD_SIZE and RANK"
+            )
+        return found
 
-    def forward_backward(self, loss: Loss, batch: Any) -> Tensor:
-        """The loss of one batch, with its gradients left in the weights."""
-        value = loss(self.prepared, to_device(batch, self.device))
-        if not isinstance(value, Tensor) or value.ndim or not value.requires_grad:
-            raise OptionError(f"loss must return a scalar tensor that depends on the weights, not {_describe(value)}")
-        # Accelerate's own backward and optimizer wrappers search the file system for packages in every step.
-        (value if self.scaler is None else self.scaler.scale(value)).backward()
-        return value
+    def forward_backward(self, loss: Loss, batch: Any, step: int) -> Tensor:
+        """The loss of one batch, with its gradients left in the weights; the same in every process."""
+        batch, part = self.group.take(batch)
+        with self.group.own_randomness(self.config.seed, step):
+            value = self.group.weigh(_checked(loss(self.prepared, to_device(batch, self.device))), part)
+            # Accelerate's own backward and optimizer wrappers search the file system for packages in every step.
+            (value if self.scaler is None else self.scaler.scale(value)).backward()
+        return self.group.add(self._weights, value.detach())
 
     def update(self, loss: Tensor, learning_rate: float) -> Tensor:
         """Clip and take one step, unless loss or gradient are not finite; 1.0 on the device if so, else 0.0."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         norm = clip_grad_norm_(self._weights, self._clip)
-        skipped = ((norm + self._mean(loss.detach())) * 0).isnan().float()
+        skipped = ((norm + loss) * 0).isnan().float()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if self.scaler is None:
@@ -84,27 +96,32 @@ class Machine:
         self.optimizer.zero_grad(set_to_none=True)
         return skipped
 
-    def share(self, batches: Any) -> Iterator[Any]:
-        """This process's part of an epoch: a step sees one batch per process, and a last odd round is left out."""
-        rounds: list[Any] = []
-        for batch in batches:
-            rounds.append(batch)
-            if len(rounds) == self.processes:
-                yield rounds[self.accelerator.process_index]
-                rounds = []
-
-    def agree(self, value: Any) -> Any:
+    def agree(self, value: Value) -> Value:
         """The main process's value, on every process."""
-        if self.processes == 1:
-            return value
-        values = [value]
-        broadcast_object_list(values)
-        return values[0]
+        return self.group.agree(value)
+
+    def by_main(self, work: Callable[[], Value]) -> Value:
+        """What the main process alone has done; its result, or its error, on every process."""
+        done: Any = None
+        if self.is_main:
+            try:
+                done = work(), None
+            except LSTMKitError as error:
+                done = None, error
+        value, error = self.agree(done)
+        if error is not None:
+            raise error
+        return value
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """The optimizer's memory by weight number and name."""
         memory: dict[int, dict[str, Tensor]] = self.optimizer.state_dict()["state"]
-        return {f"{number}/{name}": tensor for number, named in memory.items() for name, tensor in named.items()}
+        return {
+            f"{number}/{name}": tensor
+            for number, named in memory.items()
+            for name, tensor in named.items()
+            if tensor is not None  # SGD without momentum
+        }
 
     def scaler_numbers(self) -> dict[str, Any]:
         """The state of the loss scaler of fp16; empty without one."""
@@ -127,30 +144,13 @@ class Machine:
         if self.scaler is not None:
             self.scaler.load_state_dict(scaler_numbers)
 
-    def _mean(self, value: Tensor) -> Tensor:
-        return value if self.processes == 1 else cast(Tensor, self.accelerator.reduce(value, reduction="mean"))
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """Every tensor and array of a nested batch on the device; anything else as it is."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, np.ndarray):
-        return torch.as_tensor(batch, device=device)
-    if isinstance(batch, Mapping):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
-        return type(batch)(to_device(value, device) for value in batch)  # pyright: ignore[reportCallIssue]
-    return batch
-
 
 def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     if not weights:
         raise OptionError("the module has no weights to train: none of its parameters requires a gradient")
-    return torch.optim.AdamW(_groups(weights, config.weight_decay), lr=config.learning_rate, fused=True)
+    kind = torch.optim.SGD if config.optimizer == "sgd" else torch.optim.AdamW
+    return kind(_groups(weights, config.weight_decay), lr=config.learning_rate, fused=True)
 
 
 def _groups(weights: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
@@ -160,6 +160,28 @@ def _groups(weights: list[nn.Parameter], weight_decay: float) -> list[dict[str, 
     matrices, vectors = ([w for w in weights if (w.ndim >= 2) is wanted] for wanted in (True, False))
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def _checked(answer: Any) -> Answer:
+    """The answer of a loss, if it can be one."""
+    if isinstance(answer, Tensor):
+        return _scalar(answer)
+    if isinstance(answer, list):
+        return [_mean(pair) for pair in answer] or _mean(None)
+    return _mean(answer)
+
+
+def _mean(pair: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise OptionError(f"loss must return a scalar tensor, or a sum and its count, not {_describe(pair)}")
+    total = _scalar(pair[0])
+    return total, torch.as_tensor(pair[1], device=total.device)
+
+
+def _scalar(value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or value.ndim or not value.requires_grad:
+        raise OptionError(f"loss must return a scalar tensor that depends on the weights, not {_describe(value)}")
+    return value
 
 
 def _describe(value: object) -> str:

@@ -4,13 +4,15 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
 from torch import nn
 
 from lstmkit.spec.errors import DataError, LSTMKitError, OptionError
-from lstmkit.training import randomness
+from lstmkit.training import randomness, watch
+from lstmkit.training.averaging import triggers
 from lstmkit.training.checkpoint import (
     Checkpoint,
     check_same_module,
@@ -62,15 +64,16 @@ class Run:
         self.total_steps = self._total_steps()
         self.skips_told = 0
         self.updating = False
-        self.began, self.seconds_before = time.perf_counter(), 0.0
+        self.began, self.seconds_before, self.clock, self.saved = time.perf_counter(), 0.0, 0.0, 0.0
         self.epoch_random = randomness.capture()
         self.resume_random: randomness.Randomness | None = None
 
     def execute(self) -> TrainingResult:
         """Train to the end, whichever it is."""
         self.resumed_from = self._resume()
-        self.began = self.saved = time.perf_counter()
+        self.began = time.perf_counter()
         self.first_step, self.seconds_before = self.state.step, self.state.seconds
+        self.clock = self.saved = self.seconds_before
         self.log.write("start", step=self.state.step, resumed=self.resumed_from is not None, config=self._fingerprint())
         self.module.train()
         try:
@@ -115,12 +118,12 @@ class Run:
         self.epoch_random = randomness.capture()
         if self.validate is None:
             self.tally.reset_loss()
-        return self.machine.share(self.train_batches(self.state.epoch))
+        return iter(self.train_batches(self.state.epoch))
 
     def _reopen_epoch(self, random_now: randomness.Randomness) -> Iterator[Any]:
         """An epoch begun before the checkpoint: opened with the random states of then, gone on with those of now."""
         randomness.restore(*self.epoch_random)
-        batches = self.machine.share(self.train_batches(self.state.epoch))
+        batches = iter(self.train_batches(self.state.epoch))
         for _ in islice(batches, self.state.batch):
             pass
         randomness.restore(*random_now)
@@ -128,16 +131,16 @@ class Run:
         return batches
 
     def _step(self, batch: Any) -> None:
-        loss = self.machine.forward_backward(self.loss, batch)
+        loss = self.machine.forward_backward(self.loss, batch, self.state.step)
         # The middle of the step: neither the first nor the last of a schedule is taken with a rate of 0.
-        fraction = run_fraction(self.state.step + 0.5, self.total_steps, self._seconds(), self.config.time_limit)
+        fraction = run_fraction(self.state.step + 0.5, self.total_steps, self.clock, self.config.time_limit)
         self.state.rate = learning_rate(self.config, fraction)
         self.updating = True
         self.tally.add(loss, self.machine.update(loss, self.state.rate))
         self.state.step += 1
         self.state.batch += 1
         if self.weights.average is not None:
-            self.weights.average.update(self.state.step)
+            self.weights.average.update(self.state.step, self.state.averaged_from)
         self.updating = False
 
     def _after_step(self) -> StopReason | None:
@@ -170,7 +173,9 @@ class Run:
             reason = "time"
         elif self.interrupt.requested:
             reason = "interrupted"
-        return self.machine.agree(reason)
+        # The clock is agreed on too: the learning rate may follow it, and checkpoints do.
+        reason, self.clock = self.machine.agree((reason, self._seconds()))
+        return reason
 
     def _validate(self) -> None:
         assert self.validate is not None
@@ -180,9 +185,12 @@ class Run:
             validation = Validation(state.step, state.epoch, loss, score, self.state.rate, self._seconds())
             if state.note(validation):
                 self.weights.keep_best()
+        if self.config.averaging == "triggered" and state.averaged_from is None:
+            state.averaged_from = state.step if triggers([each.score for each in state.validations]) else None
         self.log.write("validation", **vars(validation))
         self.progress.show(self._status(), validated=True)
         self.tally.reset_loss()
+        watch.tell(validation)
 
     def _check_finite(self) -> None:
         """End a run that no longer moves; say once more when steps were skipped."""
@@ -216,7 +224,7 @@ class Run:
         self.weights.finish()
         self.progress.show(self._status(1.0 if complete else None))
         if complete and config.checkpoint is not None:
-            os.unlink(config.checkpoint)
+            self.machine.by_main(partial(os.unlink, config.checkpoint))
 
     def _result(self, stopped: StopReason) -> TrainingResult:
         state = self.state
@@ -271,9 +279,9 @@ class Run:
         except TypeError:
             raise OptionError("train_batches(epoch) must return something that has a length, such as a list") from None
         randomness.restore(*before)
-        if batches < self.machine.processes:
-            raise DataError(f"an epoch needs a batch for each of {self.machine.processes} processes; it has {batches}")
-        return batches // self.machine.processes
+        if batches < 1:
+            raise DataError("there is nothing to train on: an epoch has no batches")
+        return batches
 
     def _total_steps(self) -> int | None:
         by_epochs = self.config.max_epochs and self.config.max_epochs * self.steps_per_epoch
@@ -289,16 +297,14 @@ class Run:
             return False
         if self.config.checkpoint_every:
             return self.state.step % self.config.checkpoint_every == 0
-        return time.perf_counter() - self.saved >= _CHECKPOINT_SECONDS
+        return self.clock - self.saved >= _CHECKPOINT_SECONDS
 
     def _resume(self) -> int | None:
         """Go on from the checkpoint if there is one; else write one, so that a bad path shows now."""
         path = self.config.checkpoint
         if path is None:
             return None
-        if self.machine.processes > 1:
-            raise OptionError("checkpoints of a run of several processes do not exist yet; leave checkpoint out")
-        found = load_checkpoint(path)
+        found = self.machine.by_main(lambda: load_checkpoint(path))
         if found is None:
             self._save()
             return None
@@ -312,6 +318,11 @@ class Run:
         return self.state.step
 
     def _save(self) -> None:
+        self.machine.group.join_states(self.module)
+        self.machine.by_main(self._write_checkpoint)
+        self.saved = self.clock
+
+    def _write_checkpoint(self) -> None:
         assert self.config.checkpoint is not None
         self.state.seconds = self._seconds()
         now, opened = self.resume_random or randomness.capture(), self.epoch_random
@@ -329,10 +340,9 @@ class Run:
             "epoch_random": opened[1],
         }
         save_checkpoint(self.config.checkpoint, Checkpoint(sections, document))
-        self.saved = time.perf_counter()
 
     def _put_back(self, checkpoint: Checkpoint) -> None:
-        """The inverse of :meth:`_save`."""
+        """The inverse of :meth:`_write_checkpoint`."""
         sections, document = checkpoint.sections, checkpoint.document
         self.state = RunState.from_document(document["state"])
         self.weights.load(sections)

@@ -35,6 +35,10 @@ def learning_rate(config: TrainingConfig, fraction: float) -> float:
     """
     warm, peak = config.warmup_fraction, config.learning_rate
     rising = fraction < warm
+    if config.schedule == "halving" and not rising:
+        # A pass begins a little early: fractions of whole passes may be rounded down.
+        epoch = int(fraction * (config.max_epochs or 1) + 1e-6)
+        return peak * 0.5 ** max(epoch + 1 - config.hold_epochs, 0)
     position = fraction / warm if rising else (fraction - warm) / (1 - warm) if warm < 1 else 1.0
     if config.schedule == "one_cycle":
         start, end = (_ONE_CYCLE_START, 1.0) if rising else (1.0, _ONE_CYCLE_END)

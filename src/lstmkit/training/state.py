@@ -21,6 +21,7 @@ class RunState:
         stale: Validations in a row without a better score.
         validated: The step of the last validation.
         validations: All validations.
+        averaged_from: The step behind which a triggered averaging of the weights began.
     """
 
     step: int = 0
@@ -33,6 +34,7 @@ class RunState:
     stale: int = 0
     validated: int = 0
     validations: list[Validation] = field(default_factory=list[Validation])
+    averaged_from: int | None = None
 
     def note(self, validation: Validation) -> bool:
         """Take in a validation; whether it is the best so far. A score that is not finite never is."""

@@ -12,9 +12,10 @@ from lstmkit.training.averaging import WeightAverage
 class Weights:
     """Which weights are in the module, and which are set aside."""
 
-    def __init__(self, module: nn.Module, averaging: float | None) -> None:
+    def __init__(self, module: nn.Module, averaging: float | str | None) -> None:
         self.module = module
-        self.average = None if averaging is None else WeightAverage(module, averaging)
+        decay = None if isinstance(averaging, str) else averaging
+        self.average = None if averaging is None else WeightAverage(module, decay)
         self.best: dict[str, Tensor] | None = None
         self._modes = [(part, part.training) for part in module.modules()]
 

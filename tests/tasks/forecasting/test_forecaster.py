@@ -222,11 +222,15 @@ def test_file__equals_itself__saved_twice(forecaster, model_path, tmp_path):
 
 
 def test_load__rejects_a_model_of_another_task(model_path, tmp_path):
+    from lstmkit.nn import GRU, save_model
     from lstmkit.runtime.model_file import read_model, write_model
 
+    save_model(tmp_path / "gru.safetensors", GRU(3, 5))
+    with pytest.raises(ModelFileError, match="the task 'sequence', not 'forecast'"):
+        Forecaster.load(tmp_path / "gru.safetensors")
     document, weights = read_model(model_path)
-    write_model(tmp_path / "m.safetensors", document | {"task": "tag"}, weights)
-    with pytest.raises(ModelFileError, match="'tag'"):
+    write_model(tmp_path / "m.safetensors", document | {"task": "weather"}, weights)
+    with pytest.raises(ModelFileError, match="'weather'"):
         Forecaster.load(tmp_path / "m.safetensors")
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from lstmkit.data import Layout, Table
 from lstmkit.features import SeriesArrays, append_rows, parse_frequency
 from lstmkit.plots import ForecastPanel
-from lstmkit.runtime import ForecastConfig, ForecastModel, ForecastStream, load
+from lstmkit.runtime import ForecastConfig, ForecastModel, ForecastStream
 from lstmkit.runtime.forecast import check_level
-from lstmkit.spec import DataError, LSTMKitError, ModelFileError, OptionError
+from lstmkit.spec import DataError, OptionError
+from lstmkit.tasks.estimator import Estimator
 from lstmkit.tasks.forecasting.evaluation import CLASSICAL_WINDOWS, Evaluation, evaluate_windows
 from lstmkit.tasks.forecasting.forecasts import Forecasts, forecast_each, forecast_frame, join_forecasts
 from lstmkit.tasks.forecasting.model import Sizes
@@ -34,7 +35,7 @@ LEVELS = (80, 95)
 _MOST_WINDOWS = 20_000
 
 
-class Forecaster:
+class Forecaster(Estimator):
     """Forecast series of a table with an LSTM, with intervals and with scores that cannot flatter.
 
     The defaults serve hourly, daily, weekly, monthly and counted data alike; usually only ``horizon``
@@ -80,6 +81,9 @@ class Forecaster:
         (24, 4)
     """
 
+    task = "forecast"
+    model_type = ForecastModel
+
     def __init__(
         self,
         horizon: int,
@@ -115,40 +119,20 @@ class Forecaster:
         self.columns = Columns.of(id_column, time_column, target_column, known, observed, static, frequency)
         self.sizes = Sizes(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
         self.batch_size = batch_size
-        self.training: dict[str, Any] = {
-            "max_steps": max_steps,
-            "learning_rate": learning_rate,
-            "patience": patience,
-            "time_limit": time_limit,
-            "checkpoint": checkpoint,
-            "log": log,
-            "device": device,
-            "seed": seed,
-            "quiet": quiet,
-        }
-        self._model: ForecastModel | None = None
+        super().__init__(
+            {
+                "max_steps": max_steps,
+                "learning_rate": learning_rate,
+                "patience": patience,
+                "time_limit": time_limit,
+                "checkpoint": checkpoint,
+                "log": log,
+                "device": device,
+                "seed": seed,
+                "quiet": quiet,
+            }
+        )
         self._table: Table | None = None
-
-    @property
-    def model(self) -> ForecastModel:
-        """The trained model, which runs without torch.
-
-        Raises:
-            LSTMKitError: nothing has been trained yet.
-        """
-        if self._model is None:
-            raise LSTMKitError("this forecaster has not been trained; call fit, or load a model")
-        return self._model
-
-    @property
-    def scores(self) -> dict[str, Any]:
-        """Scores on the rows held back in training, as :meth:`Evaluation.to_dict`; empty if none were."""
-        return self.model.scores
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended the training early."""
-        return self.model.document.get("training") == {"stopped": "interrupted"}
 
     def fit(self, df: Any, *, validation: Any = None, classical_windows: int = 0) -> Self:
         """Train on a table.
@@ -318,27 +302,11 @@ class Forecaster:
         """A stream that starts without history; see :class:`lstmkit.runtime.ForecastStream`."""
         return self.model.stream(static)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one ``.safetensors`` file; the file that stood there is replaced whole or not at all.
-
-        Raises:
-            LSTMKitError: nothing is trained, the path cannot be written to, or the disk is full.
-        """
-        self.model.save(path)
-
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model file; predicting with it needs no torch.
-
-        Raises:
-            ModelFileError: the file is missing, damaged, of another kind or of a newer format.
-        """
-        model = load(path)
-        if not isinstance(model, ForecastModel):
-            raise ModelFileError(f"{path} holds a model of the task {model.document.get('task')!r}, not a forecaster")
+    def _restore(cls, model: ForecastModel) -> Self:
         check_last_rows(model.document.get("trained_until", {}))
         columns = Columns.from_dict(model.document.get("columns"), model.config)
-        forecaster = cls(
+        return cls(
             model.config.horizon,
             season=model.config.season,
             history=model.config.history,
@@ -351,8 +319,6 @@ class Forecaster:
             target_column=columns.target_column,
             returns=any(stage.kind == "logarithm" for stage in model.stages),
         )
-        forecaster._model = model
-        return forecaster
 
     def _document(self, config: ForecastConfig, series: SeriesArrays) -> dict[str, Any]:
         """What the model file says beside stages and weights."""

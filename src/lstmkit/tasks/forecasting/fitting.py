@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lstmkit.nn.stages import StagedModel
 from lstmkit.runtime import ForecastConfig, ForecastModel, load
 from lstmkit.runtime.model import flatten_weights
-from lstmkit.spec import ModelFileError
+from lstmkit.spec import ModelFileError, is_main_process
 from lstmkit.tasks.forecasting.evaluation import Windows, evaluate_windows
 from lstmkit.tasks.forecasting.learning import conformal_offsets, crossed_coverage, quantile_loss
 from lstmkit.tasks.forecasting.model import Sizes, forecast_stages, start_weights
@@ -75,7 +75,7 @@ def fit_model(recipe: Recipe, split: Split) -> ForecastModel:
     result = _learn_from_all(recipe, split, module, identity)
     if result.interrupted:
         return _told(judged, result)
-    if interim is not None:
+    if interim is not None and is_main_process():
         interim.unlink(missing_ok=True)
     return _told(_as_model(module, judged.document), result)
 
@@ -168,7 +168,8 @@ class _Judge:
         ]
 
     def __call__(self, module: nn.Module) -> float:
-        losses = [float(quantile_loss(module, _beside(module, batch), self._levels)) for batch in self._batches]
+        sums = [quantile_loss(module, _beside(module, batch), self._levels) for batch in self._batches]
+        losses = [float(total / count.clamp(min=1)) for total, count in sums]
         return float(np.average(losses, weights=[len(batch["answer"]) for batch in self._batches]))
 
     def scaled(self, module: StagedModel) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -229,7 +230,7 @@ def _interim_path(training: TrainingConfig) -> Path | None:
 
 
 def _save_interim(judged: ForecastModel, path: Path | None, identity: str) -> None:
-    if path is not None:
+    if path is not None and is_main_process():
         ForecastModel({**judged.document, "interim": identity}, flatten_weights(judged.weights)).save(path)
 
 

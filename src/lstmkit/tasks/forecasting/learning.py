@@ -16,8 +16,8 @@ _FARTHEST = 30.0
 _WINDOWS_PER_STEP = 200
 
 
-def quantile_loss(module: nn.Module, batch: Mapping[str, Tensor], levels: Tensor) -> Tensor:
-    """Mean pinball loss in units of each window's scale; missing answers do not count.
+def quantile_loss(module: nn.Module, batch: Mapping[str, Tensor], levels: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the pinball losses in units of each window's scale, and the number of answers; missing ones do not count.
 
     Source: Koenker & Bassett, Econometrica 46(1), 1978.
     """
@@ -29,7 +29,7 @@ def quantile_loss(module: nn.Module, batch: Mapping[str, Tensor], levels: Tensor
     levels = levels.to(answer.device)
     error = answer[..., None] - values["quantiles"]
     loss = torch.maximum(levels * error, (levels - 1) * error).mean(-1)
-    return (loss * present).sum() / present.sum().clamp(min=1)
+    return (loss * present).sum(), present.sum()
 
 
 def conformal_offsets(quantiles: NDArray[Any], answer: NDArray[Any], levels: tuple[float, ...]) -> NDArray[np.float32]:

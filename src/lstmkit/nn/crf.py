@@ -1,0 +1,186 @@
+"""A linear-chain CRF: tags of a sequence that are judged together, not each by itself.
+
+The score of a path is the sum of its tags' scores and of its transitions; its probability is the exponential of that
+over the sum for all paths, which the forward algorithm adds up exactly.
+"""
+
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from lstmkit.features import viterbi
+from lstmkit.spec import DataError, ShapeError
+
+# What a forbidden transition costs: its exponential is 0 in every precision, and sums with it stay finite.
+FORBIDDEN = -1e4
+_NAMES = ("transitions", "first", "last")
+
+
+def crf_loss(
+    scores: Tensor, tags: Tensor, transitions: Tensor, first: Tensor, last: Tensor, lengths: Tensor | None = None
+) -> Tensor:
+    """Negative log-likelihood of each row's tags.
+
+    Args:
+        scores: Of each tag at each step, before a softmax. Steps beyond a row's length take no part.
+        tags: The right ones.
+        transitions: Score of a tag (row) and the one after it (column); :data:`FORBIDDEN` rules one out.
+        first: Score of a tag at the first step.
+        last: Score of a tag at a row's last step.
+        lengths: Real steps of each row, in 1..T. None is all.
+
+    Shape:
+        - scores: ``(B, T, K)``; tags: ``(B, T)`` whole numbers; transitions: ``(K, K)``; first, last: ``(K,)``;
+          lengths: ``(B,)``; result: ``(B,)``
+
+    Units:
+        nats per row.
+
+    Raises:
+        ShapeError: a shape or length does not fit.
+        DataError: a tag is none.
+
+    Source: Lafferty, McCallum & Pereira, ICML 2001; over an LSTM: Huang, Xu & Yu, arXiv:1508.01991.
+
+    Example:
+        >>> nothing = torch.zeros(3)
+        >>> loss = crf_loss(torch.zeros(1, 2, 3), torch.tensor([[0, 1]]), torch.zeros(3, 3), nothing, nothing)
+        >>> bool(loss.isclose(torch.tensor(9.0).log()))
+        True
+    """
+    real = _real_steps(scores, transitions, first, last, lengths)
+    inside = torch.where(real[:, :, None], scores, 0.0)
+    tags = _check_tags(tags, real, scores.shape[2])
+    total = _LogPartition.apply(inside, transitions, first, last, real)
+    return total - _path_score(inside, tags, transitions, first, last, real)  # pyright: ignore[reportOperatorIssue]
+
+
+def crf_log_partition(
+    scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor, lengths: Tensor | None = None
+) -> Tensor:
+    """The logarithm of the sum over all paths, ``(B,)``; arguments and errors as for :func:`crf_loss`.
+
+    Its gradients are the probabilities of tags and transitions.
+    """
+    real = _real_steps(scores, transitions, first, last, lengths)
+    inside = torch.where(real[:, :, None], scores, 0.0)
+    return _LogPartition.apply(inside, transitions, first, last, real)  # pyright: ignore[reportReturnType]
+
+
+class CRF(nn.Module):
+    """Transitions that are learned, and the loss and the search over them.
+
+    Args:
+        num_tags: ``K``.
+        allowed: Which tag may follow which, which may be first and which last, as
+            :func:`lstmkit.features.tag_transitions` gives them. None allows everything.
+
+    Shape:
+        - allowed: bool ``(K, K)``, ``(K,)``, ``(K,)``
+
+    Raises:
+        ShapeError: ``allowed`` has other shapes.
+
+    Example:
+        >>> crf = CRF(3)
+        >>> scores = torch.randn(2, 5, 3)
+        >>> crf(scores, torch.zeros(2, 5, dtype=torch.int64)).shape, len(crf.decode(scores)[0])
+        (torch.Size([2]), 5)
+    """
+
+    def __init__(self, num_tags: int, allowed: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None) -> None:
+        super().__init__()
+        shapes = (num_tags, num_tags), (num_tags,), (num_tags,)
+        for name, shape, given in zip(_NAMES, shapes, allowed or shapes, strict=True):
+            may = torch.ones(shape, dtype=torch.bool) if allowed is None else torch.as_tensor(given, dtype=torch.bool)
+            if may.shape != shape:
+                raise ShapeError(f"expected the allowed {name} of shape {shape}, got {tuple(may.shape)}")
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+            self.register_buffer(f"forbidden_{name}", torch.zeros(shape).masked_fill(~may, FORBIDDEN), persistent=False)
+
+    def penalised(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The transitions, first and last scores, with what is forbidden ruled out."""
+        own = [getattr(self, name) + getattr(self, f"forbidden_{name}") for name in _NAMES]
+        return own[0], own[1], own[2]
+
+    def forward(self, scores: Tensor, tags: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Negative log-likelihood of each row's tags; see :func:`crf_loss`."""
+        return crf_loss(scores, tags, *self.penalised(), lengths)
+
+    def decode(self, scores: Tensor, lengths: Tensor | None = None) -> list[Any]:
+        """The best tags of each row, as arrays; see :func:`lstmkit.features.viterbi`."""
+        arrays = (value.detach().float().cpu().numpy() for value in (scores, *self.penalised()))
+        values, transitions, first, last = arrays
+        return viterbi(values, transitions, first, last, None if lengths is None else lengths.cpu().numpy())[0]
+
+
+class _LogPartition(torch.autograd.Function):
+    """The forward algorithm; its backward pass hands probabilities down the same steps."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor, real: Tensor
+    ) -> Tensor:
+        totals = [scores[:, 0] + first]
+        for step in range(1, scores.shape[1]):
+            before = totals[-1]
+            grown = (before[:, :, None] + transitions).logsumexp(1) + scores[:, step]
+            totals.append(torch.where(real[:, step, None], grown, before))
+        ctx.save_for_backward(torch.stack(totals), transitions, last, real)
+        return (totals[-1] + last).logsumexp(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        totals, transitions, last, real = ctx.saved_tensors
+        # What each tag of the last step, and then of the steps before it, contributes to the sum.
+        share = (totals[-1] + last).softmax(1) * gradient[:, None]
+        of_last, of_transitions = share.sum(0), torch.zeros_like(transitions)
+        of_scores = torch.empty_like(totals.swapaxes(0, 1))
+        for step in range(len(totals) - 1, 0, -1):
+            here = real[:, step, None]
+            of_scores[:, step] = share * here
+            ways = (totals[step - 1][:, :, None] + transitions).softmax(1) * of_scores[:, step, None]
+            of_transitions += ways.sum(0)
+            share = torch.where(here, ways.sum(2), share)
+        of_scores[:, 0] = share
+        return of_scores, of_transitions, share.sum(0), of_last, None
+
+
+def _path_score(scores: Tensor, tags: Tensor, transitions: Tensor, first: Tensor, last: Tensor, real: Tensor) -> Tensor:
+    """``(B,)``: what the right path scores."""
+    own = (scores.gather(2, tags[:, :, None])[:, :, 0] * real).sum(1)
+    moves = (transitions[tags[:, :-1], tags[:, 1:]] * real[:, 1:]).sum(1)
+    final = tags.gather(1, real.sum(1, keepdim=True) - 1)[:, 0]
+    return own + moves + first[tags[:, 0]] + last[final]
+
+
+def _real_steps(scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor, lengths: Tensor | None) -> Tensor:
+    """``(B, T)``: True where a row has a step."""
+    if scores.dim() != 3 or not scores.numel() or not scores.is_floating_point():
+        raise ShapeError(f"expected scores of floats of shape (B, T, K), got {scores.dtype} {tuple(scores.shape)}")
+    rows, steps, count = scores.shape
+    shapes = [tuple(weight.shape) for weight in (transitions, first, last)]
+    if shapes != [(count, count), (count,), (count,)]:
+        raise ShapeError(f"expected transitions, first and last for {count} tags, got the shapes {shapes}")
+    ends = torch.full((rows,), steps) if lengths is None else lengths
+    whole = not (ends.is_floating_point() or ends.is_complex() or ends.dtype == torch.bool)
+    if ends.shape != (rows,) or not whole or int(ends.min()) < 1 or int(ends.max()) > steps:
+        raise ShapeError(f"lengths must be {rows} whole numbers in 1..{steps}, not {ends.tolist()}")
+    return torch.arange(steps, device=scores.device) < ends.to(scores.device)[:, None]
+
+
+def _check_tags(tags: Tensor, real: Tensor, count: int) -> Tensor:
+    """The tags, with 0 where there is no step."""
+    if tags.shape != real.shape or tags.is_floating_point() or tags.dtype == torch.bool:
+        raise ShapeError(
+            f"tags must be whole numbers of shape {tuple(real.shape)}, not {tags.dtype} {tuple(tags.shape)}"
+        )
+    tags = torch.where(real, tags, 0)
+    if int(tags.min()) < 0 or int(tags.max()) >= count:
+        row, step = ((tags < 0) | (tags >= count)).nonzero()[0].tolist()
+        raise DataError(f"tag {step} of row {row} is {int(tags[row, step])}; tags are in 0..{count - 1}")
+    return tags

@@ -1,0 +1,75 @@
+"""The fused loss against torch's cross entropy of all scores."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lstmkit.nn import cross_entropy, linear_cross_entropy
+from lstmkit.spec import ShapeError
+
+
+def case(rows=11, features=5, classes=7, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(1)
+    x, weight, bias = (
+        torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
+        for shape in ((rows, features), (classes, features), (classes,))
+    )
+    return x, weight, bias, torch.randint(classes, (rows,), generator=generator)
+
+
+def expected(x, weight, bias, targets):
+    return functional.cross_entropy(x @ weight.T + bias, targets)
+
+
+# 7 classes: one row at a time, three rows and a rest, all rows.
+@pytest.fixture(params=[1, 21, 2**21])
+def together(request, monkeypatch):
+    monkeypatch.setattr(cross_entropy, "_TOGETHER", request.param)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_loss_and_gradients__match_torch(together, dtype):
+    *weights, targets = case(dtype=dtype)
+    ours, theirs = linear_cross_entropy(*weights, targets), expected(*weights, targets)
+    torch.testing.assert_close(ours, theirs)
+    for mine, other in zip(
+        torch.autograd.grad(2.5 * ours, weights), torch.autograd.grad(2.5 * theirs, weights), strict=True
+    ):
+        torch.testing.assert_close(mine, other)
+
+
+def test_loss__matches_torch__without_gradients(together):
+    *weights, targets = case()
+    with torch.no_grad():
+        torch.testing.assert_close(linear_cross_entropy(*weights, targets), expected(*weights, targets))
+
+
+def test_gradients__match_finite_differences(together):
+    *weights, targets = case(rows=4)
+    assert torch.autograd.gradcheck(lambda *each: linear_cross_entropy(*each, targets), tuple(weights))
+
+
+def test_loss__matches_torch__of_large_scores():
+    *weights, targets = case(dtype=torch.float32)
+    large = [100 * each.detach().requires_grad_() for each in weights]
+    torch.testing.assert_close(linear_cross_entropy(*large, targets), expected(*large, targets))
+
+
+def test_loss__matches_torch__under_autocast():
+    *weights, targets = case(rows=200, features=16, classes=50, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = linear_cross_entropy(*weights, targets)
+    theirs = expected(*weights, targets)
+    assert ours.dtype == torch.float32
+    # bfloat16 has 8 bits; the errors of 200 rows average out in the loss.
+    torch.testing.assert_close(ours, theirs, rtol=5e-3, atol=0)
+    for mine, other in zip(torch.autograd.grad(ours, weights), torch.autograd.grad(theirs, weights), strict=True):
+        assert mine.dtype == torch.float32
+        assert (mine - other).norm() < 0.02 * other.norm()
+
+
+def test_loss__rejects_shapes_that_do_not_fit():
+    x, weight, bias, targets = case()
+    for wrong in ((x[:, 1:], weight, bias, targets), (x, weight, bias[1:], targets), (x, weight, bias, targets[1:])):
+        with pytest.raises(ShapeError, match="expected x"):
+            linear_cross_entropy(*wrong)
