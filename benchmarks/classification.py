@@ -26,7 +26,8 @@ Texts = tuple[list[str], list[str]]
 
 def read_sentences(name: str) -> Texts:
     """Sentences and their labels; the files are mixed of latin-1 and UTF-8, so every byte is taken for a letter."""
-    lines = (SENTENCES / name).read_text(encoding="latin-1").splitlines()
+    # Not splitlines: in latin-1 one of its line ends is a letter of these files.
+    lines = (SENTENCES / name).read_text(encoding="latin-1").strip().split("\n")
     pairs = [line.split(" ", 1) for line in lines]
     return [text for _, text in pairs], [label for label, _ in pairs]
 
