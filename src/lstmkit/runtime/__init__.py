@@ -14,6 +14,7 @@ from lstmkit.runtime.model import Model
 from lstmkit.runtime.model_file import FORMAT_VERSION, read_model, write_model
 from lstmkit.runtime.pool import StreamPool
 from lstmkit.runtime.sequence import SequenceModel
+from lstmkit.runtime.stage_plan import StagePlan
 from lstmkit.runtime.stages import STAGE_KINDS, Stage, run_stages
 from lstmkit.runtime.stream import Stream
 from lstmkit.runtime.tag import Entity, Tagged, TagModel
@@ -66,6 +67,7 @@ __all__ = [
     "SequenceModel",
     "SeriesReader",
     "Stage",
+    "StagePlan",
     "Stream",
     "StreamPool",
     "TagConfig",

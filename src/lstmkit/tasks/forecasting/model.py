@@ -5,11 +5,11 @@ LSTM, which then reads one query per future patch (learned, and joined by what i
 answers each with weights that mix the past seasons, and with quantiles around that mixture.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lstmkit.runtime import ForecastConfig, Stage
+from lstmkit.runtime import ForecastConfig, Stage, StagePlan
 from lstmkit.spec import CellSpec
 
 if TYPE_CHECKING:
@@ -38,17 +38,6 @@ class Sizes:
     dropout: float = 0.3
 
 
-@dataclass
-class _Plan:
-    """Stages as they are written down; every call answers with the name of the new value."""
-
-    stages: list[Stage] = field(default_factory=list[Stage])
-
-    def add(self, name: str, kind: str, *inputs: str, **options: Any) -> str:
-        self.stages.append(Stage(name, kind, inputs, options))
-        return name
-
-
 def forecast_stages(config: ForecastConfig, sizes: Sizes, *, returns: bool = False) -> list[Stage]:
     """The network for windows of this kind; its last stage is the forecast in the user's units.
 
@@ -58,7 +47,7 @@ def forecast_stages(config: ForecastConfig, sizes: Sizes, *, returns: bool = Fal
         returns: Whether the target is a price: its logarithm is then forecast as a move away from the last
             price, and no past season is mixed in.
     """
-    plan = _Plan()
+    plan = StagePlan()
     target = plan.add("log_target", "logarithm", "target") if returns else "target"
     plan.add("scaled", "window_scale", target, centre="last" if returns else "mean")
     tokens = _tokens(plan, config, sizes.token_size)
@@ -79,7 +68,7 @@ def forecast_stages(config: ForecastConfig, sizes: Sizes, *, returns: bool = Fal
     return plan.stages
 
 
-def _past_seasons(plan: _Plan, config: ForecastConfig, sizes: Sizes) -> str:
+def _past_seasons(plan: StagePlan, config: ForecastConfig, sizes: Sizes) -> str:
     """The mixture of past seasons that the LSTM's answers ask for."""
     seasons = config.history // config.season
     plan.add("season_scores", "linear", "thinned", features=sizes.hidden_size, units=seasons)
@@ -87,7 +76,7 @@ def _past_seasons(plan: _Plan, config: ForecastConfig, sizes: Sizes) -> str:
     return plan.add("seasons", "season_mix", "season_scores", "scaled", "scaled.mask", **mix)
 
 
-def _tokens(plan: _Plan, config: ForecastConfig, units: int) -> str:
+def _tokens(plan: StagePlan, config: ForecastConfig, units: int) -> str:
     """Past patches and future queries in one sequence, with calendar and static covariates on all of it."""
     past, ahead = len(config.known) + len(config.observed), len(config.known)
     plan.add("patches", "patches", "scaled", "scaled.mask", *(["history"] if past else []), length=config.patch)

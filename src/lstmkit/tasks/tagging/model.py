@@ -5,11 +5,10 @@ bidirectional LSTM over the sentence scores the tags, and a CRF judges them toge
 from the largest outputs.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from lstmkit.features import FORMS
-from lstmkit.runtime import Stage, TagConfig
+from lstmkit.runtime import Stage, StagePlan, TagConfig
 from lstmkit.runtime.tag import LABEL_SCORES
 from lstmkit.spec import CellSpec
 
@@ -39,15 +38,8 @@ class Sizes:
     crf: bool = True
 
 
-@dataclass
-class _Plan:
-    """Stages as they are written down; every call answers with the name of the new value."""
-
-    stages: list[Stage] = field(default_factory=list[Stage])
-
-    def add(self, name: str, kind: str, *inputs: str, **options: Any) -> str:
-        self.stages.append(Stage(name, kind, inputs, options))
-        return name
+class _Plan(StagePlan):
+    """With LSTMs that read in both directions."""
 
     def lstm(self, name: str, value: str, lengths: str, features: int, units: int, layers: int, rate: float) -> str:
         cell = CellSpec(features, units, layers, bidirectional=True).to_dict()

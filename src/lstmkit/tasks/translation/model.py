@@ -6,10 +6,10 @@ the target in one call. Source: Wu et al. (2016), section 3, for attention behin
 (2015) and Luong et al. (2015) for the scores.
 """
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lstmkit.runtime import Stage
+from lstmkit.runtime import Stage, StagePlan
 from lstmkit.runtime.translate_stages import ADDITIVE, MULTIPLICATIVE
 from lstmkit.spec import CellSpec, OptionError
 
@@ -45,20 +45,9 @@ class Sizes:
             raise OptionError(f"attention must be one of {', '.join(map(repr, ATTENTION))}, not {self.attention!r}")
 
 
-@dataclass
-class _Plan:
-    """Stages as they are written down; every call answers with the name of the new value."""
-
-    stages: list[Stage] = field(default_factory=list[Stage])
-
-    def add(self, name: str, kind: str, *inputs: str, **options: Any) -> str:
-        self.stages.append(Stage(name, kind, inputs, options))
-        return name
-
-
 def translation_stages(sizes: Sizes, source_tokens: int, target_tokens: int) -> list[Stage]:
     """The network for vocabularies of these sizes; its last stage scores each token of the target's."""
-    plan, units, rate = _Plan(), sizes.hidden_size, sizes.dropout
+    plan, units, rate = StagePlan(), sizes.hidden_size, sizes.dropout
     _encode(plan, sizes, source_tokens)
     plan.add(
         "target_embedding", "embedding", "target", tokens=target_tokens, features=sizes.embedding_size, shared=True
@@ -83,7 +72,7 @@ def translation_stages(sizes: Sizes, source_tokens: int, target_tokens: int) -> 
     return plan.stages
 
 
-def _encode(plan: _Plan, sizes: Sizes, tokens: int) -> None:
+def _encode(plan: StagePlan, sizes: Sizes, tokens: int) -> None:
     """The source as keys, values and a gist of the whole."""
     features, units = sizes.embedding_size, sizes.hidden_size
     plan.add("source_embedding", "embedding", "source", tokens=tokens, features=features)
@@ -97,7 +86,7 @@ def _encode(plan: _Plan, sizes: Sizes, tokens: int) -> None:
     plan.add("gist", "linear", "mean_step", features=2 * units, units=features)
 
 
-def _lstm(plan: _Plan, name: str, value: str, features: int, units: int) -> str:
+def _lstm(plan: StagePlan, name: str, value: str, features: int, units: int) -> str:
     return plan.add(name, "recurrent", value, cell=CellSpec(features, units).to_dict())
 
 
