@@ -87,7 +87,9 @@ def fit(
         Path | None, option("--valid-source", help="The same as two texts: the sources ...")
     ] = None,
     valid_target: Annotated[Path | None, option("--valid-target", help="... and the targets.")] = None,
-    level: Annotated[str, option("--level", help=f"How texts are cut into tokens: {_LEVELS}.")] = "bpe",
+    level: Annotated[
+        str | None, option("--level", help=f"How texts are cut into tokens: {_LEVELS}. Chosen by the texts by default.")
+    ] = None,
     source_level: Annotated[str | None, option("--source-level", help="Of the source, where it differs.")] = None,
     target_level: Annotated[str | None, option("--target-level", help="Of the target, where it differs.")] = None,
     size: Annotated[int | None, option("--size", help="Tokens of a vocabulary; 8,000 pieces by default.")] = None,
@@ -140,6 +142,10 @@ def fit(
     if not quiet:
         if translator.scores:
             print("On the pairs held back in training:", scores_text(translator.scores), sep="\n")
+        print(
+            f"level of the sources: {translator.levels.source}; of the targets: {translator.levels.target}",
+            file=sys.stderr,
+        )
         print(f"saved {output}{', the best model so far' if translator.interrupted else ''}", file=sys.stderr)
     if translator.interrupted:
         raise KeyboardInterrupt

@@ -21,7 +21,8 @@ class Translator(Estimator):
 
     Args:
         level: How texts are cut into tokens: ``"bpe"`` (pieces of words), ``"word"``, ``"character"``, ``"letter"``
-            (letters and marks apart), ``"symbol"`` (what stands between spaces, as phones do) or ``"wordpiece"``.
+            (letters and marks apart), ``"symbol"`` (what stands between spaces, as phones do) or ``"wordpiece"``. None
+            looks at each side: letters of single words, symbols where there are few and short ones, else ``"bpe"``.
         source_level: Of the source, where it differs.
         target_level: Of the target, where it differs.
         size: Tokens of a vocabulary; None is all words and characters, 8,000 pieces.
@@ -62,7 +63,7 @@ class Translator(Estimator):
     def __init__(
         self,
         *,
-        level: str = "bpe",
+        level: str | None = None,
         source_level: str | None = None,
         target_level: str | None = None,
         size: int | None = None,
@@ -129,6 +130,7 @@ class Translator(Estimator):
         from lstmkit.training import TrainingConfig
 
         training, judged = _split(_pairs(sources, targets), validation, self.training["seed"])
+        self.levels = self.levels.chosen(training.sources, training.targets)
         recipe = Recipe(
             levels=self.levels,
             sizes=self.sizes,
@@ -184,7 +186,7 @@ class Translator(Estimator):
 
     def _evaluate(self, pairs: Pairs, search: Search, lowercase: bool = False) -> Evaluation:
         answers = [found[0].text for found in self.model.translate(pairs.sources, search)]
-        return evaluate_pairs(self.model, pairs, answers, self.levels.target, lowercase=lowercase)
+        return evaluate_pairs(self.model, pairs, answers, str(self.levels.target), lowercase=lowercase)
 
     @classmethod
     def _restore(cls, model: TranslateModel) -> Self:

@@ -1,7 +1,7 @@
 """How the two sides of a pair are cut into tokens."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from lstmkit.features import TextEncoder
@@ -11,14 +11,18 @@ from lstmkit.spec import OptionError
 LEVELS = ("bpe", "word", "character", "letter", "symbol", "wordpiece")
 PIECES = ("bpe", "wordpiece")
 
+# Texts are single words, or symbols such as phones, if at least this part of them is; symbols are few and short.
+_MOST = 0.95
+_MOST_SYMBOLS, _LONGEST_SYMBOL = 300, 2.5
+
 
 @dataclass(frozen=True)
 class Levels:
     """The level of each side, and the size of its vocabulary.
 
     Args:
-        source: One of ``LEVELS``. ``symbol`` takes what stands between spaces, as phones are written; ``letter`` takes
-            letters and marks apart, Hangul syllables into their letters.
+        source: One of ``LEVELS``; None: :meth:`chosen` by the texts. ``symbol`` takes what stands between spaces, as
+            phones are written; ``letter`` takes letters and marks apart, Hangul syllables into their letters.
         target: As ``source``.
         size: Tokens of a vocabulary; None is all words and characters, 8,000 pieces.
         joint: Whether both sides share one vocabulary, where they have the same level.
@@ -28,18 +32,26 @@ class Levels:
         OptionError: there is no such level.
     """
 
-    source: str
-    target: str
+    source: str | None
+    target: str | None
     size: int | None = None
     joint: bool = False
     lowercase: bool = False
 
     def __post_init__(self) -> None:
         for level in (self.source, self.target):
-            if level not in LEVELS:
+            if level not in (*LEVELS, None):
                 raise OptionError(f"a level must be one of {', '.join(map(repr, LEVELS))}, not {level!r}")
         if self.joint and self.source != self.target:
             raise OptionError(f"a joint vocabulary needs one level, not {self.source!r} and {self.target!r}")
+
+    def chosen(self, sources: Sequence[str], targets: Sequence[str]) -> "Levels":
+        """With the levels that nobody gave: letters of single words, symbols of texts made of such, else pieces."""
+        if self.joint:
+            level = self.source or _guess([*sources, *targets], "character")
+            return replace(self, source=level, target=level)
+        source, target = self.source or _guess(sources, "letter"), self.target or _guess(targets, "character")
+        return replace(self, source=source, target=target)
 
     def learn(self, sources: Sequence[str], targets: Sequence[str]) -> Encoders:
         """The vocabularies of these texts."""
@@ -48,8 +60,19 @@ class Levels:
             return Encoders(both, both)
         return Encoders(self._train(sources, self.source), self._train(targets, self.target))
 
-    def _train(self, texts: Iterable[str], level: str) -> TextEncoder:
+    def _train(self, texts: Iterable[str], level: str | None) -> TextEncoder:
+        assert level is not None, "levels are chosen before vocabularies are learned"
         symbols = level == "symbol"
         return TextEncoder.train(
             texts, "word" if symbols else level, self.size, lowercase=self.lowercase, split_punctuation=not symbols
         )
+
+
+def _guess(texts: Sequence[str], of_words: str) -> str:
+    """The level of texts; ``of_words`` is that of single words."""
+    cut = [text.split() for text in texts]
+    if sum(len(words) <= 1 for words in cut) >= _MOST * len(cut):
+        return of_words
+    symbols = {word for words in cut for word in words}
+    length = sum(map(len, chain.from_iterable(cut))) / sum(map(len, cut))
+    return "symbol" if len(symbols) <= _MOST_SYMBOLS and length <= _LONGEST_SYMBOL else "bpe"
