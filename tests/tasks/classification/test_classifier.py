@@ -77,14 +77,15 @@ def test_files__equal_lists(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     options = {"max_epochs": 1, "text_column": "what", "label_column": "class", **TINY}
     listed = Classifier(**options).fit(texts, labels)
-    expected = listed.probabilities(texts[:5])
+    # The same texts together: a product of other rows is rounded otherwise.
+    expected = listed.probabilities(texts)
     for name in ("t.tsv", "t.jsonl"):
         found = Classifier(**options).fit(tmp_path / name)
-        np.testing.assert_array_equal(found.probabilities(texts[:5]), expected)
-        np.testing.assert_array_equal(found.probabilities(str(tmp_path / name))[:5], expected)
+        np.testing.assert_array_equal(found.probabilities(texts), expected)
+        np.testing.assert_array_equal(found.probabilities(str(tmp_path / name)), expected)
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"what": texts, "class": labels})
-    np.testing.assert_array_equal(Classifier(**options).fit(frame).probabilities(frame)[:5], expected)
+    np.testing.assert_array_equal(Classifier(**options).fit(frame).probabilities(frame), expected)
     with pytest.raises(DataError, match="no column 'text'; name another with text_column="):
         Classifier(**TINY).fit(frame)
     frame.loc[3, "what"] = None

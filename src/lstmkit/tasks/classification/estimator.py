@@ -48,8 +48,8 @@ class Classifier(Estimator):
         dropout: Part of the LSTM's findings that is dropped in training.
         input_dropout: Part of the token's features, or of the values, that is dropped in training; None takes 0.5 for
             texts, nothing for series.
-        pool: How the steps come together: ``"summary"`` (largest, mean, of series also last) or
-            ``"attention"``.
+        pool: How the steps come together: ``"summary"`` (largest, mean, of series also last) or ``"attention"``; None
+            takes attention for texts, the summary for series.
         label_smoothing: How much of the truth is spread over all labels.
         max_epochs: Passes over the examples; few examples are passed over more often.
         batch_size: Examples of a training step.
@@ -95,7 +95,7 @@ class Classifier(Estimator):
         num_layers: int = 1,
         dropout: float = 0.5,
         input_dropout: float | None = None,
-        pool: str = "summary",
+        pool: str | None = None,
         label_smoothing: float = 0.1,
         max_epochs: int = 8,
         batch_size: int = 64,
@@ -109,7 +109,7 @@ class Classifier(Estimator):
         quiet: bool = False,
     ) -> None:
         _check_choice("level", level, LEVELS)
-        _check_choice("pool", pool, POOLS)
+        _check_choice("pool", pool or POOLS[0], POOLS)
         _check_counts(min_count=min_count, embedding_size=embedding_size, hidden_size=hidden_size)
         _check_counts(num_layers=num_layers, max_epochs=max_epochs, batch_size=batch_size, members=members or 1)
         _check_parts(dropout=dropout, input_dropout=input_dropout or 0.0, label_smoothing=label_smoothing)

@@ -28,7 +28,8 @@ class Sizes:
         num_layers: Layers of the LSTM.
         dropout: Part of the LSTM's findings that is dropped in training.
         input_dropout: Part of the token's features, or of the values, that is dropped in training.
-        pool: ``"summary"`` (largest, mean, of series also last) or ``"attention"``: how the steps come together.
+        pool: ``"summary"`` (largest, mean, of series also last) or ``"attention"``: how the steps come together; None
+            takes attention for texts, the summary for series.
     """
 
     embedding_size: int = 100
@@ -36,7 +37,7 @@ class Sizes:
     num_layers: int = 1
     dropout: float = 0.5
     input_dropout: float = 0.5
-    pool: str = "summary"
+    pool: str | None = None
 
 
 def classifier_stages(reader: TextReader | SeriesReader, sizes: Sizes, labels: int) -> list[Stage]:
@@ -72,7 +73,7 @@ def _series_steps(reader: SeriesReader, sizes: Sizes) -> list[Stage]:
 
 def _pools(sizes: Sizes, *, series: bool) -> list[Stage]:
     reads = ("lstm", "lengths")
-    if sizes.pool == "attention":
+    if sizes.pool == "attention" or (sizes.pool is None and not series):
         return [Stage("attended", "attention_pool", reads, {"features": 2 * sizes.hidden_size, "units": 64})]
     pools = [Stage("most", "pool", reads, {"how": "max"}), Stage("average", "pool", reads, {"how": "mean"})]
     # In series it matters where something is; the last states know it. Those of several layers are not one a direction.
