@@ -92,7 +92,7 @@ def test_files__equal_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="row 4 of the column 'what' holds"):
         listed.predict(frame)
     (tmp_path / "p.txt").write_text("\n".join([*texts[:5], ""]))
-    np.testing.assert_array_equal(listed.probabilities(tmp_path / "p.txt"), listed.probabilities([*texts[:5], ""]))
+    np.testing.assert_array_equal(listed.probabilities(tmp_path / "p.txt"), listed.probabilities(texts[:5]))
 
 
 def test_same_seed__equals_same_model() -> None:
