@@ -66,7 +66,7 @@ WRONG_PIECES: dict[str, tuple[Options, Callable[[], AbstractContextManager[Any]]
     "peepholes forgotten": ({"peepholes": "f"}, _piece("_finish", lambda xp, z, gate, c, w: z)),
     "variance of n - 1": ({"layer_norm": "per_gate"}, _piece("_normalise", _unbiased_variance)),
     "cell read without norm": ({"layer_norm": "ba"}, _without(1, "_read")),
-    "projection not clipped": ({"proj_size": 2, "proj_clip": 0.1}, _without(1, "_clip")),
+    "projection not clipped": ({"proj_size": 2, "proj_clip": 0.1}, _without(1, "clip")),
     "gates before forgotten": (
         {"full_gate_recurrence": True},
         _piece("_sums", lambda xp, x, h, before, *rest, real=lstm_variant._sums: real(xp, x, h, [], *rest)),
