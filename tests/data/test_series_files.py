@@ -96,4 +96,4 @@ def test_table__equals_what_was_written__rows_out_of_order(tmp_path: Path) -> No
 )
 def test_table__rejects(tmp_path: Path, text: str, arguments: tuple[str | None, ...], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_series_table(write(tmp_path, text, "t.csv"), *arguments)  # type: ignore[arg-type]
+        read_series_table(write(tmp_path, text, "t.csv"), *arguments)

@@ -141,7 +141,7 @@ def put(path: str, value: Any) -> Any:
     def edit(whole: dict[str, Any]) -> None:
         *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
         for part in parents:
-            whole = whole[part]  # type: ignore[index]
+            whole = whole[part]
         whole[last] = value
 
     return edit

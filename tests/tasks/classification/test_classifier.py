@@ -179,7 +179,7 @@ def test_long_series__are_read_in_stretches() -> None:
 )
 def test_options__reject(options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        Classifier(**options)  # type: ignore[arg-type]
+        Classifier(**options)
 
 
 @pytest.mark.parametrize(
