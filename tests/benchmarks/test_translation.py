@@ -5,7 +5,9 @@ import pytest
 from benchmarks.translation import DATA, GOALS, read_case
 from lstmkit.tasks.translation import Levels
 
-pytestmark = pytest.mark.skipif(not (DATA / "g2p").is_dir(), reason="../shared/data/g2p, which is never committed, is not beside the checkout")
+pytestmark = pytest.mark.skipif(
+    not (DATA / "g2p").is_dir(), reason="../shared/data/g2p, which is never committed, is not beside the checkout"
+)
 
 
 @pytest.mark.parametrize("case", GOALS)
