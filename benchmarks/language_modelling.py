@@ -125,7 +125,7 @@ _STEPS = 20
 
 def our_steps() -> Callable[[], float]:
     """Seconds of a step as :func:`lstmkit.training.fit` takes it."""
-    from lstmkit.tasks.language_modelling.fitting import best_precision, build
+    from lstmkit.tasks.language_modelling.fitting import build
     from lstmkit.tasks.language_modelling.recipes import RECIPES
     from lstmkit.tasks.language_modelling.streams import Streams
     from lstmkit.training import TrainingConfig, fit
@@ -133,9 +133,8 @@ def our_steps() -> Callable[[], float]:
     network = build(RECIPES["small"], _SIZES["tokens"], None, _SIZES["streams"], 0)
     tokens = np.random.default_rng(0).integers(_SIZES["tokens"], size=_SIZES["streams"] * _SIZES["steps"] * 30)
     streams = Streams.of(tokens, _SIZES["streams"], _SIZES["steps"])
-    precision: Any = best_precision("cpu")
     options: dict[str, Any] = {"optimizer": "sgd", "gradient_clip": 5.0, "schedule": "constant", "device": "cpu"}
-    config = TrainingConfig(max_steps=_STEPS, learning_rate=1.0, mixed_precision=precision, quiet=True, **options)
+    config = TrainingConfig(max_steps=_STEPS, learning_rate=1.0, mixed_precision="auto", quiet=True, **options)
 
     def seconds() -> float:
         return fit(network, streams, loss=lambda module, batch: module(batch), config=config).seconds / _STEPS

@@ -12,7 +12,7 @@ _OPERATIONAL = ("time_limit", "checkpoint", "checkpoint_every", "log", "log_ever
 _CHOICES = {
     "schedule": ("constant", "cosine", "halving", "one_cycle"),
     "optimizer": ("adamw", "sgd"),
-    "mixed_precision": (None, "no", "bf16", "fp16"),
+    "mixed_precision": (None, "auto", "no", "bf16", "fp16"),
     "device": (None, "cpu", "cuda"),
 }
 # name -> (least, whether least itself is allowed, most, whether None is allowed)
@@ -64,7 +64,8 @@ class TrainingConfig:
         log: A file to which JSON lines are appended.
         log_every: Steps between the log's lines of training loss.
         quiet: Print nothing at all, and keep warnings of libraries back.
-        mixed_precision: ``"no"``, ``"bf16"`` or ``"fp16"``; None takes what ``accelerate launch`` says.
+        mixed_precision: ``"no"``, ``"bf16"`` or ``"fp16"``; ``"auto"`` takes ``"bf16"`` where the processor multiplies
+            such numbers faster, else ``"no"``; None takes what ``accelerate launch`` says.
         device: ``"cpu"`` or ``"cuda"``; None takes the best one that is there.
 
     Units:
@@ -97,7 +98,7 @@ class TrainingConfig:
     log: str | os.PathLike[str] | None = None
     log_every: int = 50
     quiet: bool = False
-    mixed_precision: Literal["no", "bf16", "fp16"] | None = None
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] | None = None
     device: Literal["cpu", "cuda"] | None = None
 
     def __post_init__(self) -> None:

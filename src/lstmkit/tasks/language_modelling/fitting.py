@@ -95,20 +95,10 @@ class Judge:
 def _config(recipe: Recipe, training: dict[str, Any], steps_per_epoch: int) -> TrainingConfig:
     """What was given, on top of the recipe; a training that is given its steps has passes for all of them."""
     given = {name: value for name, value in training.items() if value is not None}
-    if given.get("mixed_precision") == "auto":
-        given["mixed_precision"] = best_precision(given.get("device"))
     wanted = given.get("max_steps", recipe.least_steps)
     passes = -(-wanted // steps_per_epoch)
     given.setdefault("max_epochs", passes if "max_steps" in given else max(recipe.epochs, passes))
     return TrainingConfig(**{**recipe.training, **given})
-
-
-def best_precision(device: str | None) -> str:
-    """``"bf16"`` where the processor multiplies such numbers faster, else ``"no"``."""
-    if device != "cpu" and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if has() else "no"
 
 
 def _identity(recipe: Recipe, cutoffs: list[int] | None, text: LanguageText, tokens: Any, judged: Any) -> str:
