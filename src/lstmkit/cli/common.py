@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -91,8 +91,14 @@ def write_text(text: str, output: Path) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], output: Path, text: str = "") -> None:
-    """Write a result by the ending of its name, whole or not at all.
+def write_lines(lines: Iterable[str], output: Path) -> None:
+    """Write lines as they come, whole or not at all."""
+    with atomic_write(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.writelines(line + "\n" for line in lines)
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], output: Path, text: str = "") -> None:
+    """Write a result by the ending of its name, whole or not at all; ``.csv``, ``.tsv``, ``.jsonl`` row by row.
 
     Args:
         rows: One mapping of names to plain values for each row, all with the same names.
@@ -107,20 +113,22 @@ def write_rows(rows: Sequence[Mapping[str, Any]], output: Path, text: str = "") 
     elif ending == ".json":
         write_text(json.dumps(list(rows), indent=1, ensure_ascii=False), output)
     elif ending == ".jsonl":
-        write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), output)
+        write_lines((json.dumps(row, ensure_ascii=False) for row in rows), output)
     elif ending in (".csv", ".tsv"):
-        write_text(_separated(rows, "\t" if ending == ".tsv" else ","), output)
+        write_lines(_separated(rows, "\t" if ending == ".tsv" else ","), output)
     else:
         write_text(text, output)
 
 
-def _separated(rows: Sequence[Mapping[str, Any]], separator: str) -> str:
+def _separated(rows: Iterable[Mapping[str, Any]], separator: str) -> Iterator[str]:
     stream = io.StringIO()
-    writer = csv.writer(stream, delimiter=separator, lineterminator="\n")
-    if rows:
-        writer.writerow(rows[0])
-        writer.writerows(row.values() for row in rows)
-    return stream.getvalue().removesuffix("\n")
+    writer = csv.writer(stream, delimiter=separator, lineterminator="")
+    for number, row in enumerate(rows):
+        for cells in (row.values(),) if number else (row.keys(), row.values()):
+            writer.writerow(cells)
+            yield stream.getvalue()
+            stream.seek(0)
+            stream.truncate()
 
 
 def draw(picture: Callable[..., Any], content: Any, output: Path) -> None:

@@ -24,9 +24,10 @@ from lstmkit.cli.common import (
     command,
     draw,
     option,
+    write_lines,
     write_rows,
 )
-from lstmkit.data import Pairs, read_lines, read_pairs, read_parallel
+from lstmkit.data import Pairs, parts, read_lines, read_pairs, read_parallel
 from lstmkit.plots import AlignmentPanel, draw_alignments
 from lstmkit.runtime import Translation
 from lstmkit.spec import DataError, OptionError
@@ -176,31 +177,27 @@ def predict(
         "coverage_penalty": coverage_penalty,
     }
     lines = _standard_input() if str(text) == "-" else read_lines(text, encoding)
+    plot = output is not None and output.suffix.lower() in _PLOTS
+    together = 1 if output is None and str(text) == "-" and sys.stdin.isatty() else _TOGETHER
+    found = (
+        (source, answers)
+        for part in parts(islice(lines, _MOST_DRAWN) if plot else lines, together)
+        for source, answers in zip(part, translator.translations(part, **search), strict=True)
+    )
     if output is None:
-        for part in _parts(lines, sys.stdin.isatty() and str(text) == "-"):
-            for answers in translator.translations(part, **search):
-                print(_line(answers, n_best), flush=True)
+        for _, answers in found:
+            print(_line(answers, n_best), flush=True)
         return
-    sources = list(islice(lines, _MOST_DRAWN)) if output.suffix.lower() in _PLOTS else list(lines)
-    found = translator.translations(sources, **search)
-    if output.suffix.lower() in _PLOTS:
-        drawn = [
-            _panel(answer)
-            for source, answers in zip(sources, found, strict=True)
-            for answer in answers
-            if source.strip()
-        ]
+    if plot:
+        first = list(found)
+        drawn = [_panel(answer) for source, answers in first for answer in answers if source.strip()]
         if not drawn:
             raise DataError(f"the first lines of {text} are empty, so there is nothing to draw")
         draw(draw_alignments, drawn[:_MOST_DRAWN], output)
+        count = len(first)
     else:
-        rows = [
-            _row(source, rank, answer)
-            for source, answers in zip(sources, found, strict=True)
-            for rank, answer in enumerate(answers, 1)
-        ]
-        write_rows(rows, output, "\n".join(_line(answers, n_best) for answers in found))
-    print(f"wrote {len(found):,} translations to {output}", file=sys.stderr)
+        count = _write(found, output, n_best)
+    print(f"wrote {count:,} translations to {output}", file=sys.stderr)
 
 
 @_command
@@ -259,9 +256,22 @@ def _standard_input() -> Iterator[str]:
         raise DataError("standard input is not in UTF-8; give a file and its --encoding") from None
 
 
-def _parts(lines: Iterator[str], at_once: bool) -> Iterator[list[str]]:
-    while part := list(islice(lines, 1 if at_once else _TOGETHER)):
-        yield part
+def _write(found: Iterator[tuple[str, list[Translation]]], output: Path, n_best: int) -> int:
+    """Write answers as they come, by the ending of the name; to how many sources there were any."""
+    count = 0
+
+    def counted() -> Iterator[tuple[str, list[Translation]]]:
+        nonlocal count
+        for pair in found:
+            count += 1
+            yield pair
+
+    if output.suffix.lower() == ".txt":
+        write_lines((_line(answers, n_best) for _, answers in counted()), output)
+    else:
+        ranked = ((source, *best) for source, answers in counted() for best in enumerate(answers, 1))
+        write_rows((_row(*one) for one in ranked), output)
+    return count
 
 
 def _line(answers: list[Translation], n_best: int) -> str:

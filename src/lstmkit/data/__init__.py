@@ -2,6 +2,7 @@
 
 from lstmkit.data.batches import hold_out, length_batches, pad
 from lstmkit.data.conll import Sentence, read_conll
+from lstmkit.data.disk import DiskList, keep_numbers, keep_texts, keep_values, parts, take, temporary_file
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
 from lstmkit.data.pairs import Pairs, read_pairs, read_parallel
@@ -12,6 +13,7 @@ from lstmkit.data.times import TimeKind
 
 __all__ = [
     "RECORDS",
+    "DiskList",
     "Layout",
     "Pairs",
     "Sentence",
@@ -19,8 +21,12 @@ __all__ = [
     "Table",
     "TimeKind",
     "hold_out",
+    "keep_numbers",
+    "keep_texts",
+    "keep_values",
     "length_batches",
     "pad",
+    "parts",
     "read_conll",
     "read_lines",
     "read_pairs",
@@ -30,5 +36,7 @@ __all__ = [
     "read_table",
     "read_ts",
     "result_frame",
+    "take",
+    "temporary_file",
     "write_table",
 ]

@@ -1,10 +1,11 @@
 """Pairs of texts: a source and what becomes of it, from one table or from two files."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
+from lstmkit.data.disk import keep_texts
 from lstmkit.data.text import read_lines
 from lstmkit.spec import DataError
 
@@ -12,7 +13,7 @@ Path = str | os.PathLike[str]
 
 
 class Pairs(NamedTuple):
-    """Sources and targets of one length.
+    """Sources and targets of one length; those of files lie on disk.
 
     Args:
         sources: What is read.
@@ -20,14 +21,15 @@ class Pairs(NamedTuple):
         empty: Pairs of the files that were left out because a side of them was empty.
     """
 
-    sources: list[str]
-    targets: list[str]
+    sources: Sequence[str]
+    targets: Sequence[str]
     empty: int = 0
 
 
 def read_pairs(path: Path, encoding: str = "utf-8") -> Pairs:
     """Read a two-column table: source, tab, target; no header. A name that ends in ``.gz`` is unpacked on the way.
 
+    The file may be larger than memory: its pairs go to a temporary file, from which they are read as they are needed.
     Pairs with an empty side teach nothing and are left out; empty lines too.
 
     Raises:
@@ -69,14 +71,18 @@ def _lines(source: Path, target: Path, encoding: str) -> Iterator[tuple[str, str
 
 
 def _kept(pairs: Iterator[tuple[str, str]], path: Path) -> Pairs:
-    sources, targets, empty = list[str](), list[str](), 0
-    for source, target in pairs:
-        source, target = source.strip(), target.strip()
-        if source and target:
-            sources.append(source)
-            targets.append(target)
-        else:
-            empty += 1
-    if not sources:
+    empty = 0
+
+    def filled() -> Iterator[str]:
+        nonlocal empty
+        for pair in pairs:
+            sides = [side.strip() for side in pair]
+            if all(sides):
+                yield from sides
+            else:
+                empty += 1
+
+    texts = keep_texts(filled())
+    if not texts:
         raise DataError(f"{path} holds no pair of a source and a target; all of its {empty:,} lines have an empty side")
-    return Pairs(sources, targets, empty)
+    return Pairs(texts[0::2], texts[1::2], empty)

@@ -13,7 +13,7 @@ from lstmkit.runtime.model_file import Document
 from lstmkit.runtime.stage_shapes import BATCH, STEPS, Shape
 from lstmkit.runtime.translate_beam import Hypothesis, Search, beam_search
 from lstmkit.runtime.translate_decoder import BeamDecoder, log_softmax, split_stages
-from lstmkit.runtime.translate_encoders import Encoders, number_texts, spell
+from lstmkit.runtime.translate_encoders import Encoders, Row, number_texts, spell
 from lstmkit.spec import DataError, ModelFileError
 
 Array = NDArray[Any]
@@ -156,7 +156,7 @@ def _batches(rows: Sequence[int], lengths: Sequence[int], beams: int) -> Iterato
         yield batch
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> tuple[Array, Array]:
+def _padded(rows: Sequence[Row]) -> tuple[Array, Array]:
     """(B, T) with zeros behind each row, and the lengths (B,)."""
     lengths = np.array([len(row) for row in rows], np.int64)
     numbers = np.zeros((len(rows), int(lengths.max())), np.int64)

@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
+from numpy.typing import NDArray
+
 from lstmkit.features import END, TextEncoder
 from lstmkit.spec import ModelFileError
+
+Row = Sequence[int] | NDArray[Any]
 
 
 class Numbered(NamedTuple):
     """Pairs as numbers, each side with its end."""
 
-    sources: list[list[int]]
-    targets: list[list[int]]
+    sources: Sequence[Row]
+    targets: Sequence[Row]
 
 
 class Encoders(NamedTuple):

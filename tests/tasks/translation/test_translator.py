@@ -233,7 +233,7 @@ def test_judge__equals_errors_of_greedy_search(translator: Translator) -> None:
     torch = pytest.importorskip("torch")
     from lstmkit.nn import StagedModel
     from lstmkit.runtime.model import flatten_weights
-    from lstmkit.tasks.translation.learning import Judge
+    from lstmkit.tasks.translation.learning import Judge, number_pairs
 
     model = translator.model
     module = StagedModel(model.stages).eval()
@@ -244,7 +244,7 @@ def test_judge__equals_errors_of_greedy_search(translator: Translator) -> None:
     answers = [found[0].text for found in worse.translate(sources, Search(beam=1))]
     wrong = np.mean([answer != target for answer, target in zip(answers, targets, strict=True)])
     logarithms, counts = worse.log_probabilities(sources, targets)
-    pairs = model.encoders.number(sources, targets)
+    pairs = number_pairs(model.encoders, Pairs(sources, targets))
     with torch.no_grad():
         assert 0 < wrong < 1
         assert Judge(pairs, 0.0, exact=True)(module) == pytest.approx(wrong - 1e-3 * logarithms.sum() / counts.sum())

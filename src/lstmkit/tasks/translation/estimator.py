@@ -4,7 +4,10 @@ import os
 from collections.abc import Sequence
 from typing import Any, Self
 
-from lstmkit.data import Pairs, hold_out
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmkit.data import Pairs, hold_out, parts, take
 from lstmkit.runtime import Search, TranslateModel, Translation
 from lstmkit.spec import DataError, ModelFileError, OptionError
 from lstmkit.tasks.estimator import Estimator
@@ -121,7 +124,8 @@ class Translator(Estimator):
         Pairs that are held back choose the weights and give the scores; they are never learned from.
 
         Args:
-            sources: What is read.
+            sources: What is read. Pairs of files larger than memory come from :func:`lstmkit.data.read_pairs` or
+                :func:`lstmkit.data.read_parallel`.
             targets: What is to be written, one for each source. Pairs with an empty side are left out.
             validation: Sources and targets to hold back; None draws a tenth of the pairs, 1,000 at most.
 
@@ -188,7 +192,7 @@ class Translator(Estimator):
         return self._evaluate(_pairs(sources, targets), Search(beam, **search), lowercase)
 
     def _evaluate(self, pairs: Pairs, search: Search, lowercase: bool = False) -> Evaluation:
-        answers = [found[0].text for found in self.model.translate(pairs.sources, search)]
+        answers = [found[0].text for part in parts(pairs.sources) for found in self.model.translate(part, search)]
         return evaluate_pairs(self.model, pairs, answers, str(self.levels.target), lowercase=lowercase)
 
     @classmethod
@@ -207,10 +211,14 @@ def _pairs(sources: Sequence[str], targets: Sequence[str]) -> Pairs:
             raise DataError(f"expected {name} to be a list of texts")
     if len(sources) != len(targets):
         raise DataError(f"expected a target for each source, got {len(sources):,} sources and {len(targets):,} targets")
-    kept = [pair for pair in zip(sources, targets, strict=True) if all(text.strip() for text in pair)]
-    if not kept:
+    filled = [bool(source.strip() and target.strip()) for source, target in zip(sources, targets, strict=True)]
+    if not any(filled):
         raise DataError("there is no pair of a source and a target; give texts that are not empty")
-    return Pairs([source for source, _ in kept], [target for _, target in kept], len(sources) - len(kept))
+    return _chosen(Pairs(sources, targets, len(sources) - sum(filled)), np.flatnonzero(filled))
+
+
+def _chosen(pairs: Pairs, rows: NDArray[np.int64]) -> Pairs:
+    return Pairs(take(pairs.sources, rows), take(pairs.targets, rows), pairs.empty)
 
 
 def _split(
@@ -221,8 +229,7 @@ def _split(
         return pairs, _pairs(*validation)
     count = len(pairs.sources)
     training, judging = hold_out(count, min(0.1, _MOST_JUDGED / count), seed)
-    parts = [Pairs([pairs.sources[k] for k in rows], [pairs.targets[k] for k in rows]) for rows in (training, judging)]
-    return parts[0], parts[1] if len(judging) else None
+    return _chosen(pairs, training), _chosen(pairs, judging) if len(judging) else None
 
 
 def _check_counts(**counts: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmkit.data import Pairs
+from lstmkit.data import Pairs, parts
 from lstmkit.features import token_error_rate, word_error_rate
 from lstmkit.runtime import TranslateModel
 from lstmkit.tasks.translation.levels import PIECES
@@ -80,7 +80,10 @@ def evaluate_pairs(
         level: Of the target's tokens.
         lowercase: Whether BLEU takes upper and lower case for the same.
     """
-    logarithms, counts = model.log_probabilities(pairs.sources, pairs.targets)
+    total, tokens = 0.0, 0
+    for part in parts(zip(pairs.sources, pairs.targets, strict=True)):
+        logarithms, counts = model.log_probabilities(*map(list, zip(*part, strict=True)))
+        total, tokens = total + float(logarithms.sum()), tokens + int(counts.sum())
     rates: dict[str, Any] = {}
     if level not in PIECES:
         encode = model.encoders.target.encode_many
@@ -91,7 +94,7 @@ def evaluate_pairs(
         }
     return Evaluation(
         pairs=len(pairs.sources),
-        perplexity=float(np.exp(-logarithms.sum() / counts.sum())),
+        perplexity=float(np.exp(-total / tokens)),
         **corpus_scores(answers, pairs.targets, lowercase=lowercase, symbols=level == "symbol"),
         **rates,
         answers=tuple(answers),

@@ -3,15 +3,17 @@
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 
 from lstmkit.data import Pairs
 from lstmkit.nn.stages import StagedModel
 from lstmkit.runtime import TranslateModel
 from lstmkit.runtime.translate_encoders import Encoders, Numbered
-from lstmkit.tasks.translation.learning import Batches, Judge, token_loss
+from lstmkit.tasks.translation.learning import Batches, Judge, number_pairs, token_loss
 from lstmkit.tasks.translation.levels import PIECES, Levels
 from lstmkit.tasks.translation.model import Sizes, start_weights, translation_stages
 from lstmkit.training import TrainingConfig, fit
@@ -46,10 +48,10 @@ def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> Translat
     A checkpoint brings a killed training back to where it was. After Ctrl-C the model is the best one so far.
     """
     encoders = recipe.levels.learn(training.sources, training.targets)
-    numbered = encoders.number(training.sources, training.targets)
+    numbered = number_pairs(encoders, training)
     module = _build(recipe, encoders)
     judge = judged and Judge(
-        encoders.number(judged.sources, judged.targets),
+        number_pairs(encoders, judged),
         recipe.label_smoothing,
         exact=recipe.levels.target not in PIECES,
     )
@@ -83,5 +85,10 @@ def _build(recipe: Recipe, encoders: Encoders) -> StagedModel:
 
 def _identity(recipe: Recipe, numbered: Numbered) -> str:
     """Names data, network and training, so that a checkpoint is never continued on others."""
+    if recipe.training.checkpoint is None:
+        return ""
     options = [vars(recipe.sizes), recipe.training.fingerprint(), recipe.batch_size, recipe.label_smoothing]
-    return hashlib.sha256(json.dumps([options, numbered]).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps(options).encode())
+    for row in chain(*numbered):
+        name.update(np.asarray(row, np.int32).tobytes())
+    return name.hexdigest()

@@ -1,20 +1,30 @@
 """How a translator learns: batches of pairs of like length, and the loss. Needs torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lstmkit.data import length_batches, pad
-from lstmkit.features import START
-from lstmkit.runtime.translate_encoders import Numbered
+from lstmkit.data import Pairs, keep_numbers, length_batches, pad, parts
+from lstmkit.features import START, TextEncoder
+from lstmkit.runtime.translate_encoders import Encoders, Numbered, number_texts
 
 _IGNORED = -100
 _JUDGED_TOGETHER = 128
 # The weight of the loss between models with equally many wrong answers.
 _TIE = 1e-3
+
+
+def number_pairs(encoders: Encoders, pairs: Pairs) -> Numbered:
+    """Pairs as numbers, on disk."""
+    sides = zip(encoders, pairs[:2], strict=True)
+    return Numbered(*(keep_numbers(_numbers(encoder, texts)) for encoder, texts in sides))
+
+
+def _numbers(encoder: TextEncoder, texts: Iterable[str]) -> Iterator[list[int]]:
+    return (row for part in parts(texts) for row in number_texts(encoder, part))
 
 
 class Batches:
@@ -89,7 +99,7 @@ class Judge:
     """
 
     def __init__(self, pairs: Numbered, smoothing: float, *, exact: bool) -> None:
-        self._batches = list(Batches(pairs, _JUDGED_TOGETHER, shuffle=False)(0))
+        self._batches = Batches(pairs, _JUDGED_TOGETHER, shuffle=False)(0)
         self._smoothing, self._exact = smoothing, exact
 
     def __call__(self, module: nn.Module) -> float:

@@ -48,7 +48,7 @@ class Levels:
     def chosen(self, sources: Sequence[str], targets: Sequence[str]) -> "Levels":
         """With the levels that nobody gave: letters of single words, symbols of texts made of such, else pieces."""
         if self.joint:
-            level = self.source or _guess([*sources, *targets], "character")
+            level = self.source or _guess(chain(sources, targets), "character")
             return replace(self, source=level, target=level)
         source, target = self.source or _guess(sources, "letter"), self.target or _guess(targets, "character")
         return replace(self, source=source, target=target)
@@ -68,11 +68,16 @@ class Levels:
         )
 
 
-def _guess(texts: Sequence[str], of_words: str) -> str:
+def _guess(texts: Iterable[str], of_words: str) -> str:
     """The level of texts; ``of_words`` is that of single words."""
-    cut = [text.split() for text in texts]
-    if sum(len(words) <= 1 for words in cut) >= _MOST * len(cut):
+    count = single = words = letters = 0
+    symbols = set[str]()
+    for text in texts:
+        cut = text.split()
+        count, single = count + 1, single + (len(cut) <= 1)
+        words, letters = words + len(cut), letters + sum(map(len, cut))
+        if len(symbols) <= _MOST_SYMBOLS:
+            symbols.update(cut)
+    if single >= _MOST * count:
         return of_words
-    symbols = {word for words in cut for word in words}
-    length = sum(map(len, chain.from_iterable(cut))) / sum(map(len, cut))
-    return "symbol" if len(symbols) <= _MOST_SYMBOLS and length <= _LONGEST_SYMBOL else "bpe"
+    return "symbol" if len(symbols) <= _MOST_SYMBOLS and letters <= _LONGEST_SYMBOL * words else "bpe"
