@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +13,7 @@ from lstmkit.cli.common import (
     RESULTS,
     AsJson,
     Checkpoint,
+    Counted,
     Encoding,
     Log,
     Model,
@@ -23,6 +26,7 @@ from lstmkit.cli.common import (
     command,
     draw,
     option,
+    write_lines,
     write_rows,
     write_text,
 )
@@ -152,13 +156,15 @@ def predict(
     if explain:
         _explain(classifier, data, of, output)
         return
-    rows = classifier.result_rows(data)
-    lines = [f"{row['label']}\t{row['probability']:.3f}\t{_shown(row)}" for row in rows]
+    rows = Counted(classifier.result_rows(data))
     if output is None:
-        print("\n".join(_shortened(lines)))
+        _show(f"{row['label']}\t{row['probability']:.3f}\t{_shown(row)}" for row in rows)
         return
-    write_rows(rows, output, "\n".join(row["label"] for row in rows))
-    print(f"wrote {len(rows):,} labels to {output}", file=sys.stderr)
+    if output.suffix.lower() == ".txt":
+        write_lines((row["label"] for row in rows), output)
+    else:
+        write_rows(rows, output)
+    print(f"wrote {rows.count:,} labels to {output}", file=sys.stderr)
 
 
 @_command
@@ -223,7 +229,9 @@ def _shown(row: dict[str, Any]) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _shortened(lines: list[str]) -> list[str]:
-    if len(lines) <= _ROWS_SHOWN + 1:
-        return lines
-    return [*lines[:_ROWS_SHOWN], f"... {len(lines) - _ROWS_SHOWN:,} more; --output FILE.csv keeps all"]
+def _show(lines: Iterator[str]) -> None:
+    print(*islice(lines, _ROWS_SHOWN), sep="\n")
+    left = list(islice(lines, 2))
+    if len(left) == 2:
+        left = [f"... {2 + sum(1 for _ in lines):,} more; --output FILE.csv keeps all"]
+    print(*left, sep="\n", end="\n" * len(left))

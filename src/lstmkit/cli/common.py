@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import typer
 
 from lstmkit.spec import LSTMKitError, OptionError, atomic_write, import_extra
+
+Item = TypeVar("Item")
 
 RESULTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt")
 
@@ -89,6 +91,18 @@ def write_text(text: str, output: Path) -> None:
     """Write a text with a line end, whole or not at all."""
     with atomic_write(output) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+class Counted(Generic[Item]):
+    """Items as they come, and how many have come."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items, self.count = items, 0
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in self._items:
+            self.count += 1
+            yield item
 
 
 def write_lines(lines: Iterable[str], output: Path) -> None:

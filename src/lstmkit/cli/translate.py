@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ import typer
 from lstmkit.cli.common import (
     AsJson,
     Checkpoint,
+    Counted,
     Encoding,
     Log,
     Model,
@@ -179,7 +180,7 @@ def predict(
     lines = _standard_input() if str(text) == "-" else read_lines(text, encoding)
     plot = output is not None and output.suffix.lower() in _PLOTS
     together = 1 if output is None and str(text) == "-" and sys.stdin.isatty() else _TOGETHER
-    found = (
+    found = Counted(
         (source, answers)
         for part in parts(islice(lines, _MOST_DRAWN) if plot else lines, together)
         for source, answers in zip(part, translator.translations(part, **search), strict=True)
@@ -189,15 +190,13 @@ def predict(
             print(_line(answers, n_best), flush=True)
         return
     if plot:
-        first = list(found)
-        drawn = [_panel(answer) for source, answers in first for answer in answers if source.strip()]
+        drawn = [_panel(answer) for source, answers in found for answer in answers if source.strip()]
         if not drawn:
             raise DataError(f"the first lines of {text} are empty, so there is nothing to draw")
         draw(draw_alignments, drawn[:_MOST_DRAWN], output)
-        count = len(first)
     else:
-        count = _write(found, output, n_best)
-    print(f"wrote {count:,} translations to {output}", file=sys.stderr)
+        _write(found, output, n_best)
+    print(f"wrote {found.count:,} translations to {output}", file=sys.stderr)
 
 
 @_command
@@ -256,22 +255,13 @@ def _standard_input() -> Iterator[str]:
         raise DataError("standard input is not in UTF-8; give a file and its --encoding") from None
 
 
-def _write(found: Iterator[tuple[str, list[Translation]]], output: Path, n_best: int) -> int:
-    """Write answers as they come, by the ending of the name; to how many sources there were any."""
-    count = 0
-
-    def counted() -> Iterator[tuple[str, list[Translation]]]:
-        nonlocal count
-        for pair in found:
-            count += 1
-            yield pair
-
+def _write(found: Iterable[tuple[str, list[Translation]]], output: Path, n_best: int) -> None:
+    """Write answers as they come, by the ending of the name."""
     if output.suffix.lower() == ".txt":
-        write_lines((_line(answers, n_best) for _, answers in counted()), output)
+        write_lines((_line(answers, n_best) for _, answers in found), output)
     else:
-        ranked = ((source, *best) for source, answers in counted() for best in enumerate(answers, 1))
+        ranked = ((source, *best) for source, answers in found for best in enumerate(answers, 1))
         write_rows((_row(*one) for one in ranked), output)
-    return count
 
 
 def _line(answers: list[Translation], n_best: int) -> str:

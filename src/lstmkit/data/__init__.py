@@ -2,7 +2,7 @@
 
 from lstmkit.data.batches import hold_out, length_batches, pad
 from lstmkit.data.conll import Sentence, read_conll
-from lstmkit.data.disk import DiskList, keep_numbers, keep_texts, keep_values, parts, take, temporary_file
+from lstmkit.data.disk import DiskList, keep, keep_numbers, keep_texts, parts, take, temporary_file
 from lstmkit.data.files import write_table
 from lstmkit.data.layout import Layout, result_frame
 from lstmkit.data.pairs import Pairs, read_pairs, read_parallel
@@ -21,9 +21,9 @@ __all__ = [
     "Table",
     "TimeKind",
     "hold_out",
+    "keep",
     "keep_numbers",
     "keep_texts",
-    "keep_values",
     "length_batches",
     "pad",
     "parts",

@@ -1,6 +1,5 @@
 """Lists on disk, for what may be larger than memory."""
 
-import json
 import mmap
 import tempfile
 from array import array
@@ -23,7 +22,7 @@ class DiskList(Sequence[Item], Generic[Item]):
     """A list whose items lie in a temporary file, which is gone as soon as nothing reads it any more.
 
     Memory holds where each item begins and ends, 16 bytes. A slice or an array of indices gives a list of these items,
-    which reads the same file. Made by :func:`keep_texts`, :func:`keep_numbers` and :func:`keep_values`.
+    which reads the same file. Made by :func:`keep`, :func:`keep_texts` and :func:`keep_numbers`.
 
     Args:
         content: All items, one behind the other.
@@ -62,25 +61,37 @@ class DiskList(Sequence[Item], Generic[Item]):
         return f"<{len(self):,} items on disk>"
 
 
-def keep_texts(texts: Iterable[str]) -> DiskList[str]:
-    """Texts as a list on disk.
+def keep(items: Iterable[Any], pack: Callable[[Any], bytes], unpack: Callable[[memoryview], Item]) -> DiskList[Item]:
+    """Items as a list on disk.
+
+    Args:
+        items: Read once, one after the other.
+        pack: An item to bytes.
+        unpack: The inverse.
 
     Raises:
         LSTMKitError: the disk is full, or there is no folder for temporary files.
     """
-    return _keep(
+    ends = array("q", [0])
+    with temporary_file() as file:
+        for item in items:
+            ends.append(ends[-1] + file.write(pack(item)))
+        file.flush()
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if ends[-1] else b""
+    found = np.frombuffer(ends, np.int64)
+    return DiskList(memoryview(content), np.stack([found[:-1], found[1:]], 1), unpack)
+
+
+def keep_texts(texts: Iterable[str]) -> DiskList[str]:
+    """Texts as a list on disk; errors as of :func:`keep`."""
+    return keep(
         texts, lambda text: text.encode("utf-8", "surrogatepass"), lambda found: str(found, "utf-8", "surrogatepass")
     )
 
 
 def keep_numbers(rows: Iterable[Sequence[int] | NDArray[Any]]) -> DiskList[NDArray[np.int32]]:
-    """Rows of whole numbers, of uneven length, as a list on disk; errors as of :func:`keep_texts`."""
-    return _keep(rows, lambda row: np.asarray(row, np.int32).tobytes(), lambda found: np.frombuffer(found, np.int32))
-
-
-def keep_values(values: Iterable[Any]) -> DiskList[Any]:
-    """Whatever JSON can hold as a list on disk, tuples as lists; errors as of :func:`keep_texts`."""
-    return _keep(values, lambda value: json.dumps(value).encode(), lambda found: json.loads(bytes(found)))
+    """Rows of whole numbers, of uneven length, as a list on disk; errors as of :func:`keep`."""
+    return keep(rows, lambda row: np.asarray(row, np.int32).tobytes(), lambda found: np.frombuffer(found, np.int32))
 
 
 def take(items: Sequence[Item], rows: NDArray[np.int64]) -> Sequence[Item]:
@@ -115,14 +126,3 @@ def temporary_file() -> Generator[Any, None, None]:
             f"cannot keep data in a temporary file ({(error.strerror or str(error)).lower()}); free some space in "
             f"{tempfile.tempdir or 'the folder of temporary files'}, or set the environment variable TMPDIR to another"
         ) from None
-
-
-def _keep(items: Iterable[Item], pack: Callable[[Item], bytes], unpack: Callable[[memoryview], Item]) -> Any:
-    ends = array("q", [0])
-    with temporary_file() as file:
-        for item in items:
-            ends.append(ends[-1] + file.write(pack(item)))
-        file.flush()
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if ends[-1] else b""
-    found = np.frombuffer(ends, np.int64)
-    return DiskList(memoryview(content), np.stack([found[:-1], found[1:]], 1), unpack)

@@ -23,6 +23,7 @@ Reader = TextReader | SeriesReader
 _READERS: dict[str, type[TextReader] | type[SeriesReader]] = {"text": TextReader, "series": SeriesReader}
 # Examples that are read together, and at most so many steps of them.
 _BATCH, _STEPS_TOGETHER = 64, 32_768
+_TEXTS_TOGETHER = 4096
 
 
 class ClassifyModel(Model):
@@ -67,10 +68,13 @@ class ClassifyModel(Model):
         """
         if isinstance(examples, str):
             raise DataError("expected a list of texts, got one text; put it into a list")
-        rows: list[Any] = self.reader.rows(examples)  # pyright: ignore[reportArgumentType]
-        result = np.empty((len(rows), len(self.labels)))
-        for batch in _batches([row_length(row) for row in rows]):
-            result[batch] = softmax(self.run(self.reader.arrays([rows[k] for k in batch]))[self.answer])
+        result = np.empty((len(examples), len(self.labels)))
+        # Texts may be larger than memory.
+        together = _TEXTS_TOGETHER if self.reads_text else max(len(examples), 1)
+        for start in range(0, len(examples), together):
+            rows: list[Any] = self.reader.rows(examples[start : start + together])  # pyright: ignore[reportArgumentType]
+            for batch in _batches([row_length(row) for row in rows]):
+                result[start + batch] = softmax(self.run(self.reader.arrays([rows[k] for k in batch]))[self.answer])
         return result
 
     def predict(self, examples: Sequence[Any]) -> list[str]:

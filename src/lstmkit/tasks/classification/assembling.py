@@ -3,7 +3,6 @@
 Legend: ``N`` examples, ``K`` labels.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from lstmkit.tasks.classification.evaluation import evaluate
 from lstmkit.tasks.classification.judging import Judge
 from lstmkit.tasks.classification.model import SCORES, named
 from lstmkit.tasks.classification.recipe import Members, Recipe, Task
+from lstmkit.tasks.classification.rows import keep_grams
 from lstmkit.training import TrainingResult
 
 Array = NDArray[Any]
@@ -75,13 +75,12 @@ class _Counted:
 
     def __init__(self, reader: TextReader, task: Task, classes: int) -> None:
         self.reader, self.task, self.classes = reader, task, classes
-        self.grams = _all_grams(reader, task.rows)
+        self.grams = keep_grams(reader, task.rows)
 
     def ratios(self, without: int | None) -> Array:
         """Log ratios of the examples that are not in the fold."""
         kept = np.flatnonzero(self.task.folds != without) if without is not None else np.arange(len(self.grams))
-        grams = [self.grams[k] for k in kept]
-        counts = naive_bayes.count_grams(grams, self.task.labels[kept], self.reader.grams, self.classes)
+        counts = naive_bayes.count_grams(self.grams[kept], self.task.labels[kept], self.reader.grams, self.classes)
         return naive_bayes.log_ratios(counts)
 
     def held_back(self, judge: Judge) -> Array:
@@ -89,10 +88,6 @@ class _Counted:
         parts: list[Array] = []
         for source, index, members in judge.parts:
             ratios = self.ratios(None if source is not self.task else members[0])
-            grams = self.grams if source is self.task else _all_grams(self.reader, source.rows)
-            parts.append(naive_bayes.scores([grams[k] for k in index], ratios))
+            grams = self.grams if source is self.task else keep_grams(self.reader, source.rows)
+            parts.append(naive_bayes.scores(grams[index], ratios))
         return np.concatenate(parts)
-
-
-def _all_grams(reader: TextReader, rows: Sequence[Any]) -> list[Array]:
-    return [np.array([gram for own in reader.grams_of(row) for gram in own if gram], np.int64) for row in rows]

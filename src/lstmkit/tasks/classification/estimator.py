@@ -1,8 +1,9 @@
 """The classifier that people call: labelled texts or series in; labels, probabilities and honest scores out."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -141,7 +142,8 @@ class Classifier(Estimator):
         training, weighs the opinions, calibrates the probabilities and gives the scores.
 
         Args:
-            data: The path of a file, or a list of ``Path`` objects; or texts, series, or a table with texts.
+            data: The path of a file, or a list of ``Path`` objects; or texts, series, or a table with texts. Files of
+                texts may be larger than memory.
             labels: One for each text or series that is given as such.
             validation: A path, or examples with labels as a pair, to judge by instead and never learn from.
 
@@ -236,18 +238,16 @@ class Classifier(Estimator):
         self.columns = replace(self.columns, **{named[name]: given for name, given in columns.items() if given})
         return self
 
-    def result_rows(self, data: Any) -> list[dict[str, Any]]:
+    def result_rows(self, data: Any) -> Iterator[dict[str, Any]]:
         """The examples with their labels and the probabilities of all labels, as plain rows for a file."""
         examples = self.read(data)
         probabilities = self.model.probabilities(examples.items)
-        names = examples.names or [str(number) for number in range(1, len(examples) + 1)]
-        rows: list[dict[str, Any]] = []
-        for item, name, own in zip(examples.items, names, probabilities, strict=True):
+        names = examples.names or map(str, count(1))
+        for item, name, own in zip(examples.items, names, probabilities, strict=False):
             shown = {"text": item} if examples.kind == "text" else {"series": name}
             best = int(own.argmax())
             each = {f"p_{label}": round(float(p), 6) for label, p in zip(self.labels, own, strict=True)}
-            rows.append({**shown, "label": self.labels[best], "probability": round(float(own[best]), 6), **each})
-        return rows
+            yield {**shown, "label": self.labels[best], "probability": round(float(own[best]), 6), **each}
 
     @classmethod
     def _restore(cls, model: Any) -> Self:

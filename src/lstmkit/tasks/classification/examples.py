@@ -1,14 +1,16 @@
 """Examples from files and lists: texts or series, with their labels where these are known."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lstmkit.data import RECORDS, SeriesSet, read_lines, read_records, read_series_table, read_ts
+from lstmkit.data import RECORDS, DiskList, SeriesSet, keep_texts, read_lines, read_records, read_series_table, read_ts
 from lstmkit.spec import DataError, ModelFileError, OptionError
 
 
@@ -55,13 +57,13 @@ class Examples:
     """What is to be learned from or judged.
 
     Args:
-        items: Texts, or series ``(T, C)``.
+        items: Texts, on disk if they are of files; or series ``(T, C)``.
         labels: One text each, or None where they are not known.
         channels: Names of the columns of the series; None for texts.
         names: What each is called in results; empty: by number.
     """
 
-    items: list[Any]
+    items: Sequence[Any]
     labels: list[str] | None
     channels: tuple[str, ...] | None = None
     names: list[str] | None = None
@@ -142,8 +144,8 @@ def _from_frame(frame: Any, columns: Columns, labels: Any, labelled: bool) -> tu
     return texts, labels if len(wanted) == 1 else list(frame[columns.label])
 
 
-def _listed(data: Any) -> tuple[list[Any], tuple[str, ...] | None]:
-    items = list(data)
+def _listed(data: Any) -> tuple[Sequence[Any], tuple[str, ...] | None]:
+    items = data if isinstance(data, DiskList) else list(data)  # pyright: ignore[reportUnknownVariableType]
     if all(isinstance(item, str) for item in items):
         return items, None
     if any(isinstance(item, str) for item in items):
@@ -165,7 +167,7 @@ def _read_file(path: Path, columns: Columns, labelled: bool) -> Examples:
         label = columns.label if labelled else None
         return _from_series(path, read_series_table(path, columns.id, columns.time, label, columns.values), labelled)
     if ending == ".txt" and not labelled:
-        return Examples(list(read_lines(path, columns.encoding)), None)
+        return Examples(keep_texts(read_lines(path, columns.encoding)), None)
     if ending not in RECORDS:
         raise OptionError(
             f"{path} does not end in {', '.join(RECORDS)} or .ts, so its kind is not known"
@@ -182,10 +184,15 @@ def _from_series(path: Path, found: SeriesSet, labelled: bool) -> Examples:
 
 def _from_records(path: Path, columns: Columns, labelled: bool) -> Examples:
     wanted = {"text": columns.text} | ({"label": columns.label} if labelled else {})
-    texts, labels = list[str](), list[str]()
-    for record in read_records(path, wanted, columns.encoding):
-        texts.append(record["text"])
-        labels.append(record.get("label", ""))
+    labels = list[str]()
+
+    def found() -> Iterator[str]:
+        for record in read_records(path, wanted, columns.encoding):
+            # Equal labels are one object.
+            labels.append(sys.intern(record.get("label", "")))
+            yield record["text"]
+
+    texts = keep_texts(found())
     if not texts:
         raise DataError(f"{path} has a header but no rows")
     return Examples(texts, labels if labelled else None)
@@ -202,4 +209,9 @@ def _join(parts: Sequence[Examples]) -> Examples:
             raise DataError(f"the files have {len(first.channels)} and {len(part.channels)} channels")
     labels = None if first.labels is None else [label for part in parts for label in part.labelled()]
     names = None if first.names is None else [name for part in parts for name in part.names or ()]
-    return Examples([item for part in parts for item in part.items], labels, first.channels, names)
+    if len(parts) == 1:
+        items = first.items
+    else:
+        every = chain.from_iterable(part.items for part in parts)
+        items = keep_texts(every) if first.channels is None else list(every)
+    return Examples(items, labels, first.channels, names)

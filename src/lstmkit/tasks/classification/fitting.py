@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from lstmkit.data import length_batches
 from lstmkit.nn.stages import StagedModel
 from lstmkit.runtime import ClassifyModel
-from lstmkit.runtime.classify import row_length
 from lstmkit.tasks.classification.assembling import assemble
 from lstmkit.tasks.classification.judging import Judge
 from lstmkit.tasks.classification.model import classifier_stages, start_weights
@@ -68,11 +67,10 @@ class Batches:
 
     def __init__(self, recipe: Recipe, task: Task) -> None:
         self.recipe, self.task = recipe, task
-        self.lengths = [row_length(row) for row in task.rows]
 
     def __call__(self, epoch: int) -> "_Epoch":
         """One pass over the examples."""
-        return _Epoch(self, length_batches(self.lengths, self.recipe.batch_size, shuffle=True))
+        return _Epoch(self, length_batches(self.task.lengths, self.recipe.batch_size, shuffle=True))
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def _identity(recipe: Recipe, task: Task, judged: Task | None) -> str:
     for source in (task, judged) if judged else (task,):
         name.update(source.labels.tobytes() + source.folds.tobytes())
         for row in source.rows:
-            name.update(row.tobytes() if isinstance(row, np.ndarray) else repr(row.spellings).encode())
+            name.update(row.tobytes() if isinstance(row, np.ndarray) else repr(row[:2]).encode())
     return name.hexdigest()
 
 

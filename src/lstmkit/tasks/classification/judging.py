@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lstmkit.data import length_batches
-from lstmkit.runtime.classify import row_length, softmax
+from lstmkit.runtime.classify import softmax
 from lstmkit.tasks.classification.model import SCORES
 from lstmkit.tasks.classification.recipe import Recipe, Task
 
@@ -46,10 +46,9 @@ class Judge:
     def _part(self, module: Any, source: Task, index: Array, members: list[int]) -> Array:
         device = next(module.parameters()).device
         scores = np.empty((len(index), len(self.recipe.labels)), np.float32)
-        lengths = [row_length(source.rows[k]) for k in index]
         with torch.no_grad():
-            for batch in length_batches(lengths, _TOGETHER, shuffle=False):
-                arrays = self.recipe.reader.arrays([source.rows[index[k]] for k in batch], grams=False)
+            for batch in length_batches(source.lengths[index], _TOGETHER, shuffle=False):
+                arrays = self.recipe.reader.arrays([source.rows[k] for k in index[batch].tolist()], grams=False)
                 inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
                 found = torch.stack([module[k](inputs)[SCORES] for k in members]).mean(0)
                 scores[batch] = found.cpu().numpy()

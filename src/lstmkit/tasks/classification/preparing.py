@@ -14,6 +14,7 @@ from lstmkit.spec import OptionError
 from lstmkit.tasks.classification.examples import Examples
 from lstmkit.tasks.classification.fitting import Recipe, Task, fit_model, spread_folds, with_end
 from lstmkit.tasks.classification.readers import series_reader, text_reader
+from lstmkit.tasks.classification.rows import keep_rows
 from lstmkit.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _BY_KIND = {"text": (0.5, 0.1, 0.0, 25), "series": (0.0, 0.0, 0.2, 125)}
 
 def prepare(classifier: "Classifier", examples: Examples, judged: Examples | None, labels: Vocabulary) -> ClassifyModel:
     """Train what a classifier was told to."""
-    reader = _build_reader(classifier, examples)
+    reader, rows = _read(classifier, examples)
     names = examples.labelled()
     numbers = labels.numbers(names)
     members = min(classifier.members or (_READERS if len(examples) <= _FEW else 1), len(examples))
@@ -57,14 +58,15 @@ def prepare(classifier: "Classifier", examples: Examples, judged: Examples | Non
     held = None
     if judged is not None:
         given = labels.numbers(judged.labelled())
-        held = Task(reader.rows(judged.items), given, np.full(len(given), -1))
-    return fit_model(recipe, Task(reader.rows(examples.items), numbers, folds), held)
+        held = Task(keep_rows(reader, judged.items), given, np.full(len(given), -1))
+    return fit_model(recipe, Task(rows, numbers, folds), held)
 
 
-def _build_reader(classifier: "Classifier", examples: Examples) -> Any:
-    """How the examples are to be read, learned from them."""
+def _read(classifier: "Classifier", examples: Examples) -> tuple[Any, Sequence[Any]]:
+    """How the examples are to be read, learned from them, and what is read."""
     if examples.channels is not None:
-        return series_reader(examples.items, examples.channels)
+        reader = series_reader(examples.items, examples.channels)
+        return reader, reader.rows(examples.items)
     encoder = TextEncoder.train(
         examples.items,
         classifier.level,

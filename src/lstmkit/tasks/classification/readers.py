@@ -7,9 +7,10 @@ import numpy as np
 
 from lstmkit.features import TextEncoder
 from lstmkit.runtime import SeriesReader, TextReader
-from lstmkit.runtime.classify_text import number_pairs
+from lstmkit.runtime.classify_text import TextRow, number_pairs
 from lstmkit.spec import DataError
 from lstmkit.tasks.classification.naive_bayes import frequent_pairs
+from lstmkit.tasks.classification.rows import keep_rows
 
 # Letters of words are hashed into so many numbers, fewer where there are few words.
 _MOST_PIECES, _LEAST_PIECES = 2**13, 2**10
@@ -17,13 +18,16 @@ _MOST_PIECES, _LEAST_PIECES = 2**13, 2**10
 _LONGEST = 160
 
 
-def text_reader(texts: Sequence[str], encoder: TextEncoder, *, lowercase: bool, letters: bool) -> TextReader:
-    """Tokens, with their letters if they are words, and the pairs that come more than once."""
+def text_reader(
+    texts: Sequence[str], encoder: TextEncoder, *, lowercase: bool, letters: bool
+) -> tuple[TextReader, Sequence[TextRow]]:
+    """Tokens, with their letters if they are words, and the pairs that come more than once; and the texts as read."""
     pieces = min(_MOST_PIECES, max(_LEAST_PIECES, 4 * len(encoder))) if letters else 0
     plain = TextReader(encoder, pieces, {}, lowercase)
-    pairs = frequent_pairs(plain.rows(texts))
+    rows = keep_rows(plain, texts)
+    pairs = frequent_pairs(rows, len(encoder))
     numbered = number_pairs([a for a, _ in pairs], [b for _, b in pairs], len(encoder))
-    return TextReader(encoder, pieces, numbered, lowercase)
+    return TextReader(encoder, pieces, numbered, lowercase), rows
 
 
 def series_reader(series: Sequence[Any], channels: tuple[str, ...]) -> SeriesReader:

@@ -3,14 +3,18 @@
 Legend: ``M`` readers, ``N`` examples, ``K`` labels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lstmkit.features import Vocabulary
 from lstmkit.runtime import SeriesReader, TextReader
+from lstmkit.runtime.classify import row_length
 from lstmkit.tasks.classification.model import SCORES, Sizes
 from lstmkit.training import TrainingConfig
 
@@ -23,14 +27,19 @@ class Task:
     """Examples as a reader keeps them, with the numbers of their labels.
 
     Args:
-        rows: Of each example.
+        rows: Of each example; those of texts lie on disk.
         labels: ``(N,)``.
         folds: ``(N,)``: the reader that an example is held back from; -1: none.
     """
 
-    rows: list[Any]
+    rows: Sequence[Any]
     labels: Array
     folds: Array
+
+    @cached_property
+    def lengths(self) -> Array:
+        """Steps of each example, ``(N,)``."""
+        return np.array([row_length(row) for row in self.rows], np.int64)
 
 
 @dataclass(frozen=True)
