@@ -1,5 +1,6 @@
 """The translator that people call: pairs of texts in, translations and honest scores out."""
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, Self
@@ -37,6 +38,8 @@ class Translator(Estimator):
         attention: ``"multiplicative"`` (Luong et al. 2015), which is faster, or ``"additive"`` (Bahdanau et al. 2015).
         dropout: Part of the values between layers that is dropped in training.
         label_smoothing: Part of each target token that is spread over all tokens in training.
+        consistency: How much it counts in training that two readings of a pair, each with other values dropped, agree
+            (Liang et al. 2021, who take 5); 0 reads once, which is twice as fast.
         max_steps: Training steps.
         batch_size: Pairs of a training step.
         learning_rate: Highest learning rate.
@@ -79,6 +82,7 @@ class Translator(Estimator):
         attention: str = "multiplicative",
         dropout: float = 0.3,
         label_smoothing: float = 0.1,
+        consistency: float = 0.0,
         max_steps: int = 5000,
         batch_size: int = 64,
         learning_rate: float = 3e-3,
@@ -110,7 +114,9 @@ class Translator(Estimator):
         _check_parts(dropout=dropout, label_smoothing=label_smoothing)
         self.levels = Levels(source_level or level, target_level or level, size, joint, lowercase)
         self.sizes = Sizes(**counts, attention=attention, dropout=dropout)
-        self.batch_size, self.label_smoothing = batch_size, label_smoothing
+        if isinstance(consistency, bool) or not isinstance(consistency, int | float) or not 0 <= consistency < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise OptionError(f"consistency must be a number of at least 0, not {consistency!r}")
+        self.batch_size, self.label_smoothing, self.consistency = batch_size, label_smoothing, consistency
 
     def fit(
         self,
@@ -146,6 +152,7 @@ class Translator(Estimator):
             ),
             batch_size=self.batch_size,
             label_smoothing=self.label_smoothing,
+            consistency=self.consistency,
             document={"translation": {"levels": [self.levels.source, self.levels.target]}},
         )
         self._model = fit_model(recipe, training, judged)

@@ -31,6 +31,7 @@ class Recipe:
         training: The loop's options; ``max_steps`` is the whole budget.
         batch_size: Pairs of a batch.
         label_smoothing: Part of the target that is spread over all tokens.
+        consistency: How much it counts that two readings with other values dropped agree.
         document: What the task adds to the model's document.
     """
 
@@ -39,6 +40,7 @@ class Recipe:
     training: TrainingConfig
     batch_size: int
     label_smoothing: float
+    consistency: float
     document: dict[str, Any]
 
 
@@ -59,7 +61,7 @@ def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> Translat
     result = fit(
         module,
         Batches(numbered, recipe.batch_size),
-        loss=lambda network, batch: token_loss(network, batch, recipe.label_smoothing),
+        loss=lambda network, batch: token_loss(network, batch, recipe.label_smoothing, recipe.consistency),
         config=replace(
             recipe.training,
             validate_every=max(1, steps // _VALIDATIONS) if judge else None,
@@ -87,7 +89,13 @@ def _identity(recipe: Recipe, numbered: Numbered) -> str:
     """Names data, network and training, so that a checkpoint is never continued on others."""
     if recipe.training.checkpoint is None:
         return ""
-    options = [vars(recipe.sizes), recipe.training.fingerprint(), recipe.batch_size, recipe.label_smoothing]
+    options = [
+        vars(recipe.sizes),
+        recipe.training.fingerprint(),
+        recipe.batch_size,
+        recipe.label_smoothing,
+        recipe.consistency,
+    ]
     name = hashlib.sha256(json.dumps(options).encode())
     for row in chain(*numbered):
         name.update(np.asarray(row, np.int32).tobytes())

@@ -67,12 +67,31 @@ def make_batch(pairs: Numbered, rows: Any) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def token_loss(module: nn.Module, batch: Mapping[str, Tensor], smoothing: float) -> tuple[Tensor, Tensor]:
+def token_loss(
+    module: nn.Module, batch: Mapping[str, Tensor], smoothing: float, consistency: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the tokens in nats, with a part of the target spread over all tokens, and their number.
 
-    Source: Szegedy et al. (2016), section 7, for the smoothing.
+    With a consistency every pair is read twice, each time with other values dropped, and what the two say of a token is
+    drawn together.
+
+    Source: Szegedy et al. (2016), section 7, for the smoothing; Liang et al. (2021), R-Drop, equation 4, for the
+    consistency, their alpha, of which half counts here because two losses are one mean.
     """
-    return _missed(_scores(module, batch), batch["answer"], smoothing), (batch["answer"] != _IGNORED).sum()
+    answer = batch["answer"]
+    count = (answer != _IGNORED).sum()
+    if not consistency:
+        return _missed(_scores(module, batch), answer, smoothing), count
+    twice = _scores(module, {name: torch.cat([tensor, tensor]) for name, tensor in batch.items()})
+    missed = _missed(twice, torch.cat([answer, answer]), smoothing) / 2
+    return missed + consistency / 2 * _apart(*twice.chunk(2), answer), count
+
+
+def _apart(scores: Tensor, others: Tensor, answer: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of two sets of scores, the mean of both ways, summed over the tokens."""
+    real = answer != _IGNORED
+    first, second = scores[real].log_softmax(-1), others[real].log_softmax(-1)
+    return ((first.exp() - second.exp()) * (first - second)).sum() / 2
 
 
 def _scores(module: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
