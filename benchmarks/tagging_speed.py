@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -136,7 +137,7 @@ def _model_and_batches(path: Path) -> tuple[StagedModel, list[Batch]]:
     ours = StagedModel(tag_stages(config, tagger.sizes))
     np.random.seed(0)
     batches = Batches(config, sentences, tagger.batch_size)
-    return ours, [batches.tensors(batch) for batch in batches(0)[:STEPS]]
+    return ours, [batches.tensors(batch) for batch in islice(batches(0), STEPS)]
 
 
 def _check_same(ours: StagedModel, theirs: TorchTagger, batch: Batch) -> None:

@@ -13,6 +13,7 @@ from lstmkit.cli.common import (
     RESULTS,
     AsJson,
     Checkpoint,
+    Counted,
     Encoding,
     Log,
     Model,
@@ -24,12 +25,12 @@ from lstmkit.cli.common import (
     check_place,
     command,
     option,
+    write_lines,
     write_rows,
     write_text,
 )
 from lstmkit.features import are_span_tags
 from lstmkit.runtime import Tagged
-from lstmkit.spec import atomic_write
 from lstmkit.tasks.tagging import Tagger
 from lstmkit.tasks.tagging.report import sentence_conll, sentence_object, sentence_rows, sentence_text
 
@@ -148,21 +149,12 @@ def _show(sentences: Iterator[Tagged]) -> None:
 
 def _write(sentences: Iterator[Tagged], output: Path, *, spans: bool) -> int:
     """Write by the ending of the name, and sentence by sentence where the format lets us; how many there were."""
-    ending, count = output.suffix.lower(), 0
-    numbered = enumerate(sentences, 1)
-    if ending in _LINES or ending == ".jsonl":
-        with atomic_write(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            for count, tagged in numbered:
-                text = _LINES[ending](tagged) if ending in _LINES else _json(count, tagged)
-                stream.write(text + "\n")
-        return count
-    found = [*numbered]
-    if ending == ".json":
-        write_rows([sentence_object(*pair) for pair in found], output)
+    ending, found = output.suffix.lower(), Counted(sentences)
+    numbered = enumerate(found, 1)
+    if ending in _LINES:
+        write_lines(map(_LINES[ending], found), output)
+    elif ending in (".json", ".jsonl"):
+        write_rows((sentence_object(*pair) for pair in numbered), output)
     else:
-        write_rows([row for pair in found for row in sentence_rows(*pair, spans=spans)], output)
-    return len(found)
-
-
-def _json(number: int, tagged: Tagged) -> str:
-    return json.dumps(sentence_object(number, tagged), ensure_ascii=False)
+        write_rows((row for pair in numbered for row in sentence_rows(*pair, spans=spans)), output)
+    return found.count

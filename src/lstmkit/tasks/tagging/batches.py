@@ -1,14 +1,15 @@
 """Sentences to batches of tensors."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lstmkit.data import Sentence, length_batches, pad
+from lstmkit.data import Sentence, keep_numbers, length_batches, pad
 from lstmkit.runtime import TagConfig
 from lstmkit.runtime.tag_config import word_key
 from lstmkit.runtime.tag_inputs import tag_inputs
@@ -31,20 +32,19 @@ class Batches:
         self._config, self._sentences, self._size = config, sentences, size
         self._lengths = [len(sentence.words) for sentence in sentences]
         counts = Counter(word_key(word) for sentence in sentences for word in sentence.words)
-        self._rates = [
-            np.array([_UNKNOWN_RATE / (_UNKNOWN_RATE + counts[word_key(word)]) for word in sentence.words])
-            for sentence in sentences
-        ]
+        self._seen = keep_numbers([counts[word_key(word)] for word in sentence.words] for sentence in sentences)
 
-    def __call__(self, epoch: int) -> list[dict[str, Tensor]]:
+    def __call__(self, epoch: int) -> "_Epoch":
         """Which sentences each batch of an epoch has, and their words that are to be unknown: ``(B,)`` and ``(B, T)``.
 
         Both are drawn from NumPy's global random state.
         """
-        return [self._draw(part) for part in length_batches(self._lengths, self._size, shuffle=True)]
+        return _Epoch(self, length_batches(self._lengths, self._size, shuffle=True))
 
-    def _draw(self, part: NDArray[np.int64]) -> dict[str, Tensor]:
-        unknown, _ = pad([np.random.random(len(self._rates[k])) < self._rates[k] for k in part])
+    def draw(self, part: NDArray[np.int64]) -> dict[str, Tensor]:
+        """One batch of an epoch."""
+        rates = [_UNKNOWN_RATE / (_UNKNOWN_RATE + self._seen[k]) for k in part.tolist()]
+        unknown, _ = pad([np.random.random(len(rate)) < rate for rate in rates])
         return {"rows": torch.from_numpy(part), "unknown": torch.from_numpy(unknown > 0)}
 
     def tensors(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,6 +56,18 @@ class Batches:
         unknown = batch["unknown"][:, : found["tokens"].shape[1]].cpu()
         found["tokens"] = found["tokens"].masked_fill(unknown, 0)
         return {name: tensor.to(batch["rows"].device) for name, tensor in found.items()}
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    batches: Batches
+    rows: Sequence[NDArray[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return map(self.batches.draw, self.rows)
 
 
 def make_batch(config: TagConfig, sentences: Sequence[Sentence]) -> dict[str, Tensor]:

@@ -1,13 +1,13 @@
 """The tagger that people call: sentences in, tags, spans and labels out."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Self
 
 import numpy as np
 
-from lstmkit.data import Sentence, hold_out
+from lstmkit.data import Sentence, hold_out, parts, take
 from lstmkit.data.conll import column_number
 from lstmkit.features import Vocabulary
 from lstmkit.runtime import TagConfig, Tagged, TagModel
@@ -117,8 +117,8 @@ class Tagger(Estimator):
         """Train on sentences.
 
         Args:
-            data: The path of a CoNLL or CoNLL-U file, or several; or sentences, each (words, tags) or
-                (words, tags, label).
+            data: The path of a CoNLL or CoNLL-U file, or several, which may be larger than memory; or sentences, each
+                (words, tags) or (words, tags, label).
             validation: More of the same, to judge by and never learn from. None holds a tenth of the sentences back.
             encoding: Of files.
 
@@ -129,7 +129,7 @@ class Tagger(Estimator):
         sentences = read_sentences(data, self.column, encoding)
         if validation is None:
             kept, held = hold_out(len(sentences), seed=self.training["seed"])
-            sentences, judged = [sentences[k] for k in kept], [sentences[k] for k in held]
+            sentences, judged = take(sentences, kept), take(sentences, held)
         else:
             judged = read_sentences(validation, self.column, encoding)
         self._model = self._trained(sentences, judged)
@@ -156,18 +156,18 @@ class Tagger(Estimator):
 
     def _config(self, sentences: Sequence[Sentence]) -> TagConfig:
         """What the training sentences have."""
-        words = [word for sentence in sentences for word in sentence.words]
-        labels = [sentence.label for sentence in sentences if sentence.label is not None]
+        labels = Counter(sentence.label for sentence in sentences if sentence.label is not None)
         empty = Vocabulary([UNKNOWN])
         config = TagConfig(
             tags=Vocabulary.count(tag for sentence in sentences for tag in sentence.tags),
-            words=Vocabulary.count(map(word_key, words), [UNKNOWN], min_count=self.min_count),
+            words=Vocabulary.count(map(word_key, _words(sentences)), [UNKNOWN], min_count=self.min_count),
             characters=empty,
-            labels=Vocabulary.count(labels) if labels else None,
+            labels=Vocabulary.count(labels.elements()) if labels else None,
             lowercase=self.lowercase,
             column=self.column,
         )
-        characters = Vocabulary.count((c for word in words for c in config.spelling(word)), [UNKNOWN], min_count=2)
+        spelled = (character for word in _words(sentences) for character in config.spelling(word))
+        characters = Vocabulary.count(spelled, [UNKNOWN], min_count=2)
         return TagConfig(**{**vars(config), "characters": characters})
 
     def predict(self, sentences: Iterable[str | Sequence[str]]) -> list[Tagged]:
@@ -199,7 +199,7 @@ class Tagger(Estimator):
             DataError: the file cannot be read.
         """
         sentences = read_untagged(path, self.model.split, self.column, encoding)
-        while part := [*islice(sentences, _READ_TOGETHER)]:
+        for part in parts(sentences, _READ_TOGETHER):
             yield from self.model.tag(part)
 
     def evaluate(self, data: Data, *, encoding: str = "utf-8") -> Evaluation:
@@ -213,6 +213,10 @@ class Tagger(Estimator):
     @classmethod
     def _restore(cls, model: TagModel) -> Self:
         return cls(model.config.column, lowercase=model.config.lowercase)
+
+
+def _words(sentences: Iterable[Sentence]) -> Iterator[str]:
+    return (word for sentence in sentences for word in sentence.words)
 
 
 def _check_counts(**counts: object) -> None:

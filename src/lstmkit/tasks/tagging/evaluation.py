@@ -1,14 +1,17 @@
 """How good the tags are: accuracy, and spans as conlleval counts them."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import tee
+from typing import Any, TypeAlias
 
-from lstmkit.data import Sentence
-from lstmkit.features import SpanScore, are_span_tags, score_spans
-from lstmkit.runtime import TagModel
+from lstmkit.data import Sentence, parts
+from lstmkit.features import SpanScore, Vocabulary, are_span_tags, score_spans
+from lstmkit.runtime import TagConfig, TagModel
 from lstmkit.runtime.tag_config import word_key
+
+Tags: TypeAlias = Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -59,55 +62,76 @@ class Evaluation:
         return evaluation_text(self)
 
 
-def evaluate_sentences(model: TagModel, sentences: Sequence[Sentence]) -> Evaluation:
-    """Tag sentences and judge what comes out."""
-    tags, labels = model.tag_words([sentence.words for sentence in sentences])
-    return judge(model, sentences, tags, labels)
-
-
-def judge(
-    model: TagModel, sentences: Sequence[Sentence], tags: Sequence[Sequence[str]], labels: Sequence[str | None]
-) -> Evaluation:
-    """Scores of tags and labels that were found."""
-    config = model.config
-    rows = [
-        (expected == found, config.words.find(word_key(word)) is None, expected, found)
-        for sentence, own in zip(sentences, tags, strict=True)
-        for word, expected, found in zip(sentence.words, sentence.tags, own, strict=True)
-    ]
-    unknown = [right for right, is_unknown, *_ in rows if is_unknown]
-    expected = [sentence.tags for sentence in sentences]
-    scores = _types(config.tags.names, expected, tags)
+def evaluate_sentences(model: TagModel, sentences: Iterable[Sentence]) -> Evaluation:
+    """Tag sentences, part by part, and judge what comes out."""
+    counts, names = _Counts(model.config), model.config.tags.names
+    scores = _types(names, counts.passing(_tagged(model, sentences)))
     spans = scores.pop("", None)
-    labelled = [(one.label, label) for one, label in zip(sentences, labels, strict=True) if one.label is not None]
-    unseen = Counter(tag for _, _, tag, _ in rows if config.tags.find(tag) is None)
-    if config.labels is not None:
-        unseen.update(label for label, _ in labelled if config.labels.find(label) is None)
     return Evaluation(
-        sentences=len(sentences),
-        words=len(rows),
-        accuracy=sum(right for right, *_ in rows) / len(rows),
-        unknown_words=len(unknown),
-        unknown_accuracy=sum(unknown) / len(unknown) if unknown else None,
+        sentences=counts.sentences,
+        words=counts.words,
+        accuracy=counts.right / counts.words,
+        unknown_words=counts.unknown,
+        unknown_accuracy=counts.unknown_right / counts.unknown if counts.unknown else None,
         types=scores,
         spans=spans,
-        intent_accuracy=_part_right(labelled) if config.labels is not None and labelled else None,
-        unseen=dict(unseen),
+        intent_accuracy=counts.labels_right / counts.labels if counts.labels else None,
+        unseen=dict(counts.unseen),
     )
 
 
-def _part_right(pairs: Sequence[tuple[str, str | None]]) -> float:
-    return sum(expected == found for expected, found in pairs) / len(pairs)
+def _tagged(model: TagModel, sentences: Iterable[Sentence]) -> Iterator[tuple[Sentence, Tags, str | None]]:
+    for part in parts(sentences):
+        tags, labels = model.tag_words([sentence.words for sentence in part])
+        yield from zip(part, tags, labels, strict=True)
 
 
-def _types(
-    names: Sequence[str], expected: Sequence[Sequence[str]], found: Sequence[Sequence[str]]
-) -> dict[str, SpanScore]:
-    """Scores of spans by type, with ``""`` for all; or of tags."""
+@dataclass
+class _Counts:
+    """What is counted while sentences pass."""
+
+    config: TagConfig
+    sentences: int = 0
+    words: int = 0
+    right: int = 0
+    unknown: int = 0
+    unknown_right: int = 0
+    labels: int = 0
+    labels_right: int = 0
+    unseen: Counter[str] = field(default_factory=Counter[str])
+
+    def passing(self, found: Iterable[tuple[Sentence, Tags, str | None]]) -> Iterator[tuple[Tags, Tags]]:
+        """The tags that each sentence has, and those that were found."""
+        for sentence, tags, label in found:
+            self.sentences += 1
+            for word, expected, own in zip(sentence.words, sentence.tags, tags, strict=True):
+                self._count_word(word, expected, own)
+            if self.config.labels is not None and sentence.label is not None:
+                self.labels += 1
+                self.labels_right += sentence.label == label
+                self._count_unseen(self.config.labels, sentence.label)
+            yield sentence.tags, tags
+
+    def _count_word(self, word: str, expected: str, found: str) -> None:
+        is_unknown, is_right = self.config.words.find(word_key(word)) is None, expected == found
+        self.words += 1
+        self.right += is_right
+        self.unknown += is_unknown
+        self.unknown_right += is_unknown and is_right
+        self._count_unseen(self.config.tags, expected)
+
+    def _count_unseen(self, known: Vocabulary, name: str) -> None:
+        if known.find(name) is None:
+            self.unseen[name] += 1
+
+
+def _types(names: Sequence[str], pairs: Iterable[tuple[Tags, Tags]]) -> dict[str, SpanScore]:
+    """Scores of spans by type, with ``""`` for all; or of tags. Expected and found ones come in pairs."""
     if are_span_tags(names):
-        return score_spans(expected, found)
+        expected, found = tee(pairs)
+        return score_spans((right for right, _ in expected), (judged for _, judged in found))
     wanted, given, both = Counter[str](), Counter[str](), Counter[str]()
-    for right, judged in zip(expected, found, strict=True):
+    for right, judged in pairs:
         wanted.update(right)
         given.update(judged)
         both.update(a for a, b in zip(right, judged, strict=True) if a == b)

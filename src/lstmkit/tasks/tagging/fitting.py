@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -115,8 +116,10 @@ def _forbidden(config: TagConfig, sentences: Sequence[Sentence]) -> list[Tensor]
 
 def _identity(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Sentence]) -> str:
     """Names data, network and training, so that a checkpoint is never continued on others."""
+    if recipe.training.checkpoint is None:
+        return ""
     options = [recipe.config.to_dict(), asdict(recipe.sizes), recipe.training.fingerprint(), recipe.batch_size]
     name = hashlib.sha256(json.dumps(options).encode())
-    for sentence in (*sentences, None, *judged):
+    for sentence in chain(sentences, [None], judged):
         name.update(repr(sentence and (sentence.words, sentence.tags, sentence.label)).encode())
     return name.hexdigest()

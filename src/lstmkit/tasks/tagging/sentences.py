@@ -1,11 +1,12 @@
 """What people hand to a tagger, as sentences that it can rely on."""
 
+import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from lstmkit.data import Sentence, read_conll, read_lines
+from lstmkit.data import Sentence, keep, read_conll, read_lines
 from lstmkit.data.conll import is_conllu
 from lstmkit.features import Word, place_words
 from lstmkit.spec import DataError
@@ -14,13 +15,14 @@ from lstmkit.spec import DataError
 Data: TypeAlias = str | os.PathLike[str] | Iterable[Any]
 
 
-def read_sentences(data: Data, column: str | int, encoding: str = "utf-8") -> list[Sentence]:
-    """Sentences with tags.
+def read_sentences(data: Data, column: str | int, encoding: str = "utf-8") -> Sequence[Sentence]:
+    """Sentences with tags; those of files, which may be larger than memory, lie on disk, without their texts.
 
     Raises:
         DataError: there are none, or words and tags are not of the same number.
     """
-    found = [*_sentences(data, column, encoding)]
+    sentences = _sentences(data, column, encoding)
+    found = [*sentences] if paths_of(data) is None else keep(sentences, _pack, _unpack)
     if not found:
         raise DataError("expected sentences with tags, got none")
     return found
@@ -54,6 +56,15 @@ def _sentences(data: Data, column: str | int, encoding: str) -> Iterator[Sentenc
         return
     for place, given in enumerate(cast(Iterable[Any], data)):
         yield given if isinstance(given, Sentence) else _sentence(place, given)
+
+
+def _pack(sentence: Sentence) -> bytes:
+    return json.dumps((sentence.words, sentence.tags, sentence.label)).encode()
+
+
+def _unpack(found: memoryview) -> Sentence:
+    words, tags, label = json.loads(bytes(found))
+    return Sentence(tuple(words), tuple(tags), label)
 
 
 def _sentence(place: int, given: Any) -> Sentence:
