@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -29,7 +28,6 @@ class Recipe:
         training: The loop's options; ``max_steps`` is the whole budget.
         batch_size: Pairs of a batch.
         label_smoothing: Part of the target that is spread over all tokens.
-        document: What the task adds to the model's document.
     """
 
     levels: Levels
@@ -37,7 +35,6 @@ class Recipe:
     training: TrainingConfig
     batch_size: int
     label_smoothing: float
-    document: dict[str, Any]
 
 
 def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> TranslateModel:
@@ -46,12 +43,13 @@ def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> Translat
     A checkpoint brings a killed training back to where it was. After Ctrl-C the model is the best one so far.
     """
     encoders = recipe.levels.learn(training.sources, training.targets)
+    names = recipe.levels.names(encoders)
     numbered = encoders.number(training.sources, training.targets)
     module = _build(recipe, encoders)
     judge = judged and Judge(
         encoders.number(judged.sources, judged.targets),
         recipe.label_smoothing,
-        exact=recipe.levels.target not in PIECES,
+        exact=names[1] not in PIECES,
     )
     steps = recipe.training.max_steps or 1
     result = fit(
@@ -68,8 +66,13 @@ def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> Translat
         title="training",
     )
     stages = [stage.to_dict() for stage in module.stages]
-    document = {**recipe.document, "task": "translate", "stages": stages, "tokenizers": encoders.to_list()}
-    document["training"] = {"stopped": result.stopped}
+    document = {
+        "task": "translate",
+        "stages": stages,
+        "tokenizers": encoders.to_list(),
+        "translation": {"levels": names},
+        "training": {"stopped": result.stopped},
+    }
     return TranslateModel(document, module.arrays())
 
 
