@@ -11,6 +11,7 @@ import typer
 
 from lstmkit.cli.common import (
     RESULTS,
+    TOKENIZER,
     AsJson,
     Checkpoint,
     Counted,
@@ -64,6 +65,7 @@ _OPTIONS = {
     "class_weights=": "--class-weights",
     "class_weights": "--class-weights",
     "level must": "--level must",
+    "lowercase is": "--lowercase is",
     "--encoding ''": "--encoding",
 }
 
@@ -77,7 +79,9 @@ def fit(
     valid: Annotated[Path | None, option("--valid", help="Labelled examples to judge by and never learn from.")] = None,
     text: Annotated[str, option("--text", help="Column of the text.")] = "text",
     label: Annotated[str, option("--label", help="Column of the label.")] = "label",
-    level: Annotated[str, option("--level", help="What a token is: word, character, bpe or wordpiece.")] = "word",
+    level: Annotated[
+        str, option("--level", help=f"What a token is: word, character, bpe or wordpiece, {TOKENIZER}.")
+    ] = "word",
     lowercase: Annotated[bool, option("--lowercase", help="Take upper and lower case for the same.")] = False,
     id_column: Annotated[
         str | None, option("--id", help="Column that tells series apart: DATA are tables with a row per step.")

@@ -33,6 +33,7 @@ Log = Annotated[Path | None, option("--log", help="File for JSON lines about the
 Seed = Annotated[int, option("--seed", help="Of the weights and of what is drawn in training.")]
 Quiet = Annotated[bool, option("--quiet", "-q", help="Print nothing.")]
 AsJson = Annotated[bool, option("--json", help="Print one JSON object.")]
+TOKENIZER = "or a tokenizer.json of Hugging Face tokenizers"
 Encoding = Annotated[str, option("--encoding", help="Of text files: utf-8, latin-1, utf-16 ...")]
 
 

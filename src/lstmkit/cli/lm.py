@@ -9,6 +9,7 @@ import typer
 
 from lstmkit.cli.common import (
     RESULTS,
+    TOKENIZER,
     AsJson,
     Checkpoint,
     Encoding,
@@ -45,6 +46,9 @@ Column = Annotated[str, option("--column", help="Column of the text, where it co
 _NAMES = {
     "vocabulary_size": "--vocabulary-size",
     "min_count": "--min-count",
+    "level must": "--level must",
+    "lowercase is": "--lowercase is",
+    "split_punctuation is": "--spaces-only is",
     "embedding_size": "--embedding-size",
     "hidden_size": "--hidden-size",
     "num_layers": "--layers",
@@ -69,7 +73,7 @@ def fit(
     valid: Annotated[
         list[Path] | None, option("--valid", help="Text to judge by and never learn from; else the last 5 % of DATA.")
     ] = None,
-    level: Annotated[str, option("--level", help="What is foretold: word, bpe or character.")] = "word",
+    level: Annotated[str, option("--level", help=f"What is foretold: word, bpe or character, {TOKENIZER}.")] = "word",
     recipe: Annotated[
         str, option("--recipe", help="default suits the level; small: Zaremba 2014; awd: Merity 2017.")
     ] = "default",

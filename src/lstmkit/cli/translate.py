@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lstmkit.cli.common import (
+    TOKENIZER,
     AsJson,
     Checkpoint,
     Counted,
@@ -51,6 +52,9 @@ _TOGETHER = 1024
 # Errors speak of the arguments of Translator; on the command line these have other names.
 _OPTIONS = {
     "encoding=": "--encoding ",
+    "level must": "--level must",
+    "size is": "--size is",
+    "lowercase is": "--lowercase is",
     "n_best": "--n-best",
     "beam=": "--beam ",
     "beam must": "--beam must",
@@ -90,7 +94,8 @@ def fit(
     ] = None,
     valid_target: Annotated[Path | None, option("--valid-target", help="... and the targets.")] = None,
     level: Annotated[
-        str | None, option("--level", help=f"How texts are cut into tokens: {_LEVELS}. Chosen by the texts by default.")
+        str | None,
+        option("--level", help=f"How texts are cut into tokens: {_LEVELS}, {TOKENIZER}. Default: chosen by the texts."),
     ] = None,
     source_level: Annotated[str | None, option("--source-level", help="Of the source, where it differs.")] = None,
     target_level: Annotated[str | None, option("--target-level", help="Of the target, where it differs.")] = None,

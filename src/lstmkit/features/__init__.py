@@ -11,6 +11,7 @@ from lstmkit.features.sampling import Sampler
 from lstmkit.features.series import SeriesArrays
 from lstmkit.features.spans import OUTSIDE, Span, SpanScore, are_span_tags, read_spans, score_spans, tag_transitions
 from lstmkit.features.text import END, LEVELS, START, UNKNOWN, Encoded, TextEncoder
+from lstmkit.features.text_choice import Level, check_level, encoder_of
 from lstmkit.features.viterbi import viterbi
 from lstmkit.features.vocabulary import Vocabulary
 from lstmkit.features.windows import Origins, spread, take_rows
@@ -26,6 +27,7 @@ __all__ = [
     "CTCLabels",
     "Encoded",
     "Frequency",
+    "Level",
     "Origins",
     "Sampler",
     "SeriesArrays",
@@ -39,9 +41,11 @@ __all__ = [
     "calendar_cycles",
     "calendar_features",
     "calendar_names",
+    "check_level",
     "ctc_beam_search",
     "ctc_greedy",
     "edit_distance",
+    "encoder_of",
     "frequency_of_duration",
     "future_timestamps",
     "infer_frequency",

@@ -70,8 +70,3 @@ def number_specials_first(tokenizer: Any) -> Any:
     tokenizer.model = import_extra("tokenizers.models", "text").WordLevel(numbers, unk_token=SPECIALS[0])
     # Read anew, it forgets the numbers of before.
     return import_extra("tokenizers", "text").Tokenizer.from_str(tokenizer.to_str())
-
-
-def joins_spaces(tokenizer: Any) -> bool:
-    """Whether a space belongs to the piece behind it, as byte-level pieces have it."""
-    return type(tokenizer.pre_tokenizer).__name__ == "ByteLevel"

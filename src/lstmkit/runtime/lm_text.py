@@ -107,16 +107,26 @@ class PieceSpeller(Speller):
     def __init__(self, text: LanguageText) -> None:
         self._encoder = text.encoder
         self._line: list[int] = []
-        self._written = 0
+        self._written = ""
 
     def push(self, number: int) -> str:
         """The text that this token adds, which may be none."""
         if number == END:
-            self._line, self._written = [], 0
+            self._line, self._written = [], ""
             return LINE_END
         self._line.append(number)
         text = self._encoder.decode(self._line)
         if text.endswith("�"):
             return ""
-        new, self._written = text[self._written :], len(text)
+        new, self._written = _beyond(text, self._written), text
         return new
+
+
+def _beyond(text: str, written: str) -> str:
+    """What a text has behind one that is written already, give or take its spaces: "it '" may go on as "it's"."""
+    if text.startswith(written):
+        return text[len(written) :]
+    place, left = 0, sum(not character.isspace() for character in written)
+    while left and place < len(text):
+        left, place = left - (not text[place].isspace()), place + 1
+    return text[place:]

@@ -189,8 +189,8 @@ def test_fit__rejects_bad_pairs(sources, targets, said: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"level": "syllable"}, "a level must be one of"),
-        ({"target_level": "x"}, "a level must be one of"),
+        ({"level": "syllable"}, "level must be one of"),
+        ({"target_level": "x"}, "level must be one of"),
         ({"joint": True, "source_level": "word"}, "needs one level"),
         ({"hidden_size": 0}, "hidden_size"),
         ({"num_layers": 1.5}, "num_layers"),

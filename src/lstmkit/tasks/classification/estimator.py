@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from lstmkit.features import Vocabulary
+from lstmkit.features import Level, Vocabulary, check_level
 from lstmkit.runtime import ClassifyModel
 from lstmkit.spec import DataError, OptionError
 from lstmkit.tasks.classification.evaluation import Evaluation, evaluate
@@ -21,6 +21,7 @@ Array = NDArray[Any]
 
 LEVELS = ("word", "character", "bpe", "wordpiece")
 POOLS = ("summary", "attention")
+_MIN_COUNT = 2
 
 
 class Classifier(Estimator):
@@ -31,7 +32,8 @@ class Classifier(Estimator):
     that tells series apart.
 
     Args:
-        level: What a token is: ``"word"``, ``"character"``, ``"bpe"`` or ``"wordpiece"``.
+        level: What a token is: ``"word"``, ``"character"``, ``"bpe"`` or ``"wordpiece"``; or the path of a
+            ``tokenizer.json`` of Hugging Face tokenizers, which is taken as it is.
         text_column: Column of the text.
         label_column: Column of the label.
         id_column: Column that tells series apart; given, tables hold series.
@@ -80,7 +82,7 @@ class Classifier(Estimator):
     def __init__(
         self,
         *,
-        level: str = "word",
+        level: Level = "word",
         text_column: str = "text",
         label_column: str = "label",
         id_column: str | None = None,
@@ -88,7 +90,7 @@ class Classifier(Estimator):
         value_columns: Iterable[str] | None = None,
         encoding: str = "utf-8",
         lowercase: bool = False,
-        min_count: int = 2,
+        min_count: int = _MIN_COUNT,
         class_weights: str | Mapping[str, float] | None = None,
         members: int | None = None,
         embedding_size: int = 100,
@@ -109,7 +111,6 @@ class Classifier(Estimator):
         seed: int = 0,
         quiet: bool = False,
     ) -> None:
-        _check_choice("level", level, LEVELS)
         _check_choice("pool", pool or POOLS[0], POOLS)
         _check_counts(min_count=min_count, embedding_size=embedding_size, hidden_size=hidden_size)
         _check_counts(num_layers=num_layers, max_epochs=max_epochs, batch_size=batch_size, members=members or 1)
@@ -117,7 +118,8 @@ class Classifier(Estimator):
         _check_class_weights(class_weights)
         columns = (text_column, label_column, id_column or None, time_column or None, tuple(value_columns or ()))
         self.columns = Columns(*columns, encoding)
-        self.level, self.lowercase, self.min_count = level, lowercase, min_count
+        self.level = check_level(level, LEVELS, lowercase=lowercase, min_count=min_count != _MIN_COUNT)
+        self.lowercase, self.min_count = lowercase, min_count
         self.class_weights, self.members = class_weights, members
         self.sizes = Sizes(embedding_size, hidden_size, num_layers, dropout, 0.5, pool)
         self.input_dropout, self.label_smoothing = input_dropout, label_smoothing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmkit.features import TextEncoder, Vocabulary
+from lstmkit.features import Vocabulary, encoder_of
 from lstmkit.runtime import ClassifyModel
 from lstmkit.spec import OptionError
 from lstmkit.tasks.classification.examples import Examples
@@ -67,13 +67,14 @@ def _read(classifier: "Classifier", examples: Examples) -> tuple[Any, Sequence[A
     if examples.channels is not None:
         reader = series_reader(examples.items, examples.channels)
         return reader, reader.rows(examples.items)
-    encoder = TextEncoder.train(
-        examples.items,
+    encoder = encoder_of(
         classifier.level,
+        lambda: examples.items,
         min_count=classifier.min_count if classifier.level == "word" else 1,
         lowercase=classifier.lowercase,
     )
-    return text_reader(examples.items, encoder, lowercase=classifier.lowercase, letters=classifier.level == "word")
+    words = classifier.level != "character" and encoder.level == "word"
+    return text_reader(examples.items, encoder, lowercase=classifier.lowercase, letters=words)
 
 
 def weigh_classes(class_weights: str | Mapping[str, float] | None, labels: Vocabulary, found: Sequence[str]) -> Array:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmkit.data import RECORDS, read_lines, read_records
-from lstmkit.features import UNKNOWN, TextEncoder
-from lstmkit.runtime.lm_text import LINE_END, LanguageText
+from lstmkit.features import UNKNOWN, encoder_of
+from lstmkit.runtime.lm_text import LEVELS, LINE_END, LanguageText
 from lstmkit.spec import DataError
 
 PathLike = str | os.PathLike[str]
@@ -64,10 +64,15 @@ def _lines(path: Path, column: str, encoding: str) -> Iterable[str]:
     return read_lines(path, encoding)
 
 
-def learn_text(lines: Iterator[str], level: str, **options: Any) -> LanguageText:
-    """Learn the vocabulary of a text; options are those of :meth:`TextEncoder.train`."""
-    whole = (line + LINE_END for line in lines) if level == "character" else lines
-    return LanguageText(level, TextEncoder.train(whole, level, **options))
+def learn_text(lines: Callable[[], Iterator[str]], level: str, **options: Any) -> LanguageText:
+    """Learn the vocabulary of a text, or take it from a file; options are those of :meth:`TextEncoder.train`."""
+
+    def whole() -> Iterator[str]:
+        return (line + LINE_END for line in lines()) if level == "character" else lines()
+
+    encoder = encoder_of(level, whole, writes=True, **options)
+    # A tokenizer of someone else joins its tokens itself, as pieces are joined.
+    return LanguageText(level if level in LEVELS else "bpe", encoder)
 
 
 def encode(text: LanguageText, lines: Iterable[str]) -> Corpus:

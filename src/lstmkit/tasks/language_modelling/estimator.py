@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from lstmkit.features import Sampler
+from lstmkit.features import Level, Sampler, check_level
 from lstmkit.runtime import LMModel
 from lstmkit.runtime.lm_text import LEVELS, LanguageText
 from lstmkit.spec import DataError, OptionError
@@ -23,7 +23,8 @@ class LanguageModel(Estimator):
     """A language model: it learns a text, writes on in its manner, and says how likely a text is.
 
     Args:
-        level: What is foretold: ``"word"``, ``"bpe"`` (pieces of words) or ``"character"``.
+        level: What is foretold: ``"word"``, ``"bpe"`` (pieces of words) or ``"character"``; or the path of a
+            ``tokenizer.json`` of Hugging Face tokenizers, whose tokens are foretold as they are.
         recipe: ``"default"`` suits the level; ``"small"`` is that of Zaremba et al. (2014), ``"awd"`` that of Merity et
             al. (2017), ``"word"``, ``"bpe"`` and ``"character"`` are the default ones.
         vocabulary_size: How many tokens at most; None: all words or characters, 8,000 pieces.
@@ -71,7 +72,7 @@ class LanguageModel(Estimator):
 
     def __init__(
         self,
-        level: str = "word",
+        level: Level = "word",
         *,
         recipe: str = "default",
         vocabulary_size: int | None = None,
@@ -101,10 +102,16 @@ class LanguageModel(Estimator):
         seed: int = 0,
         quiet: bool = False,
     ) -> None:
-        if level not in LEVELS:
-            raise OptionError(f"level must be one of {', '.join(map(repr, LEVELS))}, not {level!r}")
-        self.level, self.column, self.encoding = level, column, encoding
-        self.recipe = choose_recipe(recipe, level).changed(
+        self.level = check_level(
+            level,
+            LEVELS,
+            vocabulary_size=vocabulary_size is not None,
+            min_count=min_count != 1,
+            lowercase=lowercase,
+            split_punctuation=not split_punctuation,
+        )
+        self.column, self.encoding = column, encoding
+        self.recipe = choose_recipe(recipe, self.level if self.level in LEVELS else "bpe").changed(
             embedding_size=embedding_size,
             hidden_size=hidden_size,
             num_layers=num_layers,
@@ -155,7 +162,7 @@ class LanguageModel(Estimator):
         from lstmkit.tasks.language_modelling.fitting import as_model, train
 
         lines = read_text(data, self.column, self.encoding)
-        text = learn_text(lines(), self.level, **self._vocabulary)
+        text = learn_text(lines, self.level, **self._vocabulary)
         corpus = encode(text, lines())
         if len(corpus.tokens) < _FEWEST:
             raise DataError(f"a text of {len(corpus.tokens)} tokens is too short to learn from; give more text")

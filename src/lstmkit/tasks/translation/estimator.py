@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmkit.data import Pairs, hold_out, parts, take
+from lstmkit.features import Level
 from lstmkit.runtime import Search, TranslateModel, Translation
 from lstmkit.spec import DataError, ModelFileError, OptionError
 from lstmkit.tasks.estimator import Estimator
@@ -25,8 +26,9 @@ class Translator(Estimator):
 
     Args:
         level: How texts are cut into tokens: ``"bpe"`` (pieces of words), ``"word"``, ``"character"``, ``"letter"``
-            (letters and marks apart), ``"symbol"`` (what stands between spaces, as phones do) or ``"wordpiece"``. None
-            looks at each side: letters of single words, symbols where there are few and short ones, else ``"bpe"``.
+            (letters and marks apart), ``"symbol"`` (what stands between spaces, as phones do) or ``"wordpiece"``; or
+            the path of a ``tokenizer.json`` of Hugging Face tokenizers, which is taken as it is. None looks at each
+            side: letters of single words, symbols where there are few and short ones, else ``"bpe"``.
         source_level: Of the source, where it differs.
         target_level: Of the target, where it differs.
         size: Tokens of a vocabulary; None is all words and characters, 8,000 pieces.
@@ -70,9 +72,9 @@ class Translator(Estimator):
     def __init__(
         self,
         *,
-        level: str | None = None,
-        source_level: str | None = None,
-        target_level: str | None = None,
+        level: Level | None = None,
+        source_level: Level | None = None,
+        target_level: Level | None = None,
         size: int | None = None,
         joint: bool = False,
         lowercase: bool = False,
@@ -112,7 +114,9 @@ class Translator(Estimator):
         counts = {"embedding_size": embedding_size, "hidden_size": hidden_size, "num_layers": num_layers}
         _check_counts(**counts, batch_size=batch_size)
         _check_parts(dropout=dropout, label_smoothing=label_smoothing)
-        self.levels = Levels(source_level or level, target_level or level, size, joint, lowercase)
+        given = source_level or level, target_level or level
+        source, target = (os.fspath(each) if isinstance(each, os.PathLike) else each for each in given)
+        self.levels = Levels(source, target, size, joint, lowercase)
         self.sizes = Sizes(**counts, attention=attention, dropout=dropout)
         if isinstance(consistency, bool) or not isinstance(consistency, int | float) or not 0 <= consistency < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise OptionError(f"consistency must be a number of at least 0, not {consistency!r}")
@@ -153,7 +157,6 @@ class Translator(Estimator):
             batch_size=self.batch_size,
             label_smoothing=self.label_smoothing,
             consistency=self.consistency,
-            document={"translation": {"levels": [self.levels.source, self.levels.target]}},
         )
         self._model = fit_model(recipe, training, judged)
         if judged is not None and not self.interrupted:
@@ -200,15 +203,21 @@ class Translator(Estimator):
 
     def _evaluate(self, pairs: Pairs, search: Search, lowercase: bool = False) -> Evaluation:
         answers = [found[0].text for part in parts(pairs.sources) for found in self.model.translate(part, search)]
-        return evaluate_pairs(self.model, pairs, answers, str(self.levels.target), lowercase=lowercase)
+        return evaluate_pairs(self.model, pairs, answers, _levels(self.model)[1], lowercase=lowercase)
 
     @classmethod
     def _restore(cls, model: TranslateModel) -> Self:
-        described = model.document.get("translation")
-        levels = described.get("levels") if isinstance(described, dict) else None
-        if not isinstance(levels, list) or len(levels) != 2 or not all(level in LEVELS for level in levels):
-            raise ModelFileError("the model file is damaged: it does not say how its texts are cut into tokens")
-        return cls(source_level=levels[0], target_level=levels[1])
+        source, target = _levels(model)
+        return cls(source_level=source, target_level=target)
+
+
+def _levels(model: TranslateModel) -> list[str]:
+    """How source and target are cut into tokens."""
+    described = model.document.get("translation")
+    levels = described.get("levels") if isinstance(described, dict) else None
+    if not isinstance(levels, list) or len(levels) != 2 or not all(level in LEVELS for level in levels):
+        raise ModelFileError("the model file is damaged: it does not say how its texts are cut into tokens")
+    return levels
 
 
 def _pairs(sources: Sequence[str], targets: Sequence[str]) -> Pairs:

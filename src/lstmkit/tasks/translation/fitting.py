@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +31,6 @@ class Recipe:
         batch_size: Pairs of a batch.
         label_smoothing: Part of the target that is spread over all tokens.
         consistency: How much it counts that two readings with other values dropped agree.
-        document: What the task adds to the model's document.
     """
 
     levels: Levels
@@ -41,7 +39,6 @@ class Recipe:
     batch_size: int
     label_smoothing: float
     consistency: float
-    document: dict[str, Any]
 
 
 def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> TranslateModel:
@@ -50,12 +47,13 @@ def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> Translat
     A checkpoint brings a killed training back to where it was. After Ctrl-C the model is the best one so far.
     """
     encoders = recipe.levels.learn(training.sources, training.targets)
+    names = recipe.levels.names(encoders)
     numbered = number_pairs(encoders, training)
     module = _build(recipe, encoders)
     judge = judged and Judge(
         number_pairs(encoders, judged),
         recipe.label_smoothing,
-        exact=recipe.levels.target not in PIECES,
+        exact=names[1] not in PIECES,
     )
     steps = recipe.training.max_steps or 1
     result = fit(
@@ -72,8 +70,13 @@ def fit_model(recipe: Recipe, training: Pairs, judged: Pairs | None) -> Translat
         title="training",
     )
     stages = [stage.to_dict() for stage in module.stages]
-    document = {**recipe.document, "task": "translate", "stages": stages, "tokenizers": encoders.to_list()}
-    document["training"] = {"stopped": result.stopped}
+    document = {
+        "task": "translate",
+        "stages": stages,
+        "tokenizers": encoders.to_list(),
+        "translation": {"levels": names},
+        "training": {"stopped": result.stopped},
+    }
     return TranslateModel(document, module.arrays())
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from lstmkit.features import TextEncoder
+from lstmkit.features import TextEncoder, check_level, encoder_of
+from lstmkit.features.text_choice import is_file
 from lstmkit.runtime.translate_encoders import Encoders
 from lstmkit.spec import OptionError
 
@@ -22,7 +23,8 @@ class Levels:
 
     Args:
         source: One of ``LEVELS``; None: :meth:`chosen` by the texts. ``symbol`` takes what stands between spaces, as
-            phones are written; ``letter`` takes letters and marks apart, Hangul syllables into their letters.
+            phones are written; ``letter`` takes letters and marks apart, Hangul syllables into their letters. Or the
+            path of a ``tokenizer.json``.
         target: As ``source``.
         size: Tokens of a vocabulary; None is all words and characters, 8,000 pieces.
         joint: Whether both sides share one vocabulary, where they have the same level.
@@ -39,9 +41,10 @@ class Levels:
     lowercase: bool = False
 
     def __post_init__(self) -> None:
+        loaded = is_file(self.source) and is_file(self.target)
         for level in (self.source, self.target):
-            if level not in (*LEVELS, None):
-                raise OptionError(f"a level must be one of {', '.join(map(repr, LEVELS))}, not {level!r}")
+            if level is not None:
+                check_level(level, LEVELS, size=loaded and self.size is not None, lowercase=loaded and self.lowercase)
         if self.joint and self.source != self.target:
             raise OptionError(f"a joint vocabulary needs one level, not {self.source!r} and {self.target!r}")
 
@@ -54,17 +57,27 @@ class Levels:
         return replace(self, source=source, target=target)
 
     def learn(self, sources: Sequence[str], targets: Sequence[str]) -> Encoders:
-        """The vocabularies of these texts."""
-        if self.joint:
-            both = self._train(chain(sources, targets), self.source)
+        """The vocabularies of these texts, or those of the files."""
+        if self.joint or (is_file(self.source) and self.source == self.target):
+            both = self._encoder(chain(sources, targets), self.source, writes=True)
             return Encoders(both, both)
-        return Encoders(self._train(sources, self.source), self._train(targets, self.target))
+        return Encoders(self._encoder(sources, self.source), self._encoder(targets, self.target, writes=True))
 
-    def _train(self, texts: Iterable[str], level: str | None) -> TextEncoder:
+    def names(self, encoders: Encoders) -> list[str]:
+        """The levels of source and target, those of files by what their tokens are."""
+        pairs = zip((self.source, self.target), encoders, strict=True)
+        return [encoder.level if is_file(level) else str(level) for level, encoder in pairs]
+
+    def _encoder(self, texts: Iterable[str], level: str | None, *, writes: bool = False) -> TextEncoder:
         assert level is not None, "levels are chosen before vocabularies are learned"
         symbols = level == "symbol"
-        return TextEncoder.train(
-            texts, "word" if symbols else level, self.size, lowercase=self.lowercase, split_punctuation=not symbols
+        return encoder_of(
+            "word" if symbols else level,
+            lambda: texts,
+            writes=writes,
+            size=self.size,
+            lowercase=self.lowercase,
+            split_punctuation=not symbols,
         )
 
 
