@@ -39,7 +39,7 @@ class Task:
     @cached_property
     def lengths(self) -> Array:
         """Steps of each example, ``(N,)``."""
-        return np.array([row_length(row) for row in self.rows], np.int64)
+        return np.fromiter(map(row_length, self.rows), np.int64)
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,20 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmkit.data import RECORDS, read_lines, read_records
+from lstmkit.data import RECORDS, parts, read_lines, read_records, temporary_file
 from lstmkit.features import UNKNOWN, encoder_of
 from lstmkit.runtime.lm_text import LEVELS, LINE_END, LanguageText
 from lstmkit.spec import DataError
 
 PathLike = str | os.PathLike[str]
 Source = PathLike | TextIO | Sequence[PathLike]
-
-_LINES_TOGETHER = 2000
 
 
 class Corpus(NamedTuple):
@@ -80,12 +77,12 @@ def encode(text: LanguageText, lines: Iterable[str]) -> Corpus:
 
     Raises:
         DataError: the text is empty.
+        LSTMKitError: the disk is full.
     """
     kind = np.uint16 if len(text.encoder) <= 2**16 else np.uint32
     characters = unknown = count = 0
-    with TemporaryFile() as file:
-        rest = iter(lines)
-        while part := list(islice(rest, _LINES_TOGETHER)):
+    with temporary_file() as file:
+        for part in parts(lines):
             numbers = text.lines(part).astype(kind)
             numbers.tofile(file)
             count += len(numbers)

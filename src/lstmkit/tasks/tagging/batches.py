@@ -30,7 +30,7 @@ class Batches:
 
     def __init__(self, config: TagConfig, sentences: Sequence[Sentence], size: int) -> None:
         self._config, self._sentences, self._size = config, sentences, size
-        self._lengths = [len(sentence.words) for sentence in sentences]
+        self._lengths = np.fromiter((len(sentence.words) for sentence in sentences), np.int64)
         counts = Counter(word_key(word) for sentence in sentences for word in sentence.words)
         self._seen = keep_numbers([counts[word_key(word)] for word in sentence.words] for sentence in sentences)
 

@@ -39,7 +39,8 @@ class Batches:
     def __init__(self, pairs: Numbered, size: int, *, shuffle: bool = True) -> None:
         self.pairs, self.size, self.shuffle = pairs, size, shuffle
         # The decoder costs most, so its lengths come first and the encoder's break ties.
-        self._lengths = [4 * len(target) + len(source) for source, target in zip(*pairs, strict=True)]
+        lengths = (4 * len(target) + len(source) for source, target in zip(*pairs, strict=True))
+        self._lengths = np.fromiter(lengths, np.int64)
 
     def __call__(self, epoch: int) -> "_Epoch":
         """Drawn when the epoch begins."""
