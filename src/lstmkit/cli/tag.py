@@ -42,7 +42,8 @@ app = typer.Typer(
 
 _SHOWN = 20
 _LINES = {".txt": sentence_text, ".conll": sentence_conll}
-_ENDINGS = (*RESULTS, ".conll")
+_CONLLU = ".conllu"
+_ENDINGS = (*RESULTS, ".conll", _CONLLU)
 
 _DATA_HELP = "CoNLL or CoNLL-U (.conllu) files; comments '# intent = X' label sentences."
 Data = Annotated[list[Path], typer.Argument(metavar="DATA...", help=_DATA_HELP)]
@@ -107,7 +108,7 @@ def predict(
         Path, typer.Argument(metavar="DATA", help="A .txt file with a sentence a line, or CoNLL, whose words are read.")
     ],
     output: Annotated[
-        Path | None, option("--output", "-o", help="A file: .csv .tsv .json .jsonl .parquet .conll .txt")
+        Path | None, option("--output", "-o", help="A file: .csv .tsv .json .jsonl .parquet .conll .conllu .txt")
     ] = None,
     encoding: Encoding = "utf-8",
 ) -> None:
@@ -118,7 +119,10 @@ def predict(
     if output is None:
         _show(sentences)
         return
-    count = _write(sentences, output, spans=are_span_tags(tagger.model.config.tags.names))
+    if output.suffix.lower() == _CONLLU:
+        count = _write_conllu(tagger.conllu_lines(data, encoding=encoding), output)
+    else:
+        count = _write(sentences, output, spans=are_span_tags(tagger.model.config.tags.names))
     print(f"wrote {count:,} tagged sentences to {output}", file=sys.stderr)
 
 
@@ -162,6 +166,16 @@ def _write(sentences: Iterator[Tagged], output: Path, *, spans: bool) -> int:
     else:
         write_rows([row for pair in found for row in sentence_rows(*pair, spans=spans)], output)
     return len(found)
+
+
+def _write_conllu(lines: Iterator[str], output: Path) -> int:
+    """Write line by line; how many sentences there were, each with an empty line behind it."""
+    count = 0
+    with atomic_write(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        for line in lines:
+            stream.write(line + "\n")
+            count += not line
+    return count
 
 
 def _json(number: int, tagged: Tagged) -> str:
