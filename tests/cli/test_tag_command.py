@@ -8,6 +8,7 @@ import pytest
 from helpers.tagged import as_conll, draw_sentences
 
 from lstmkit.cli import main
+from lstmkit.data import read_conll
 
 pytest.importorskip("typer", reason="the command needs the extra text")
 
@@ -87,6 +88,21 @@ def test_predict_conll__roundtrips(run, folder: Path, tmp_path: Path) -> None:
     assert (scores["accuracy"], scores["f1"], scores["intent_accuracy"]) == (1.0, 1.0, 1.0)
 
 
+@pytest.mark.parametrize("name", ["test.conll", "a.txt"])
+def test_predict_conllu__roundtrips(run, folder: Path, tmp_path: Path, name: str) -> None:
+    code, _, err = run("predict", folder / "m", folder / name, "-o", tmp_path / "p.conllu")
+    count = {"test.conll": 20, "a.txt": 2}[name]
+    assert (code, f"wrote {count} tagged sentences" in err) == (0, True)
+    _, out, _ = run("evaluate", folder / "m", tmp_path / "p.conllu", "--json")
+    scores = json.loads(out)
+    assert (scores["accuracy"], scores["intent_accuracy"], scores["sentences"]) == (1.0, 1.0, count)
+    found = [*read_conll(tmp_path / "p.conllu")]
+    run("predict", folder / "m", folder / name, "-o", tmp_path / "p.conll")
+    assert [(one.words, one.tags, one.label) for one in found] == [
+        (one.words, one.tags, one.label) for one in read_conll(tmp_path / "p.conll")
+    ]
+
+
 def test_predict_rows__match_objects(run, folder: Path, tmp_path: Path) -> None:
     for ending in ("json", "jsonl", "csv", "tsv", "parquet", "txt"):
         assert run("predict", folder / "m", folder / "a.txt", "-o", tmp_path / f"p.{ending}")[0] == 0
@@ -111,6 +127,12 @@ def test_parts_of_speech__print_beside_words(run, tmp_path: Path) -> None:
     lines = (tmp_path / "p.csv").read_text().splitlines()
     assert lines[0] == "sentence,start,end,label,text"
     assert len(lines) == 61
+    assert run("predict", tmp_path / "m", tmp_path / "a.conllu", "-o", tmp_path / "p.conllu")[0] == 0
+    _, out, _ = run("evaluate", tmp_path / "m", tmp_path / "p.conllu", "--json")
+    assert json.loads(out)["accuracy"] == 1.0
+    rest = [line.split("\t") for line in (tmp_path / "p.conllu").read_text().splitlines()]
+    given = [line.split("\t") for line in (tmp_path / "a.conllu").read_text().splitlines()]
+    assert [fields[:3] + fields[4:] for fields in rest] == [fields[:3] + fields[4:] for fields in given]
     _, out, _ = run("evaluate", tmp_path / "m", tmp_path / "a.conllu", "--json")
     assert "f1" not in json.loads(out)
 

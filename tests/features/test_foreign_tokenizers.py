@@ -5,13 +5,13 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from helpers.foreign import FOREIGN, TEXTS, bert, gpt2, quicktour, unigram, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from lstmkit.features import END, START, UNKNOWN, TextEncoder, encoder_of
 from lstmkit.spec import DataError
-from tests.helpers.foreign import FOREIGN, TEXTS, bert, gpt2, quicktour, unigram, words
 
 THEIRS = {name: make() for name, make in FOREIGN.items()}
 OURS = {name: TextEncoder.from_json(theirs.to_str()) for name, theirs in THEIRS.items()}

@@ -43,7 +43,8 @@ app = typer.Typer(
 
 _SHOWN = 20
 _LINES = {".txt": sentence_text, ".conll": sentence_conll}
-_ENDINGS = (*RESULTS, ".conll")
+_CONLLU = ".conllu"
+_ENDINGS = (*RESULTS, ".conll", _CONLLU)
 
 _DATA_HELP = "CoNLL or CoNLL-U (.conllu) files; comments '# intent = X' label sentences."
 Data = Annotated[list[Path], typer.Argument(metavar="DATA...", help=_DATA_HELP)]
@@ -108,7 +109,7 @@ def predict(
         Path, typer.Argument(metavar="DATA", help="A .txt file with a sentence a line, or CoNLL, whose words are read.")
     ],
     output: Annotated[
-        Path | None, option("--output", "-o", help="A file: .csv .tsv .json .jsonl .parquet .conll .txt")
+        Path | None, option("--output", "-o", help="A file: .csv .tsv .json .jsonl .parquet .conll .conllu .txt")
     ] = None,
     encoding: Encoding = "utf-8",
 ) -> None:
@@ -119,7 +120,10 @@ def predict(
     if output is None:
         _show(sentences)
         return
-    count = _write(sentences, output, spans=are_span_tags(tagger.model.config.tags.names))
+    if output.suffix.lower() == _CONLLU:
+        count = _write_conllu(tagger.conllu_lines(data, encoding=encoding), output)
+    else:
+        count = _write(sentences, output, spans=are_span_tags(tagger.model.config.tags.names))
     print(f"wrote {count:,} tagged sentences to {output}", file=sys.stderr)
 
 
@@ -158,3 +162,17 @@ def _write(sentences: Iterator[Tagged], output: Path, *, spans: bool) -> int:
     else:
         write_rows((row for pair in numbered for row in sentence_rows(*pair, spans=spans)), output)
     return found.count
+
+
+def _write_conllu(lines: Iterator[str], output: Path) -> int:
+    """Write line by line; how many sentences there were, each with an empty line behind it."""
+    count = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal count
+        for line in lines:
+            count += not line
+            yield line
+
+    write_lines(counted(), output)
+    return count

@@ -54,7 +54,7 @@ class TextEncoder:
         self._tokenizer = import_extra("tokenizers", "text").Tokenizer.from_str(description.to_json())
         self._tokenizer.encode_special_tokens = True
         self.level, self.writes, self._adds_space = description.level, description.writes, description.adds_space
-        numbers = self._tokenizer.get_vocab()
+        numbers: dict[str, int] = self._tokenizer.get_vocab()
         if len(set(numbers.values())) < len(numbers):
             raise ValueError("two of its tokens have one number")
         self._count = max(numbers.values()) + 1
@@ -62,7 +62,7 @@ class TextEncoder:
         # A tokenizer of someone else begins with other tokens; its numbers follow ours.
         self._shift = 0 if ours == list(text_levels.SPECIALS) else len(text_levels.SPECIALS)
         # Its numbers for what is unknown, or in no text.
-        self._strange = {numbers[description.unknown]} | (set() if self._shift else {UNKNOWN, START, END})
+        self._strange: set[int] = {numbers[description.unknown]} | (set() if self._shift else {UNKNOWN, START, END})
         self.is_empty = self._strange.issuperset(numbers.values())
 
     @classmethod

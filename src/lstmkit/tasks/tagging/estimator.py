@@ -3,17 +3,19 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from lstmkit.data import Sentence, hold_out, parts, take
-from lstmkit.data.conll import column_number
+from lstmkit.data import Sentence, hold_out, parts, read_lines, take
+from lstmkit.data.conll import column_number, is_conllu
 from lstmkit.features import Vocabulary
 from lstmkit.runtime import TagConfig, Tagged, TagModel
 from lstmkit.runtime.tag_config import UNKNOWN, word_key
 from lstmkit.spec import OptionError
 from lstmkit.tasks.estimator import Estimator
+from lstmkit.tasks.tagging.conllu import conllu_lines, retag_lines, tag_column
 from lstmkit.tasks.tagging.evaluation import Evaluation, evaluate_sentences
 from lstmkit.tasks.tagging.model import Sizes
 from lstmkit.tasks.tagging.sentences import Data, read_sentences, read_untagged
@@ -201,6 +203,27 @@ class Tagger(Estimator):
         sentences = read_untagged(path, self.model.split, self.column, encoding)
         for part in parts(sentences, _READ_TOGETHER):
             yield from self.model.tag(part)
+
+    def conllu_lines(self, path: str | os.PathLike[str], *, encoding: str = "utf-8") -> Iterator[str]:
+        """Tag the sentences of a file, as :meth:`predict_file` does, as lines of CoNLL-U.
+
+        Of CoNLL-U all comes back but the tags, and the label where the model gives one; of other files there are words
+        and tags, and whether a space was behind a word.
+
+        Args:
+            path: The file.
+            encoding: Of the file.
+
+        Returns:
+            Lines without their ends; each sentence ends in an empty one.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        sentences, column = self.predict_file(path, encoding=encoding), tag_column(self.column)
+        if is_conllu(path, self.column) and Path(path).suffix.lower() != ".txt":
+            return retag_lines(read_lines(path, encoding), sentences, column)
+        return conllu_lines(sentences, column)
 
     def evaluate(self, data: Data, *, encoding: str = "utf-8") -> Evaluation:
         """Score the model on sentences with tags, given as to :meth:`fit`.
