@@ -9,7 +9,7 @@ from helpers import peers
 
 from lstmkit import interop, nn
 from lstmkit.interop.onnx_nodes import INPUTS
-from lstmkit.interop.onnx_options import ACTIVATIONS, ATTRIBUTES
+from lstmkit.interop.onnx_options import ATTRIBUTES, DEFAULT_ACTIVATIONS
 from lstmkit.spec import CellSpec, OptionError, ShapeError, Variant
 
 onnx = pytest.importorskip("onnx", reason="onnx, which builds the graphs of this test, is not installed")
@@ -188,7 +188,7 @@ def test_stack__roundtrips_through_nodes(kind: str, bias: bool, bidirectional: b
 
 @pytest.mark.parametrize("operator", GATES)
 def test_default_activations__equal_being_left_out(operator: str) -> None:
-    names = [name.capitalize() for name in ACTIVATIONS[operator]] * 2
+    names = [name.capitalize() for name in DEFAULT_ACTIVATIONS[operator]] * 2
     attributes = {"direction": "bidirectional", "activations": names, "activation_alpha": [], "clip": 0.0}
     inputs = {"X": draw(T, B, I), **weights(operator, 2)}
     without = ours(operator, {"direction": "bidirectional"}, inputs)
