@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from lstmkit.spec import CATALOG, LAYER_NORMS, CellSpec, Variant
 
-SIGMOIDS = ["sigmoid", "hard_sigmoid", ("hard_sigmoid", 0.2, 0.5), "softsign", ("affine", 0.25, 0.5), "hard_tanh"]
-TANHS = ["tanh", ("tanh", 2.0, 0.5), "relu", "softsign", "identity", ("elu", 0.5), ("leaky_relu", 0.2), "gelu", "mish"]
+SIGMOIDS = ["sigmoid", "hard_sigmoid", ("hard_sigmoid", 0.2, 0.5), "softsign"]
+TANHS = ["tanh", ("tanh", 2.0, 0.5), "relu", "softsign", "identity", ("elu", 0.5), "gelu"]
 BOUNDS = st.sampled_from([None, 0.4, 1.5])
 RATES = st.sampled_from([0.0, 0.3])
 
@@ -28,7 +28,7 @@ CHOICES: dict[str, st.SearchStrategy[Any]] = {
 PAIRS = [("free", "free"), ("free", "one"), ("one", "free"), ("one", "one"), ("free", "coupled"), ("coupled", "free")]
 
 
-def _curves(gate: Any, candidate: Any, cell: Any) -> dict[str, Any]:
+def _curves(candidate: Any, cell: Any, gate: Any = "sigmoid") -> dict[str, Any]:
     return {"gate_activation": gate, "candidate_activation": candidate, "cell_activation": cell}
 
 
@@ -55,13 +55,15 @@ ALONE: dict[str, dict[str, Any]] = {
     "relu-softsign": {"candidate_activation": "relu", "cell_activation": "softsign"},
     "sigmoid-candidate": {"candidate_activation": "sigmoid"},
     "scaled-tanh": {"candidate_activation": ("tanh", 2.0, 0.5), "cell_activation": ("tanh", 1.0, 0.5)},
-    "affine-elu-leaky-relu": _curves(("affine", 0.25, 0.5), ("elu", 0.5), ("leaky_relu", 0.2)),
-    "softplus-exponential-selu": _curves("softplus", "exponential", "selu"),
-    "silu-gelu-mish": _curves("silu", "gelu", "mish"),
-    "relu6-thresholded-relu-hard-tanh": _curves("relu6", ("thresholded_relu", 0.3), "hard_tanh"),
-    "hard-silu-soft-shrink-tanh-shrink": _curves("hard_silu", "soft_shrink", "tanh_shrink"),
-    "sparse-plus-hard-shrink-squareplus": _curves("sparse_plus", "hard_shrink", "squareplus"),
-    "log-sigmoid": {"candidate_activation": "log_sigmoid"},
+    "affine-elu-leaky-relu": _curves(("elu", 0.5), ("leaky_relu", 0.2), ("affine", 0.1, 0.5)),
+    "exponential-hard-tanh": _curves("exponential", "hard_tanh"),
+    "silu-gelu": _curves("silu", "gelu"),
+    "mish-softplus": _curves("mish", "softplus"),
+    "thresholded-relu-relu6": _curves(("thresholded_relu", 0.3), "relu6"),
+    "hard-silu-log-sigmoid": _curves("hard_silu", "log_sigmoid"),
+    "soft-shrink-hard-shrink": _curves("soft_shrink", "hard_shrink"),
+    "sparse-plus-tanh-shrink": _curves("sparse_plus", "tanh_shrink"),
+    "squareplus-selu": _curves("squareplus", "selu"),
     **{f"norm-{name}": {"layer_norm": name} for name in LAYER_NORMS},
     "layer-sizes": {"num_layers": 3, "hidden_size": 2, "layer_sizes": (4, 3, 2)},
     "residual": {"num_layers": 3, "skip": "residual"},
@@ -92,7 +94,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "gru": {
         "reset-before": {"reset_after": False},
         "activations": {"variant": Variant(gate_activation="hard_sigmoid", candidate_activation="softsign")},
-        "affine-gelu": {"variant": Variant(gate_activation=("affine", 0.25, 0.5), candidate_activation="gelu")},
+        "gelu": {"variant": Variant(candidate_activation="gelu")},
         "clip": {"variant": Variant(gate_clip=0.6)},
     },
     "slstm": {"heads": {"num_heads": 2}},

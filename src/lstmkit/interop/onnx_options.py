@@ -23,8 +23,8 @@ ATTRIBUTES = {
     "input_forget",
     "linear_before_reset",
 }
-# ONNX's name -> ours, and its constants unless the node has others.
-_NAMES: dict[str, tuple[str, tuple[float, ...]]] = {
+# ONNX's name -> ours, and its constants unless the node has others; None where ONNX says nothing.
+_NAMES: dict[str, tuple[str, tuple[float | None, ...]]] = {
     "Sigmoid": ("sigmoid", ()),
     "Tanh": ("tanh", ()),
     "Relu": ("relu", ()),
@@ -34,8 +34,8 @@ _NAMES: dict[str, tuple[str, tuple[float, ...]]] = {
     "LeakyRelu": ("leaky_relu", (0.01,)),
     "ThresholdedRelu": ("thresholded_relu", (1.0,)),
     "HardSigmoid": ("hard_sigmoid", (0.2, 0.5)),
-    "ScaledTanh": ("tanh", (1.0, 1.0)),
-    "Affine": ("affine", (1.0, 0.0)),
+    "ScaledTanh": ("tanh", (None, None)),
+    "Affine": ("affine", (None, None)),
 }
 _IN_LOWER_CASE = {name.lower(): name for name in _NAMES}
 # Ours of the activations of each operator, in its order.
@@ -121,6 +121,8 @@ def _activation(operator: str, name: str, alphas: list[float], betas: list[float
         raise OptionError(f"{operator}: the activation {name!r} cannot be converted; known: {', '.join(_NAMES)}")
     ours, defaults = _NAMES[_IN_LOWER_CASE[name.lower()]]
     given = [own.pop(0) if own else default for own, default in zip((alphas, betas), defaults, strict=False)]
+    if None in given:
+        raise OptionError(f"{operator}: {name} needs its own activation_alpha and activation_beta; ONNX has no default")
     constants = [_unrounded(value, ACTIVATIONS[ours][place]) for place, value in enumerate(given)]
     return (ours, *constants) if constants else ours  # pyright: ignore[reportReturnType]
 

@@ -12,34 +12,24 @@ def _tanh(xp: Namespace, z: Array, alpha: float, beta: float) -> Array:
 
 
 def _elu(xp: Namespace, z: Array, alpha: float) -> Array:
-    return xp.where(z > 0, z, alpha * xp.expm1(xp.clip(z, None, 0.0)))
+    return xp.where(z > 0.0, z, alpha * xp.expm1(xp.clip(z, None, 0.0)))
 
 
 def _softplus(xp: Namespace, z: Array) -> Array:
     return -log_sigmoid(xp, -z)
 
 
-def _sparse_plus(xp: Namespace, z: Array) -> Array:
-    return xp.where(z < 1, 0.25 * xp.clip(z + 1, 0.0, 2.0) ** 2, z)
-
-
-_FORMULAS: dict[str, Callable[..., Array]] = {
+_PLAIN: dict[str, Callable[[Namespace, Array], Array]] = {
     "sigmoid": sigmoid,
-    "tanh": _tanh,
-    "hard_sigmoid": lambda xp, z, alpha, beta: xp.clip(alpha * z + beta, 0.0, 1.0),
     "relu": lambda xp, z: xp.clip(z, 0.0, None),
     "softsign": lambda xp, z: z / (1.0 + xp.abs(z)),
     "identity": lambda xp, z: z,
-    "affine": lambda xp, z, alpha, beta: alpha * z + beta,
-    "elu": _elu,
     # Of Klambauer et al. 2017, arXiv:1706.02515: so mean 0 and variance 1 stay what they are.
     "selu": lambda xp, z: 1.0507009873554805 * _elu(xp, z, 1.6732632423543772),
-    "leaky_relu": lambda xp, z, alpha: xp.where(z > 0, z, alpha * z),
-    "thresholded_relu": lambda xp, z, alpha: xp.where(z > alpha, z, 0.0),
     "relu6": lambda xp, z: xp.clip(z, 0.0, 6.0),
     "softplus": _softplus,
     "squareplus": lambda xp, z: 0.5 * (z + xp.sqrt(z * z + 4.0)),
-    "sparse_plus": _sparse_plus,
+    "sparse_plus": lambda xp, z: xp.where(z < 1.0, 0.25 * xp.clip(z + 1.0, 0.0, 2.0) ** 2, z),
     "exponential": lambda xp, z: xp.exp(z),
     "silu": lambda xp, z: z * sigmoid(xp, z),
     "hard_silu": lambda xp, z: z * xp.clip(z / 6.0 + 0.5, 0.0, 1.0),
@@ -51,6 +41,17 @@ _FORMULAS: dict[str, Callable[..., Array]] = {
     "soft_shrink": lambda xp, z: z - xp.clip(z, -0.5, 0.5),
     "hard_shrink": lambda xp, z: xp.where(xp.abs(z) > 0.5, z, 0.0),
 }
+_WITH_ALPHA: dict[str, Callable[[Namespace, Array, float], Array]] = {
+    "elu": _elu,
+    "leaky_relu": lambda xp, z, alpha: xp.where(z > 0.0, z, alpha * z),
+    "thresholded_relu": lambda xp, z, alpha: xp.where(z > alpha, z, 0.0),
+}
+_WITH_ALPHA_AND_BETA: dict[str, Callable[[Namespace, Array, float, float], Array]] = {
+    "tanh": _tanh,
+    "hard_sigmoid": lambda xp, z, alpha, beta: xp.clip(alpha * z + beta, 0.0, 1.0),
+    "affine": lambda xp, z, alpha, beta: alpha * z + beta,
+}
+_FORMULAS: dict[str, Callable[..., Array]] = {**_PLAIN, **_WITH_ALPHA, **_WITH_ALPHA_AND_BETA}
 
 
 def clip(xp: Namespace, z: Array, bound: float | None) -> Array:

@@ -56,7 +56,7 @@ def read_activation(option: str, value: Any) -> Activation:
     defaults = ACTIVATIONS[name]
     if constants is not None and len(constants) != len(defaults):
         known = ("no constants", "one constant, alpha", "two constants, alpha and beta")[len(defaults)]
-        raise OptionError(f"{option}: {name!r} has {known}, not {constants}")
+        raise OptionError(f"{option}: {name!r} takes {known}, not {len(constants)}")
     if constants is None or constants == defaults:
         return "identity" if name == "affine" else name
     return (name, *constants)  # pyright: ignore[reportReturnType]
