@@ -14,7 +14,7 @@ from helpers.family_checks import CHECKS, call_what_is_refused, find_gap, find_r
 
 from lstmkit.nn.regularisers import Rates
 from lstmkit.ops.choice import ENGINES
-from lstmkit.spec import CATALOG, LAYER_NORMS, LSTMKitError, Variant
+from lstmkit.spec import ACTIVATIONS, CATALOG, LAYER_NORMS, LSTMKitError, Variant
 
 SQUARES = [
     pytest.param(row, check, engine, id=f"{row}-{check}-{engine}", marks=pytest.mark.square(check, row, engine=engine))
@@ -57,5 +57,6 @@ def test_rows__equal_catalog_and_options() -> None:
     for option in fields(Variant):
         assert any(option.name in spec.variant.changed for spec in specs), option.name
     assert {*LAYER_NORMS} <= {spec.variant.layer_norm for spec in specs}
+    assert {*ACTIVATIONS} == {name for spec in specs for name in spec.activations}
     drawn = {name for row in ROWS.values() for name in row.rates}
     assert drawn == {*Rates._fields, "dropout"}

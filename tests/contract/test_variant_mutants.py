@@ -51,4 +51,4 @@ def test_check__rejects_wrong_piece(name: str) -> None:
 
 
 def test_mutants__equal_count() -> None:
-    assert (len(WRONG_OPTIONS), len(WRONG_PIECES)) == (14, 8)
+    assert (len(WRONG_OPTIONS), len(WRONG_PIECES)) == (16, 8)

@@ -11,21 +11,40 @@ Vector = list[float]
 EPSILONS = {"ba": 1e-5, "ba_feedback": 1e-5, "per_gate": 1e-8, "per_gate_feedback": 1e-12}
 
 
+SQUASHES: dict[str, Callable[..., float]] = {
+    "sigmoid": lambda z: 1 / (1 + math.exp(-z)),
+    "tanh": lambda z, alpha=1, beta=1: alpha * math.tanh(beta * z),
+    "hard_sigmoid": lambda z, alpha=1 / 6, beta=0.5: min(max(alpha * z + beta, 0.0), 1.0),
+    "relu": lambda z: z if z > 0 else 0.0,
+    "softsign": lambda z: z / (1 + abs(z)),
+    "identity": lambda z: z,
+    "affine": lambda z, alpha, beta: alpha * z + beta,
+    "elu": lambda z, alpha=1: z if z > 0 else alpha * (math.exp(z) - 1),
+    "selu": lambda z: 1.0507009873554805 * (z if z > 0 else 1.6732632423543772 * (math.exp(z) - 1)),
+    "leaky_relu": lambda z, alpha=0.01: z if z > 0 else alpha * z,
+    "thresholded_relu": lambda z, alpha=1: z if z > alpha else 0.0,
+    "relu6": lambda z: min(max(z, 0.0), 6.0),
+    "softplus": lambda z: math.log(1 + math.exp(z)),
+    "squareplus": lambda z: (z + math.sqrt(z * z + 4)) / 2,
+    "sparse_plus": lambda z: 0.0 if z <= -1 else (z + 1) ** 2 / 4 if z < 1 else z,
+    "exponential": math.exp,
+    "silu": lambda z: z / (1 + math.exp(-z)),
+    "hard_silu": lambda z: 0.0 if z <= -3 else z * (z + 3) / 6 if z < 3 else z,
+    # z times the probability that a normal number is smaller
+    "gelu": lambda z: z * (1 - math.erfc(z / math.sqrt(2)) / 2),
+    # With u = 1 + e^z: tanh(log u) = (u^2 - 1) / (u^2 + 1)
+    "mish": lambda z: z * ((1 + math.exp(z)) ** 2 - 1) / ((1 + math.exp(z)) ** 2 + 1),
+    "hard_tanh": lambda z: min(max(z, -1.0), 1.0),
+    "log_sigmoid": lambda z: -math.log(1 + math.exp(-z)),
+    "tanh_shrink": lambda z: z - math.tanh(z),
+    "soft_shrink": lambda z: math.copysign(max(abs(z) - 0.5, 0.0), z),
+    "hard_shrink": lambda z: z if abs(z) > 0.5 else 0.0,
+}
+
+
 def squash(activation: Any, z: float) -> float:
-    name, alpha, beta = (activation, None, None) if isinstance(activation, str) else activation
-    if name == "sigmoid":
-        return 1 / (1 + math.exp(-z))
-    if name == "tanh":
-        return math.tanh(z) if alpha is None else alpha * math.tanh(beta * z)
-    if name == "hard_sigmoid":
-        line = z / 6 + 0.5 if alpha is None else alpha * z + beta
-        return 0.0 if line < 0 else 1.0 if line > 1 else line
-    if name == "relu":
-        return z if z > 0 else 0.0
-    if name == "softsign":
-        return z / (1 + abs(z))
-    assert name == "identity"
-    return z
+    name, *constants = [activation] if isinstance(activation, str) else activation
+    return SQUASHES[name](z, *constants)
 
 
 def limited(z: float, bound: float | None) -> float:

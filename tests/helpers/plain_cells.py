@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lstmkit.spec import CellSpec
 
@@ -29,7 +30,7 @@ def _rnn(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors
     z = p["weight_ih"] @ x + p["weight_hh"] @ h
     if spec.bias:
         z = z + p["bias_ih"] + p["bias_hh"]
-    h = _curve(spec.nonlinearity, _clipped(spec, z))
+    h = curve(spec.nonlinearity, _clipped(spec, z))
     return h, [h], {"g": h}
 
 
@@ -38,22 +39,39 @@ def _clipped(spec: CellSpec, z: Tensor) -> Tensor:
     return z if bound is None else torch.where(z.abs() > bound, bound * z.detach().sign(), z)
 
 
-def _curve(activation: Any, z: Tensor) -> Tensor:
-    name, alpha, beta = (activation, None, None) if isinstance(activation, str) else activation
-    match name:
-        case "sigmoid":
-            return z.sigmoid()
-        case "tanh":
-            return z.tanh() if alpha is None else alpha * (beta * z).tanh()
-        case "hard_sigmoid":
-            line = z / 6 + 0.5 if alpha is None else alpha * z + beta
-            return torch.where(line < 0, 0 * z, torch.where(line > 1, 1 + 0 * z, line))
-        case "relu":
-            return z.relu()
-        case "softsign":
-            return torch.nn.functional.softsign(z)
-        case _:
-            return z
+# torch's own, which have no place in the package's text.
+_CURVES: dict[str, Callable[..., Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": lambda z, alpha=1, beta=1: alpha * torch.tanh(beta * z),
+    "hard_sigmoid": lambda z, alpha=1 / 6, beta=0.5: functional.hardtanh(alpha * z + beta, 0.0, 1.0),
+    "relu": torch.relu,
+    "softsign": functional.softsign,
+    "identity": lambda z: z,
+    "affine": lambda z, alpha, beta: torch.add(beta, z, alpha=alpha),
+    "elu": functional.elu,
+    "selu": functional.selu,
+    "leaky_relu": functional.leaky_relu,
+    "thresholded_relu": lambda z, alpha=1: functional.threshold(z, alpha, 0.0),
+    "relu6": functional.relu6,
+    "softplus": functional.softplus,
+    "squareplus": lambda z: (z + torch.hypot(z, torch.full_like(z, 2.0))) / 2,
+    "sparse_plus": lambda z: torch.where(z <= -1, 0 * z, torch.where(z < 1, (z + 1).square() / 4, z)),
+    "exponential": torch.exp,
+    "silu": functional.silu,
+    "hard_silu": functional.hardswish,
+    "gelu": functional.gelu,
+    "mish": functional.mish,
+    "hard_tanh": functional.hardtanh,
+    "log_sigmoid": functional.logsigmoid,
+    "tanh_shrink": functional.tanhshrink,
+    "soft_shrink": functional.softshrink,
+    "hard_shrink": functional.hardshrink,
+}
+
+
+def curve(activation: Any, z: Tensor) -> Tensor:
+    name, *constants = [activation] if isinstance(activation, str) else activation
+    return _CURVES[name](z, *constants)
 
 
 def _gru(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors) -> Any:
@@ -63,9 +81,9 @@ def _gru(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: Vectors
     ur, uz, un = p["weight_hh"].chunk(3)
     dr, dz, dn = p.get("bias_hh", zero).chunk(3)
     v = spec.variant
-    r, z = (_curve(v.gate_activation, _clipped(spec, s)) for s in (wr + ur @ h + dr, wz + uz @ h + dz))
+    r, z = (curve(v.gate_activation, _clipped(spec, s)) for s in (wr + ur @ h + dr, wz + uz @ h + dz))
     n = wn + r * (un @ h + dn) if spec.reset_after else wn + un @ (r * h) + dn
-    n = _curve(v.candidate_activation, _clipped(spec, n))
+    n = curve(v.candidate_activation, _clipped(spec, n))
     h = n + z * (h - n)
     return h, [h], {"r": r, "z": z, "n": n}
 
@@ -227,10 +245,10 @@ def _conv_lstm(spec: CellSpec, p: Parameters, x: Tensor, extra: Tensor, state: V
     if spec.bias:
         z = z + p["bias_ih"].reshape(-1, *[1] * (z.dim() - 1))
     v, (zi, zf, zg, zo) = spec.variant, _clipped(spec, z).chunk(4)
-    i, f, o = (_curve(v.gate_activation, s) for s in (zi, zf, zo))
-    g = _curve(v.candidate_activation, zg)
+    i, f, o = (curve(v.gate_activation, s) for s in (zi, zf, zo))
+    g = curve(v.candidate_activation, zg)
     c = f * c + i * g
-    h = o * _curve(v.cell_activation, c)
+    h = o * curve(v.cell_activation, c)
     return h, [h, c], {"i": i, "f": f, "g": g, "o": o}
 
 
@@ -238,7 +256,7 @@ def _convolve(x: Tensor, kernel: Tensor, same: bool) -> Tensor:
     """A channel at a time, a place at a time; an even kernel reaches further forwards."""
     sizes = kernel.shape[2:]
     if same:
-        x = torch.nn.functional.pad(x, [edge for k in reversed(sizes) for edge in ((k - 1) // 2, k // 2)])
+        x = functional.pad(x, [edge for k in reversed(sizes) for edge in ((k - 1) // 2, k // 2)])
     space = [n - k + 1 for n, k in zip(x.shape[1:], sizes, strict=True)]
     every = product(*map(range, space))
     windows = [x[(slice(None), *(slice(a, a + k) for a, k in zip(at, sizes, strict=True)))] for at in every]

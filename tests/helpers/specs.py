@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lstmkit.spec import CATALOG, LAYER_NORMS, CellSpec, Variant
 
 SIGMOIDS = ["sigmoid", "hard_sigmoid", ("hard_sigmoid", 0.2, 0.5), "softsign"]
-TANHS = ["tanh", ("tanh", 2.0, 0.5), "relu", "softsign", "identity"]
+TANHS = ["tanh", ("tanh", 2.0, 0.5), "relu", "softsign", "identity", ("elu", 0.5), "gelu"]
 BOUNDS = st.sampled_from([None, 0.4, 1.5])
 RATES = st.sampled_from([0.0, 0.3])
 
@@ -26,6 +26,11 @@ CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "zoneout_c": RATES,
 }
 PAIRS = [("free", "free"), ("free", "one"), ("one", "free"), ("one", "one"), ("free", "coupled"), ("coupled", "free")]
+
+
+def _curves(candidate: Any, cell: Any, gate: Any = "sigmoid") -> dict[str, Any]:
+    return {"gate_activation": gate, "candidate_activation": candidate, "cell_activation": cell}
+
 
 # Every option alone: each must have a test to itself before they meet.
 ALONE: dict[str, dict[str, Any]] = {
@@ -50,6 +55,15 @@ ALONE: dict[str, dict[str, Any]] = {
     "relu-softsign": {"candidate_activation": "relu", "cell_activation": "softsign"},
     "sigmoid-candidate": {"candidate_activation": "sigmoid"},
     "scaled-tanh": {"candidate_activation": ("tanh", 2.0, 0.5), "cell_activation": ("tanh", 1.0, 0.5)},
+    "affine-elu-leaky-relu": _curves(("elu", 0.5), ("leaky_relu", 0.2), ("affine", 0.1, 0.5)),
+    "exponential-hard-tanh": _curves("exponential", "hard_tanh"),
+    "silu-gelu": _curves("silu", "gelu"),
+    "mish-softplus": _curves("mish", "softplus"),
+    "thresholded-relu-relu6": _curves(("thresholded_relu", 0.3), "relu6"),
+    "hard-silu-log-sigmoid": _curves("hard_silu", "log_sigmoid"),
+    "soft-shrink-hard-shrink": _curves("soft_shrink", "hard_shrink"),
+    "sparse-plus-tanh-shrink": _curves("sparse_plus", "tanh_shrink"),
+    "squareplus-selu": _curves("squareplus", "selu"),
     **{f"norm-{name}": {"layer_norm": name} for name in LAYER_NORMS},
     "layer-sizes": {"num_layers": 3, "hidden_size": 2, "layer_sizes": (4, 3, 2)},
     "residual": {"num_layers": 3, "skip": "residual"},
@@ -73,12 +87,14 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "rnn": {
         "relu": {"nonlinearity": "relu"},
         "scaled-tanh": {"nonlinearity": ("tanh", 2.0, 0.5)},
+        "elu": {"nonlinearity": ("elu", 0.5)},
         # At 0.6 a sum lies so near the bound that in bfloat16 chance decides whether its gradient passes.
         "clip": {"variant": Variant(gate_clip=0.7)},
     },
     "gru": {
         "reset-before": {"reset_after": False},
         "activations": {"variant": Variant(gate_activation="hard_sigmoid", candidate_activation="softsign")},
+        "gelu": {"variant": Variant(candidate_activation="gelu")},
         "clip": {"variant": Variant(gate_clip=0.6)},
     },
     "slstm": {"heads": {"num_heads": 2}},

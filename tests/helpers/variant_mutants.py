@@ -22,6 +22,8 @@ WRONG_OPTIONS: dict[str, tuple[Options, Options]] = {
         {"gate_activation": "hard_sigmoid"},
         {"gate_activation": ("hard_sigmoid", 0.2, 0.5)},
     ),
+    "alpha forgotten": ({"candidate_activation": ("elu", 0.5)}, {"candidate_activation": "elu"}),
+    "gelu by the logistic function": ({"cell_activation": "gelu"}, {"cell_activation": "silu"}),
     "candidate squashed": ({"candidate_activation": "identity"}, {}),
     "output squashed": ({"cell_activation": "identity"}, {}),
     "cell not clipped": ({"cell_clip": 0.4}, {}),

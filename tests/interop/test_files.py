@@ -71,6 +71,17 @@ VARIANTS: dict[str, tuple[str, Variant]] = {
     "peepholes": (".onnx", Variant(peepholes="ifo", gate_clip=0.5)),
     "coupled": (".onnx", Variant(forget_gate="coupled", peepholes="io")),
     "activations": (".onnx", Variant(gate_activation=("hard_sigmoid", 0.3, 0.4), candidate_activation="softsign")),
+    "constants": (".onnx", Variant(candidate_activation=("elu", 0.5), cell_activation=("affine", 0.7, -0.1))),
+    "keras-layers": (
+        ".keras",
+        Variant(
+            gate_activation="sigmoid", candidate_activation=("leaky_relu", 0.1), cell_activation=("leaky_relu", 0.1)
+        ),
+    ),
+    "keras-gelu": (
+        ".keras",
+        Variant(gate_activation="hard_tanh", candidate_activation="gelu", cell_activation="gelu"),
+    ),
     "keras-activations": (
         ".keras",
         Variant(gate_activation="hard_sigmoid", candidate_activation="relu", cell_activation="relu"),

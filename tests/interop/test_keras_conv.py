@@ -61,9 +61,10 @@ def test_layer__matches_keras(axes: int, padding: str, backwards: bool, mask: np
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_other_activations__match_keras(axes: int) -> None:
-    own = {"recurrent_activation": "hard_sigmoid", "activation": "softsign"}
-    compare(live(axes, padding="same", return_state=True, **own), inputs(axes))
+@pytest.mark.parametrize("own", [("hard_sigmoid", "softsign"), ("sigmoid", "mish")], ids=str)
+def test_other_activations__match_keras(axes: int, own: tuple[str, str]) -> None:
+    names = dict(zip(("recurrent_activation", "activation"), own, strict=True))
+    compare(live(axes, padding="same", return_state=True, **names), inputs(axes))
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])

@@ -9,7 +9,7 @@ from helpers import peers
 
 from lstmkit import interop, nn
 from lstmkit.interop.onnx_nodes import INPUTS
-from lstmkit.interop.onnx_options import ACTIVATIONS, ATTRIBUTES
+from lstmkit.interop.onnx_options import ATTRIBUTES, DEFAULT_ACTIVATIONS
 from lstmkit.spec import CellSpec, OptionError, ShapeError, Variant
 
 onnx = pytest.importorskip("onnx", reason="onnx, which builds the graphs of this test, is not installed")
@@ -28,9 +28,19 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
             "activation_alpha": [0.3, 0.7, 1.0],
             "activation_beta": [0.4, 1.1, 0.0],
         },
+        {
+            "activations": ["Affine", "Elu", "LeakyRelu"],
+            "activation_alpha": [0.25, 0.5, 0.2],
+            "activation_beta": [0.5],
+            "clip": 1.0,
+        },
+        {"activations": ["Softplus", "ThresholdedRelu", "Tanh"], "activation_alpha": [0.3], "clip": 0.5},
+        {"activations": ["Sigmoid", "LeakyRelu", "Elu"]},
     ],
     "GRU": [
         {},
+        {"activations": ["Affine", "Elu"], "activation_alpha": [0.25, 0.5], "activation_beta": [0.5], "clip": 1.0},
+        {"activations": ["HardSigmoid", "Softplus"], "linear_before_reset": 1},
         {"linear_before_reset": 1},
         {"clip": 0.3},
         {"clip": 0.4, "linear_before_reset": 1},
@@ -48,6 +58,11 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"clip": 0.3},
         {"activations": ["Affine"], "activation_alpha": [1.0], "activation_beta": [0.0], "clip": 0.5},
         {"activations": ["Sigmoid"]},
+        {"activations": ["Softplus"], "clip": 3.0},
+        {"activations": ["Elu"], "activation_alpha": [0.5]},
+        {"activations": ["LeakyRelu"]},
+        {"activations": ["ThresholdedRelu"], "activation_alpha": [0.1]},
+        {"activations": ["Affine"], "activation_alpha": [0.3], "activation_beta": [-0.1]},
         {"activations": ["HardSigmoid"], "activation_alpha": [0.3], "activation_beta": [0.4]},
     ],
 }
@@ -136,6 +151,25 @@ def test_operator__equals_schema_of_onnx(operator: str, opset: int) -> None:
     assert schema.since_version in OPSETS
 
 
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        ("Elu", "elu"),
+        ("LeakyRelu", "leaky_relu"),
+        ("ThresholdedRelu", "thresholded_relu"),
+        ("HardSigmoid", ("hard_sigmoid", 0.2, 0.5)),
+    ],
+)
+def test_activation_without_constants__equals_schema_of_onnx(name: str, activation: Any) -> None:
+    """They are those of the operator of that name, says ONNX; ONNX Runtime takes 0 as ThresholdedRelu's alpha."""
+    arrays = weights("RNN", 1)
+    found = interop.from_onnx_node("RNN", {"activations": [name]}, arrays).spec.nonlinearity
+    defaults = [onnx.defs.get_schema(name).attributes.get(constant) for constant in ("alpha", "beta")]
+    given = {f"activation_{a.name}": [a.default_value.f] for a in defaults if a is not None}
+    assert found == interop.from_onnx_node("RNN", {"activations": [name], **given}, arrays).spec.nonlinearity
+    assert found == activation
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("operator", GATES)
 def test_batch_first_node__matches_time_first(operator: str, direction: str) -> None:
@@ -165,6 +199,11 @@ SPECS: dict[str, dict[str, Any]] = {
     "RNN": {},
     "RNN-relu": {"nonlinearity": "relu", "variant": Variant(gate_clip=0.4)},
     "RNN-scaled": {"nonlinearity": ("tanh", 0.5, 2.0)},
+    "RNN-thresholded": {"nonlinearity": "thresholded_relu"},
+    "RNN-affine": {"nonlinearity": ("affine", 0.3, -0.1)},
+    "LSTM-elu": {
+        "variant": Variant(candidate_activation=("elu", 0.1), cell_activation=("leaky_relu", 0.3), gate_clip=1.5)
+    },
 }
 
 
@@ -188,7 +227,7 @@ def test_stack__roundtrips_through_nodes(kind: str, bias: bool, bidirectional: b
 
 @pytest.mark.parametrize("operator", GATES)
 def test_default_activations__equal_being_left_out(operator: str) -> None:
-    names = [name.capitalize() for name in ACTIVATIONS[operator]] * 2
+    names = [name.capitalize() for name in DEFAULT_ACTIVATIONS[operator]] * 2
     attributes = {"direction": "bidirectional", "activations": names, "activation_alpha": [], "clip": 0.0}
     inputs = {"X": draw(T, B, I), **weights(operator, 2)}
     without = ours(operator, {"direction": "bidirectional"}, inputs)
@@ -204,20 +243,25 @@ def test_default_activations__equal_being_left_out(operator: str) -> None:
         ("LSTM", {"output_sequence": 1}, "the attribute 'output_sequence' is not one of opset 7 or later"),
         ("LSTM", {"layout": 2}, "layout must be 0 or 1, not 2"),
         ("LSTM", {"activations": [b"Sigmoid", b"Tanh"]}, "expected 3 activations, not 2"),
-        ("GRU", {"activations": ["Sigmoid", "Elu"]}, "GRU: the activation 'Elu' cannot be converted; known: sigmoid"),
-        ("RNN", {"activations": ["ThresholdedRelu"]}, "RNN: the activation 'ThresholdedRelu' cannot be converted"),
+        ("GRU", {"activations": ["Sigmoid", "Selu"]}, "GRU: the activation 'Selu' cannot be converted; known: Sigmoid"),
         ("RNN", {"clip": -1.0}, "gate_clip must be None or a bound above 0, not -1.0"),
-        ("LSTM", {"activations": ["Sigmoid", "Affine", "Tanh"], "activation_alpha": [2.0]}, "Affine with alpha=2"),
+        (
+            "LSTM",
+            {"activations": ["Sigmoid", "Elu", "Tanh"], "activation_alpha": [float("nan")]},
+            "candidate_activation must be a name, or a name with its constants, not",
+        ),
+        (
+            "RNN",
+            {"activations": ["Affine"], "activation_alpha": [1.0]},
+            "Affine needs its own activation_alpha and act",
+        ),
+        ("RNN", {"activations": ["ScaledTanh"]}, "ScaledTanh needs its own activation_alpha and activation_beta"),
         (
             "RNN",
             {"direction": "bidirectional", "activations": ["Tanh", "Relu"]},
             "the activations .'Tanh', 'Relu'. differ between the directions",
         ),
-        (
-            "LSTM",
-            {"activations": ["Sigmoid", "Softplus", "Tanh"]},
-            "the activation 'Softplus' cannot be converted; known",
-        ),
+        ("LSTM", {"activations": ["Sigmoid", "Gelu", "Tanh"]}, "the activation 'Gelu' cannot be converted; known"),
     ],
 )
 def test_node__rejects_what_no_cell_has(operator: str, attributes: dict[str, Any], said: str) -> None:
@@ -283,6 +327,13 @@ def test_node__roundtrips(operator: str, options: dict[str, Any], direction: str
     x = {"X": draw(T, B, I)}
     for mine, expected in zip(run(operator, written, x | arrays), run(operator, attributes, x | inputs), strict=True):
         np.testing.assert_array_equal(mine, expected)
+
+
+def test_activation_that_onnx_lacks__is_refused() -> None:
+    spec = CellSpec(I, H, cell="gru", variant=Variant(candidate_activation="gelu"))
+    layer = interop.Layer(spec, {name: draw(*shape) for name, shape in spec.parameter_shapes().items()})
+    with pytest.raises(OptionError, match="ONNX has no activation 'gelu'; it has: Sigmoid, .*Affine"):
+        interop.to_onnx_nodes(layer)
 
 
 def test_to_onnx__rejects_call_that_would_be_lost() -> None:

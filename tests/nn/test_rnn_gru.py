@@ -193,13 +193,13 @@ def test_explanation__matches_what_runs() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.RNN(3, 5, nonlinearity="gelu"), "nonlinearity must be one of sigmoid, tanh, .*, not 'gelu'"),
+        (lambda: nn.RNN(3, 5, nonlinearity="glu"), "nonlinearity must be one of sigmoid, tanh, .*, not 'glu'"),
         (
             lambda: nn.RNN(3, 5, nonlinearity=("relu", 1.0, 0.0)),
-            "nonlinearity: 'relu' has no constants; tanh and hard_",
+            "nonlinearity: 'relu' takes no constants, not 2",
         ),
         (lambda: nn.RNN(3, 5, gate_clip=0), "gate_clip must be None or a bound above 0, not 0"),
-        (lambda: nn.GRU(3, 5, gate_activation="gelu"), "gate_activation must be one of sigmoid, .*, not 'gelu'"),
+        (lambda: nn.GRU(3, 5, gate_activation="glu"), "gate_activation must be one of sigmoid, .*, not 'glu'"),
         (lambda: nn.GRU(3, 5, reset_after=1), "reset_after must be True or False, not 1"),
         (lambda: nn.GRU(3, 0), "hidden_size"),
         (lambda: nn.GRU(3, 5, dropout=2.0), "dropout must be a probability"),

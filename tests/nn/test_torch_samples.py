@@ -98,7 +98,7 @@ def test_cells__match_layers__options() -> None:
         (lambda: nn.GRUCell(3, 5)(torch.zeros(2, 3), torch.zeros(3, 5)), ShapeError, r"h must have shape \(2, 5\)"),
         (lambda: nn.LSTMCell(3, 5)(torch.zeros(2, 3), (torch.zeros(2, 5),)), ShapeError, "pair"),
         (lambda: nn.LSTMCell(3, 5)(torch.zeros(2, 3).double()), ShapeError, "float64"),
-        (lambda: nn.RNNCell(3, 5, nonlinearity="elu"), OptionError, "one of sigmoid, tanh"),
+        (lambda: nn.RNNCell(3, 5, nonlinearity="ELU"), OptionError, "one of sigmoid, tanh"),
     ],
 )
 def test_cell__rejects_wrong_input(call: Any, error: type[Exception], message: str) -> None:

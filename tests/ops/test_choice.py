@@ -53,6 +53,7 @@ def test_choice__equals_native__whatever_it_can_do(wanted: tuple[bool, ...]) -> 
         ({"device": "cuda"}, "on CPUs, not on cuda"),
         ({"dtype": "float16"}, "float32, float64, bfloat16, not float16"),
         ({"transforms": True}, "torch.func"),
+        ({"activations": ("sigmoid", "gelu", "elu")}, "the native core has no activation gelu, elu"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

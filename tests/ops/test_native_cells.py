@@ -13,7 +13,7 @@ from torch import Tensor
 from lstmkit.core import native_status
 from lstmkit.ops import Ways, cell_layer, describe, native_available, native_core, run_cell_layer
 from lstmkit.ops.cell_call import CellLayer
-from lstmkit.ops.choice import NATIVE_CELLS
+from lstmkit.ops.choice import NATIVE_ACTIVATIONS, NATIVE_CELLS
 from lstmkit.spec import CellSpec, ShapeError
 
 pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
@@ -25,7 +25,8 @@ SCANNED = ("minlstm", "mingru", "mlstm")
 def is_native(row: Row) -> bool:
     spec = row.spec
     changed = (*spec.variant.changed, *([] if spec.reset_after else ["reset_after"]))
-    return spec.cell in NATIVE_CELLS and not set(changed) & set(NATIVE_CELLS[spec.cell])
+    known = spec.cell in NATIVE_CELLS and set(spec.activations) <= {*NATIVE_ACTIVATIONS}
+    return known and not set(changed) & set(NATIVE_CELLS[spec.cell])
 
 
 NATIVE_ROWS = {name: row for name, row in ROWS.items() if is_native(row)}

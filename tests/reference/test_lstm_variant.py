@@ -5,15 +5,18 @@ One unit, one step, x = 1, h = 2, c = 4, with gates of 0.25 z + 0.5 and a linear
     z = (1, 0, 2, 0)   i = 0.75   f = 0.5   g = 2   o = 0.5   c' = 0.5 * 4 + 0.75 * 2 = 3.5   h' = 0.5 * 3.5 = 1.75
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from helpers.plain_cells import curve
 from helpers.specs import make_spec
 
 from lstmkit.reference import LSTM_VARIANT, Masks, run_sequence
 from lstmkit.reference.activations import activate
-from lstmkit.spec import LAYER_NORMS, CellSpec, activation_constants
+from lstmkit.spec import ACTIVATIONS, LAYER_NORMS, CellSpec, activation_constants
 
 LINEAR = {
     "gate_activation": ("hard_sigmoid", 0.25, 0.5),
@@ -141,6 +144,8 @@ def test_layer_norm__matches_hand_worked(layer_norm: str, h: list[float], c: lis
 
 
 @by_hand("hard-sigmoid", "hard-sigmoid-of-onnx", "relu-softsign", "sigmoid-candidate", "scaled-tanh")
+@by_hand("affine-elu-leaky-relu", "exponential-hard-tanh", "silu-gelu", "mish-softplus", "thresholded-relu-relu6")
+@by_hand("hard-silu-log-sigmoid", "soft-shrink-hard-shrink", "sparse-plus-tanh-shrink", "squareplus-selu")
 @pytest.mark.parametrize(
     ("activation", "z", "value"),
     [
@@ -152,13 +157,57 @@ def test_layer_norm__matches_hand_worked(layer_norm: str, h: list[float], c: lis
         ("sigmoid", [0, np.log(3)], [0.5, 0.75]),
         ("tanh", [0, np.log(3)], [0, 0.8]),
         (("tanh", 2.0, 0.5), [0, np.log(9)], [0, 1.6]),  # 2 tanh(z / 2) = 4 sigmoid(z) - 2
+        (("affine", 0.25, 0.5), [-4, 2], [-0.5, 1]),
+        ("elu", [-np.log(2), 0, 2], [-0.5, 0, 2]),
+        (("elu", 0.5), [-np.log(2), 0, 2], [-0.25, 0, 2]),
+        ("selu", [-np.log(2), 1], [-0.8790496703, 1.0507009874]),  # scale * alpha = 1.7580993408
+        ("leaky_relu", [-2, 0, 2], [-0.02, 0, 2]),
+        (("leaky_relu", 0.2), [-2, 0, 2], [-0.4, 0, 2]),
+        ("thresholded_relu", [-2, 1, 1.5], [0, 0, 1.5]),
+        (("thresholded_relu", -1.0), [-2, -0.5, 0.5], [0, -0.5, 0.5]),
+        ("relu6", [-1, 5, 7], [0, 5, 6]),
+        ("softplus", [0, np.log(3)], [np.log(2), np.log(4)]),
+        ("squareplus", [-1.5, 0, 1.5], [0.5, 1, 2]),  # sqrt(1.5^2 + 4) = 2.5
+        ("sparse_plus", [-2, -1, 0, 1, 3], [0, 0, 0.25, 1, 3]),
+        ("exponential", [0, np.log(3)], [1, 3]),
+        ("silu", [0, np.log(3)], [0, 0.75 * np.log(3)]),
+        ("hard_silu", [-4, -1.5, 1.5, 4], [0, -0.375, 1.125, 4]),
+        ("gelu", [-1, 0, 1], [-0.1586552539, 0, 0.8413447461]),  # Phi(1) = 0.8413447461
+        ("mish", [0, np.log(2)], [0, 0.8 * np.log(2)]),  # tanh(log 3) = 8 / 10
+        ("hard_tanh", [-2, 0.5, 2], [-1, 0.5, 1]),
+        ("log_sigmoid", [0, np.log(3)], [-np.log(2), np.log(0.75)]),
+        ("tanh_shrink", [0, np.log(3)], [0, np.log(3) - 0.8]),
+        ("soft_shrink", [-2, -0.5, 0.25, 2], [-1.5, 0, 0, 1.5]),
+        ("hard_shrink", [-2, -0.5, 0.25, 2], [-2, 0, 0, 2]),
     ],
     ids=str,
 )
 def test_activation__matches_hand_worked(activation: Any, z: list[float], value: list[float]) -> None:
-    np.testing.assert_allclose(activate(np, activation, np.array(z, float)), value, atol=1e-15)
+    np.testing.assert_allclose(activate(np, activation, np.array(z, float)), value, atol=1e-10)
 
 
 def test_constants__equal_defaults() -> None:
     assert activation_constants("hard_sigmoid") == ("hard_sigmoid", 1 / 6, 0.5)
     assert make_spec(gate_activation=("hard_sigmoid", 1 / 6, 0.5)) == make_spec(gate_activation="hard_sigmoid")
+    assert make_spec(gate_activation=("affine", 1.0, 0.0)) == make_spec(gate_activation="identity")
+
+
+FINE = np.linspace(-7.0, 7.0, 113)  # in eighths, kinks included
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation__matches_torch(name: str) -> None:
+    """Values at and between kinks, gradients and curvatures beside them, far numbers too."""
+    own: Any = (name, 0.5, 0.25) if name == "affine" else name
+    for z in (FINE, np.array([-700.0, -40.0, 40.0, 700.0])):
+        np.testing.assert_allclose(activate(np, own, z), curve(own, torch.tensor(z)), rtol=1e-12, atol=1e-12)
+    found, expected = (_derivatives(lambda z, text=text: text(own, z)) for text in (partial(activate, torch), curve))
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+def _derivatives(function: Any) -> list[torch.Tensor]:
+    z = torch.tensor([*(FINE + 0.01), -700.0, -40.0, 40.0], requires_grad=True)
+    y = function(z)
+    (slope,) = torch.autograd.grad(y.sum() + 0 * z.square().sum(), z, create_graph=True)
+    return [y, slope, *torch.autograd.grad(slope.sum() + 0 * z.square().sum(), z)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lstmkit.spec import CellSpec, OptionError, Variant
+from lstmkit.spec import ACTIVATIONS, Activation, CellSpec, OptionError, Variant, activation_constants
 
 KERAS_CELLS = {
     "LSTM": "lstm",
@@ -16,8 +16,18 @@ KERAS_CELLS = {
     "ConvLSTM3D": "conv_lstm",
 }
 
-# Keras's names of the activations that cells can be given -> ours.
-_ACTIVATIONS = {name: name for name in ("sigmoid", "tanh", "hard_sigmoid", "relu", "softsign")} | {"linear": "identity"}
+# Keras's names of its activations -> ours; where two are the same the later one is written. The others (softmax,
+# log_softmax, sparsemax, glu) look at many units at once, and threshold has no constants of its own.
+_ACTIVATIONS: dict[str, Activation] = {
+    "swish": "silu",
+    "hard_swish": "hard_silu",
+    "celu": "elu",
+    "sparse_sigmoid": ("hard_sigmoid", 0.5, 0.5),
+    "leaky_relu": ("leaky_relu", 0.2),
+    "linear": "identity",
+} | {name: name for name in ACTIVATIONS if name not in ("identity", "affine", "leaky_relu", "thresholded_relu")}
+# Layers that can stand in an activation's place, each with a constant -> ours, and what they call it.
+_LAYERS = {"LeakyReLU": ("leaky_relu", "negative_slope"), "ELU": ("elu", "alpha")}
 
 Config = Mapping[str, Any]
 
@@ -71,13 +81,29 @@ def layout_name(options: Mapping[str, Any]) -> str:
     return "keras" if options.get("reset_after", True) else "keras_reset_before"
 
 
-def _activation(kind: str, config: Config, name: str, default: str) -> str:
+def _activation(kind: str, config: Config, name: str, default: str) -> Activation:
     given = config.get(name, default)
-    if not isinstance(given, str) or given not in _ACTIVATIONS:
-        shown = given.get("class_name", given) if isinstance(given, Mapping) else given
-        known = " or ".join(_ACTIVATIONS)
-        raise OptionError(f"{kind}: {name}={shown!r} cannot be converted; lstmkit's cell has {known}")
-    return _ACTIVATIONS[given]
+    if isinstance(given, str) and given in _ACTIVATIONS:
+        return _ACTIVATIONS[given]
+    shown = given.get("class_name", given) if isinstance(given, Mapping) else given
+    if isinstance(given, Mapping) and shown in _LAYERS:
+        ours, constant = _LAYERS[shown]
+        return (ours, given["config"][constant])
+    known = ", ".join((*_ACTIVATIONS, *_LAYERS))
+    raise OptionError(f"{kind}: {name}={shown!r} cannot be converted; lstmkit's cell has {known}")
+
+
+def _named(activation: Activation) -> Any:
+    """An activation as a configuration has it, or None."""
+    theirs: dict[Activation, str] = {ours: name for name, ours in _ACTIVATIONS.items()}
+    if activation in theirs:
+        return theirs[activation]
+    name, *constants = activation_constants(activation)
+    for layer, (ours, constant) in _LAYERS.items():
+        if ours == name:
+            own = {"class_name": layer, "config": {constant: constants[0]}}
+            return {"module": "keras.layers", "registered_name": None, **own}
+    return None
 
 
 def _convolution(kind: str, config: Config) -> dict[str, Any]:
@@ -96,12 +122,11 @@ def _sizes(value: Any, axes: int) -> tuple[int, ...]:
 
 def _written(spec: CellSpec, kind: str) -> dict[str, Any] | None:
     """The inverse of :func:`cell_options`, as far as there is one."""
-    theirs: dict[Any, str] = {ours: name for name, ours in _ACTIVATIONS.items()}
     if kind == "SimpleRNN":
         roles = {"activation": "nonlinearity"}
     else:
         roles = {"recurrent_activation": "gate_activation", "activation": "candidate_activation"}
-    found: dict[str, Any] = {name: theirs.get(spec.option(role)) for name, role in roles.items()}
+    found: dict[str, Any] = {name: _named(spec.option(role)) for name, role in roles.items()}
     if None in found.values() or (spec.kernel_size and kind != f"ConvLSTM{len(spec.kernel_size)}D"):
         return None
     if kind == "GRU":

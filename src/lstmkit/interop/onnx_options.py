@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from lstmkit.spec import ACTIVATIONS as SPEC_ACTIVATIONS
-from lstmkit.spec import Activation, CellSpec, OptionError, Variant, activation_constants
+from lstmkit.spec import ACTIVATIONS, Activation, CellSpec, OptionError, Variant, activation_constants
 
 ONNX_CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 # What a node of each operator computes with unless it says otherwise, per direction.
-ACTIVATIONS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
+DEFAULT_ACTIVATIONS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 ATTRIBUTES = {
@@ -24,16 +23,21 @@ ATTRIBUTES = {
     "input_forget",
     "linear_before_reset",
 }
-# ONNX's name in lower case -> ours, and its default constants; what is absent here no cell has.
-_NAMES: dict[str, tuple[str, tuple[float, float] | None]] = {
-    "sigmoid": ("sigmoid", None),
-    "tanh": ("tanh", None),
-    "relu": ("relu", None),
-    "softsign": ("softsign", None),
-    "hardsigmoid": ("hard_sigmoid", (0.2, 0.5)),
-    "scaledtanh": ("tanh", (1.0, 1.0)),
-    "affine": ("identity", (1.0, 0.0)),
+# ONNX's name -> ours, and its constants unless the node has others; None where ONNX says nothing.
+_NAMES: dict[str, tuple[str, tuple[float | None, ...]]] = {
+    "Sigmoid": ("sigmoid", ()),
+    "Tanh": ("tanh", ()),
+    "Relu": ("relu", ()),
+    "Softsign": ("softsign", ()),
+    "Softplus": ("softplus", ()),
+    "Elu": ("elu", (1.0,)),
+    "LeakyRelu": ("leaky_relu", (0.01,)),
+    "ThresholdedRelu": ("thresholded_relu", (1.0,)),
+    "HardSigmoid": ("hard_sigmoid", (0.2, 0.5)),
+    "ScaledTanh": ("tanh", (None, None)),
+    "Affine": ("affine", (None, None)),
 }
+_IN_LOWER_CASE = {name.lower(): name for name in _NAMES}
 # Ours of the activations of each operator, in its order.
 _ROLES = {
     "LSTM": ("gate_activation", "candidate_activation", "cell_activation"),
@@ -79,7 +83,7 @@ def node_attributes(spec: CellSpec) -> tuple[str, dict[str, Any]]:
     if operator == "GRU":
         attributes["linear_before_reset"] = int(spec.reset_after)
     given = [spec.option(role) for role in _ROLES[operator]]
-    if given != [*ACTIVATIONS[operator]]:
+    if given != [*DEFAULT_ACTIVATIONS[operator]]:
         attributes |= _written(given, spec.num_directions)
     if variant.gate_clip is not None:
         attributes["clip"] = float(variant.gate_clip)
@@ -100,8 +104,8 @@ def _lstm_options(attributes: Mapping[str, Any], peepholes: bool) -> dict[str, A
 
 def _activations(operator: str, attributes: Mapping[str, Any], directions: int) -> list[Activation]:
     """The activations of one direction, which are those of the other too; each takes its constants in turn."""
-    count = len(ACTIVATIONS[operator])
-    names = [_text(name) for name in attributes.get("activations") or ACTIVATIONS[operator] * directions]
+    count = len(DEFAULT_ACTIVATIONS[operator])
+    names = [_text(name) for name in attributes.get("activations") or DEFAULT_ACTIVATIONS[operator] * directions]
     if len(names) != count * directions:
         raise OptionError(f"{operator}: expected {count * directions} activations, not {len(names)}")
     alphas: list[float] = [*(attributes.get("activation_alpha") or [])]
@@ -113,45 +117,41 @@ def _activations(operator: str, attributes: Mapping[str, Any], directions: int) 
 
 
 def _activation(operator: str, name: str, alphas: list[float], betas: list[float]) -> Activation:
-    if name.lower() not in _NAMES:
+    if name.lower() not in _IN_LOWER_CASE:
         raise OptionError(f"{operator}: the activation {name!r} cannot be converted; known: {', '.join(_NAMES)}")
-    ours, defaults = _NAMES[name.lower()]
-    if defaults is None:
-        return ours
-    alpha = _unrounded(alphas.pop(0) if alphas else defaults[0], ours, 0)
-    beta = _unrounded(betas.pop(0) if betas else defaults[1], ours, 1)
-    if ours != "identity":
-        return (ours, alpha, beta)
-    if (alpha, beta) != (1.0, 0.0):
-        raise OptionError(
-            f"{operator}: Affine with alpha={alpha:g} and beta={beta:g} cannot be converted; only x itself"
-        )
-    return ours
+    ours, defaults = _NAMES[_IN_LOWER_CASE[name.lower()]]
+    given = [own.pop(0) if own else default for own, default in zip((alphas, betas), defaults, strict=False)]
+    if None in given:
+        raise OptionError(f"{operator}: {name} needs its own activation_alpha and activation_beta; ONNX has no default")
+    constants = [_unrounded(value, ACTIVATIONS[ours][place]) for place, value in enumerate(given)]
+    return (ours, *constants) if constants else ours  # pyright: ignore[reportReturnType]
 
 
-def _unrounded(value: float, activation: str, place: int) -> float:
+def _unrounded(value: float, default: float) -> float:
     """What an attribute, which is float32, was written for: our own default, or the shortest such number."""
-    default = (SPEC_ACTIVATIONS[activation] or (1.0, 0.0))[place]
     return default if np.float32(value) == np.float32(default) else float(str(np.float32(value)))
 
 
 def _written(given: Sequence[Activation], directions: int) -> dict[str, Any]:
-    names: list[str] = []
-    alphas: list[float] = []
-    betas: list[float] = []
-    for activation in given:
-        name, alpha, beta = activation_constants(activation)
-        plain = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "softsign": "Softsign"}
-        if name in plain and isinstance(activation, str):
-            names.append(plain[name])
-            continue
-        names.append({"tanh": "ScaledTanh", "hard_sigmoid": "HardSigmoid", "identity": "Affine"}[name])
-        alphas.append(alpha)
-        betas.append(beta)
-    attributes: dict[str, Any] = {"activations": names * directions}
-    if alphas:
-        attributes |= {"activation_alpha": alphas * directions, "activation_beta": betas * directions}
+    named = [_named(activation) for activation in given]
+    attributes: dict[str, Any] = {"activations": [name for name, *_ in named] * directions}
+    for place, attribute in enumerate(("activation_alpha", "activation_beta"), 1):
+        values = [own[place] for own in named if len(own) > place]
+        attributes |= {attribute: values * directions} if values else {}
     return attributes
+
+
+def _named(activation: Activation) -> tuple[str, *tuple[float, ...]]:
+    """ONNX's name of an activation, and the constants that stand beside it."""
+    if activation == "tanh":
+        return ("Tanh",)
+    if activation == "identity":
+        return ("Affine", 1.0, 0.0)
+    ours, *constants = activation_constants(activation)
+    names = [name for name, (known, _) in _NAMES.items() if known == ours and name != "Tanh"]
+    if not names:
+        raise OptionError(f"ONNX has no activation {ours!r}; it has: {', '.join(_NAMES)}")
+    return (names[0], *constants)
 
 
 def _text(value: Any) -> str:

@@ -285,6 +285,7 @@ class LSTM(RecurrentLayer):
             cells=return_cells,
             gates=return_gates,
             options=(*self.spec.variant.changed, *(self.rates.inside() if self.training else ())),
+            activations=self.spec.activations,
             checkpoints=self._checkpoint_steps() > 0,
             transforms=transforming(),
             exporting=exporting(),

@@ -229,6 +229,7 @@ class Recurrent(RecurrentLayer):
         request = EngineRequest(
             cell=self.cell,
             options=self._options(),
+            activations=self.spec.activations,
             device=x.device.type,
             dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
             lengths=lengths,

@@ -23,6 +23,8 @@ NATIVE_CELLS: dict[str, tuple[str, ...]] = {
     "mlstm": ("form='recurrent'",),
 }
 
+NATIVE_ACTIVATIONS = ("sigmoid", "tanh", "hard_sigmoid", "relu", "softsign", "identity")
+
 # Of these a scan keeps no gates, and has no narrow numbers.
 _SCANNED = ("minlstm", "mingru", "mlstm")
 ATEN_CELLS = ("lstm", "rnn", "gru")
@@ -38,6 +40,7 @@ class EngineRequest:
     Args:
         cell: The cell's name in the catalog.
         options: Names of the cell's options that differ from what torch has, and of regularisers in its recurrence.
+        activations: Names of the cell's activations.
         device: torch's device type, ``cpu`` or ``cuda``.
         dtype: Name of the numbers' type, such as ``float32``.
         lengths: Whether rows have lengths of their own.
@@ -54,6 +57,7 @@ class EngineRequest:
 
     cell: str = "lstm"
     options: tuple[str, ...] = ()
+    activations: tuple[str, ...] = ()
     device: str = "cpu"
     dtype: str = "float32"
     lengths: bool = False
@@ -123,6 +127,8 @@ def _native_obstacle(request: EngineRequest) -> str | None:
         return f"the native core has no kernel for the cell {request.cell!r}"
     if missing := [option for option in request.options if option in NATIVE_CELLS[request.cell]]:
         return f"the native core has no {', '.join(missing)} of the cell {request.cell!r}"
+    if missing := [name for name in request.activations if name not in NATIVE_ACTIVATIONS]:
+        return f"the native core has no activation {', '.join(missing)}"
     if request.options and request.checkpoints:
         return "the native core keeps every step of a cell with options"
     if request.device != "cpu":

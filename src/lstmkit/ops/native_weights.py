@@ -59,7 +59,8 @@ def _variant_options(v: Variant) -> Mapping[str, Any]:
 def _all_options(v: Variant) -> dict[str, Any]:
     options: dict[str, Any] = {name: getattr(v, name) for name in ("input_gate", "forget_gate", "output_gate")}
     for name in ("gate_activation", "candidate_activation", "cell_activation"):
-        options[name] = activation_constants(getattr(v, name))
+        curve, *constants = activation_constants(getattr(v, name))
+        options[name] = (curve, *(constants or (1.0, 0.0)))
     options |= {name: getattr(v, name) for name in ("gate_clip", "cell_clip", "proj_clip", "zoneout_h", "zoneout_c")}
     if v.norm is not None:
         options |= {

@@ -1,6 +1,6 @@
 """What NumPy and torch spell differently, in three lines each."""
 
-from math import prod
+import math
 from typing import Any
 
 # A NumPy array or a torch tensor; ``xp`` is the module that it belongs to.
@@ -28,6 +28,11 @@ def log_sigmoid(xp: Namespace, z: Array) -> Array:
     return negative(xp, z) - xp.log1p(xp.exp(-xp.abs(z)))
 
 
+def erf(xp: Namespace, z: Array) -> Array:
+    """The error function, which NumPy lacks: there number by number."""
+    return xp.erf(z) if hasattr(xp, "erf") else xp.vectorize(math.erf, otypes=[z.dtype])(z)
+
+
 def negative(xp: Namespace, z: Array) -> Array:
     """The smaller of a number and zero, with half a gradient at zero."""
     return 0.5 * (z - xp.abs(z))
@@ -40,7 +45,7 @@ def stop_gradient(x: Array) -> Array:
 
 def affine(x: Array, weight: Array, bias: Array | None) -> Array:
     """``x (..., I)`` to ``(..., N)`` in one product with ``weight (N, I)``."""
-    rows = x.reshape(prod(x.shape[:-1]), x.shape[-1]) @ weight.T
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ weight.T
     return (rows if bias is None else rows + bias).reshape(*x.shape[:-1], weight.shape[0])
 
 

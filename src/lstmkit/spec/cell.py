@@ -6,7 +6,7 @@ from math import prod
 from sys import float_info
 from typing import Any
 
-from lstmkit.spec.activations import Activation, read_activation
+from lstmkit.spec.activations import Activation, activation_constants, read_activation
 from lstmkit.spec.catalog import CatalogEntry, catalog_entry
 from lstmkit.spec.errors import OptionError
 from lstmkit.spec.variant import Variant
@@ -142,6 +142,10 @@ class CellSpec:
         names = tuple([p.name for p in parameters if all(self.option(name) for name in p.needs.split())])
         object.__setattr__(self, "_parameter_names", names)
         object.__setattr__(self, "_state_shapes", self._find_state_shapes())
+        v = self.variant
+        chosen = (v.gate_activation, v.candidate_activation, v.cell_activation, self.nonlinearity)
+        names = dict.fromkeys(activation_constants(activation)[0] for activation in chosen)
+        object.__setattr__(self, "_activations", tuple(names))
 
     def _check_layer_sizes(self) -> None:
         sizes = self.layer_sizes
@@ -276,6 +280,11 @@ class CellSpec:
             return {}
         bias = {f"bias_skip_l{layer}": (self.output_size,)} if self.bias else {}
         return {f"weight_skip_l{layer}": (self.output_size, self.output_size)} | bias
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Names of the activations, each once, without their constants."""
+        return self.__dict__["_activations"]
 
     def layer_state_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the states of one row in one layer and direction."""
