@@ -35,8 +35,12 @@ typedef Real Vector __attribute__((vector_size(LSTMKIT_VECTOR)));
 typedef Integer Integers __attribute__((vector_size(LSTMKIT_VECTOR)));
 typedef Unsigned Bits __attribute__((vector_size(LSTMKIT_VECTOR)));
 
+// Inline, and a function in which everything is.
 #if !defined(LSTMKIT_INLINE)
 #define LSTMKIT_INLINE inline __attribute__((always_inline))
+#define LSTMKIT_FLATTEN __attribute__((flatten))
+#else
+#define LSTMKIT_FLATTEN
 #endif
 
 /// lanes numbers from any address.
