@@ -6,16 +6,6 @@
 namespace lstmkit {
 namespace {
 
-/// The sum of all lanes, in each of them.
-template <Index distance = lanes / 2>
-LSTMKIT_INLINE Vector total_of(Vector x) noexcept {
-    Integers other;
-    for (Index lane = 0; lane < lanes; ++lane) other[lane] = lane ^ distance;
-    x += shuffle(x, x, other);
-    if constexpr (distance > 1) return total_of<distance / 2>(x);
-    else return x;
-}
-
 LSTMKIT_INLINE float root_of(float x) noexcept { return __builtin_sqrtf(x); }
 LSTMKIT_INLINE double root_of(double x) noexcept { return __builtin_sqrt(x); }
 

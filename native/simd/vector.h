@@ -170,5 +170,15 @@ LSTMKIT_INLINE Vector shuffle(Vector a, Vector b, Integers which) noexcept {
 #endif
 }
 
+/// The sum of all lanes, in each of them.
+template <Index distance = lanes / 2>
+LSTMKIT_INLINE Vector total_of(Vector x) noexcept {
+    Integers other;
+    for (Index lane = 0; lane < lanes; ++lane) other[lane] = lane ^ distance;
+    x += shuffle(x, x, other);
+    if constexpr (distance > 1) return total_of<distance / 2>(x);
+    else return x;
+}
+
 }  // namespace
 }  // namespace lstmkit
