@@ -6,24 +6,15 @@
 namespace lstmkit {
 namespace {
 
-LSTMKIT_INLINE Real total_of(Vector x) noexcept {
-    Real sum = 0;
-    for (Index lane = 0; lane < lanes; ++lane) sum += x[lane];
-    return sum;
-}
+LSTMKIT_INLINE float root_of(float x) noexcept { return __builtin_sqrtf(x); }
+LSTMKIT_INLINE double root_of(double x) noexcept { return __builtin_sqrt(x); }
 
 /// x where there are units, 0 where a vector is padded.
 LSTMKIT_INLINE Vector only(const Units& units, Vector x) noexcept {
-    if (__builtin_expect(units.count == lanes, 1)) return x;
+    if (units.count == lanes) return x;
     for (Index lane = units.count; lane < lanes; ++lane) x[lane] = 0;
     return x;
 }
-
-struct Moments {
-    Real mean, scale;  ///< scale: one over the root of the variance
-
-    LSTMKIT_INLINE Vector normal(Vector x) const noexcept { return (x - mean) * scale; }
-};
 
 /// Which of N columns are there: 1 or 0 for each. What is not there is zeros.
 template <Index N>
@@ -40,15 +31,26 @@ struct Columns {
         columns.share = one / static_cast<Real>(count * n);
         return columns;
     }
+
+    LSTMKIT_INLINE Vector mean_of(const Vector (&sums)[N]) const noexcept {
+        if constexpr (N == 1) return share * total_of(sums[0]);
+        else return share * total_of((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    }
+    /// One over the root of the variance, from sums of squares.
+    LSTMKIT_INLINE Real scale_of(const Vector (&squares)[N], Real epsilon) const noexcept {
+        return one / root_of(mean_of(squares)[0] + epsilon);
+    }
 };
 
 LSTMKIT_INLINE Columns<1> one_column(Index n) noexcept { return {{one}, one / static_cast<Real>(n)}; }
 
-template <Index N>
-LSTMKIT_INLINE Real mean_of(const Vector (&sums)[N], Real share) noexcept {
-    if constexpr (N == 1) return share * total_of(sums[0]);
-    else return share * total_of((sums[0] + sums[1]) + (sums[2] + sums[3]));
-}
+struct Moments {
+    Vector mean;
+    Real scale;
+
+    LSTMKIT_INLINE Vector centred(Vector x) const noexcept { return x - mean; }
+    LSTMKIT_INLINE Vector normal(Vector x) const noexcept { return centred(x) * scale; }
+};
 
 /// Of columns together, of which get(k, units) gives the numbers.
 template <Index N, typename Get>
@@ -58,7 +60,7 @@ LSTMKIT_INLINE Moments moments_of(const Columns<N>& columns, Index n, Real epsil
 #pragma GCC unroll 4
         for (Index k = 0; k < N; ++k) sums[k] += only(units, get(k, units));
     });
-    const Real mean = mean_of(sums, columns.share);
+    const Vector mean = columns.mean_of(sums);
     each_units(n, [&](const Units& units) noexcept {
 #pragma GCC unroll 4
         for (Index k = 0; k < N; ++k) {
@@ -66,7 +68,7 @@ LSTMKIT_INLINE Moments moments_of(const Columns<N>& columns, Index n, Real epsil
             squares[k] += x * x;
         }
     });
-    return {mean, static_cast<Real>(one / __builtin_sqrt(mean_of(squares, columns.share) + epsilon))};
+    return {mean, columns.scale_of(squares, epsilon)};
 }
 
 /// x * gain + bias, the bias perhaps null.
@@ -75,48 +77,47 @@ LSTMKIT_INLINE Vector affine(Vector x, const Real* gain, const Real* bias, const
     return bias ? x + units.load(bias) : x;
 }
 
-/// Through the normalisation of columns together and their gains: get(k, units) are the numbers before it,
+/// Through the normalisation of columns together and their gains: centred(k, units) are the numbers before it less their mean,
 /// grad(k, units) the gradients behind gain and bias, leave(k, units, d) takes those of the numbers. The totals of gains and of
 /// biases, and the gains, lie one behind the other; totals are null where they are not wanted.
 template <Index N>
 struct NormGradient {
     Columns<N> columns;
     Index n;
-    Moments moments;
+    Real epsilon;
     const Real* gains;
     Real *gain_totals, *bias_totals;
     Index totals_stride;
-    Real* scratch;  ///< N columns of padded units
-    Index padded;
 
-    template <typename Get, typename Grad, typename Leave>
-    LSTMKIT_INLINE void run(Get get, Grad grad, Leave leave) const noexcept {
-        Vector sums[N] = {}, products[N] = {};
+    template <typename Centred, typename Grad, typename Leave>
+    LSTMKIT_INLINE void run(Centred centred, Grad grad, Leave leave) const noexcept {
+        Vector sums[N] = {}, products[N] = {}, squares[N] = {};
         each_units(n, [&](const Units& units) noexcept {
 #pragma GCC unroll 4
             for (Index k = 0; k < N; ++k) {
-                const Vector v = moments.normal(get(k, units)), behind = columns.present[k] * only(units, grad(k, units));
-                if (gain_totals) units.add_vector(gain_totals + k * totals_stride, behind * v);
-                if (bias_totals) units.add_vector(bias_totals + k * totals_stride, behind);
-                const Vector d = behind * units.load(gains + k * n);
-                units.store_vector(scratch + k * padded, d);
+                const Vector x = only(units, centred(k, units)), d = only(units, grad(k, units)) * units.load(gains + k * n);
                 sums[k] += d;
-                products[k] += d * v;
+                products[k] += d * x;
+                squares[k] += x * x;
             }
         });
-        const Real mean = mean_of(sums, columns.share), slope = mean_of(products, columns.share);
+        const Real scale = columns.scale_of(squares, epsilon);
+        const Vector mean = columns.mean_of(sums), slope = columns.mean_of(products) * (scale * scale);
         each_units(n, [&](const Units& units) noexcept {
 #pragma GCC unroll 4
             for (Index k = 0; k < N; ++k) {
-                const Vector v = moments.normal(get(k, units)), d = units.load_vector(scratch + k * padded);
-                leave(k, units, columns.present[k] * only(units, moments.scale * (d - mean - slope * v)));
+                const Vector x = centred(k, units), behind = only(units, grad(k, units));
+                if (gain_totals) units.add_vector(gain_totals + k * totals_stride, behind * (x * scale));
+                if (bias_totals) units.add_vector(bias_totals + k * totals_stride, behind);
+                const Vector d = behind * units.load(gains + k * n) - mean - slope * x;
+                leave(k, units, only(units, columns.present[k] * scale * d));
             }
         });
     }
 };
 
 struct NormForward {
-    const ForwardRow& row;
+    ForwardRow row;
     const Options& o;
     Index n, stride;
     Moments input{}, recurrent{}, gate_moments[gates] = {}, cell{};
@@ -124,7 +125,8 @@ struct NormForward {
     explicit NormForward(const ForwardRow& row) noexcept
         : row(row), o(row.options), n(row.units), stride((o.norm == Norm::products ? 2 : 1) * gates * lanes) {}
 
-    void run() noexcept {
+    // One after the other, of all rows.
+    void normalise_sums() noexcept {
         if (o.norm == Norm::products) {
             input = product_moments(0);
             recurrent = product_moments(gates);
@@ -134,8 +136,14 @@ struct NormForward {
             if (o.forget_gate == Gate::free) prepare_gate(1);
             prepare_gate(2);
         }
+    }
+    void take_up() const noexcept {
         each_units(n, [&](const Units& units) noexcept { take_up(units); });
+    }
+    void normalise_cell() noexcept {
         if (o.cell_norm != CellNorm::none) cell = moments_of(one_column(n), n, o.epsilon, [&](Index, const Units& units) noexcept { return sum(0, units); });
+    }
+    void give_out() noexcept {
         if (o.norm == Norm::gates && o.output_gate == Gate::free) prepare_gate(3);
         each_units(n, [&](const Units& units) noexcept { give_out(units); });
         if (row.streams) finish_streams();
@@ -159,27 +167,35 @@ private:
             Vector z = sum(gate, units);
             if (peephole) z = peep(z, peephole, 0, units, seen(gate, units));
             units.store_vector(row.sums + gate * lanes, z, stride);
-            if (row.kept) units.leave(row.kept + (gates + gate) * row.kept_stride, z, row.streams);
         });
         gate_moments[gate] = moments_of(one_column(n), n, o.epsilon, [&](Index, const Units& units) noexcept { return sum(gate, units); });
+    }
+
+    /// What backward normalises again.
+    LSTMKIT_INLINE void keep(Index k, const Units& units, Vector centred) const noexcept {
+        if (row.kept) units.leave(row.kept + (gates + k) * row.kept_stride, centred, row.streams);
     }
 
     /// What the clip before a gate's activation is given.
     LSTMKIT_INLINE Vector gate_sum(Index gate, const Units& units, Vector c) const noexcept {
         const Real* const bias = o.bias ? o.bias + gate * n : nullptr;
-        if (o.norm == Norm::gates) return affine(gate_moments[gate].normal(sum(gate, units)), o.gain_gates + gate * n, bias, units);
-        const Vector x = sum(gate, units), h = sum(gates + gate, units);
-        if (row.kept) {
-            units.leave(row.kept + (gates + gate) * row.kept_stride, x, row.streams);
-            units.leave(row.kept + (2 * gates + gate) * row.kept_stride, h, row.streams);
+        if (o.norm == Norm::gates) {
+            const Vector z = gate_moments[gate].centred(sum(gate, units));
+            keep(gate, units, z);
+            return affine(z * gate_moments[gate].scale, o.gain_gates + gate * n, bias, units);
         }
-        const Vector z = affine(input.normal(x), o.gain_input + gate * n, bias, units) +
-                         recurrent.normal(h) * units.load(o.gain_recurrent + gate * n);
+        const Vector x = input.centred(sum(gate, units)), h = recurrent.centred(sum(gates + gate, units));
+        keep(gate, units, x);
+        keep(gates + gate, units, h);
+        const Vector z = affine(x * input.scale, o.gain_input + gate * n, bias, units) +
+                         h * recurrent.scale * units.load(o.gain_recurrent + gate * n);
         return gate == 2 ? z : peep(z, o.peepholes[gate == 3 ? 2 : gate], 0, units, c);
     }
 
     LSTMKIT_INLINE Vector gate_value(Index gate, Gate kind, const Units& units, Vector c) const noexcept {
-        return kind == Gate::free ? gate_of(o, kind, gate_sum(gate, units, c)) : Vector{} + one;
+        if (kind == Gate::free) return gate_of(o, kind, gate_sum(gate, units, c));
+        if (o.norm == Norm::products) keep(gate, units, Vector{}), keep(gates + gate, units, Vector{});
+        return Vector{} + one;
     }
 
     /// The cell state before its own normalisation, in place of the sum of i.
@@ -212,14 +228,25 @@ private:
     }
 };
 
-inline void norm_forward(const ForwardRow& row) noexcept { NormForward(row).run(); }
+LSTMKIT_FLATTEN inline void norm_forward(const ForwardRow* rows, Index count) noexcept {
+    static_assert(step_rows == 2);
+    NormForward first(rows[0]), second(rows[count - 1]);
+    const auto each_row = [&](auto stage) noexcept {
+        stage(first);
+        if (count > 1) stage(second);
+    };
+    each_row([](NormForward& step) noexcept { step.normalise_sums(); });
+    each_row([](NormForward& step) noexcept { step.take_up(); });
+    each_row([](NormForward& step) noexcept { step.normalise_cell(); });
+    each_row([](NormForward& step) noexcept { step.give_out(); });
+}
 
 /// Vectors of the whole row that backward needs beside what it is given.
-enum Scratch : Index { raw, grad_c, past, zi, zf, zg, zo, work, scratch_size = work + gates };
+enum Scratch : Index { raw, grad_c, past, zi, zf, zg, zo, work, scratch_size };
 static_assert(scratch_size == scratch_vectors);
 
 struct NormBackward {
-    const BackwardRow& row;
+    BackwardRow row;
     const Options& o;
     Index n, padded;
     Moments cell{};
@@ -227,17 +254,24 @@ struct NormBackward {
     explicit NormBackward(const BackwardRow& row) noexcept
         : row(row), o(row.options), n(row.units), padded((row.units + lanes - 1) / lanes * lanes) {}
 
-    void run() noexcept {
+    // One after the other, of all rows.
+    void normalise_cell() noexcept {
         each_units(n, [&](const Units& units) noexcept {
             const LstmGates gate = load_gates(row.kept, row.kept_stride, units);
             put(raw, units, gate.f * units.load(row.cells_before) + gate.i * taken_up(row.masks, units, gate.g));
         });
         if (o.cell_norm != CellNorm::none)
             cell = moments_of(one_column(n), n, o.epsilon, [&](Index, const Units& units) noexcept { return normalised_cell(units); });
+    }
+    void from_output() const noexcept {
         each_units(n, [&](const Units& units) noexcept { from_output(units); });
+    }
+    void into_cell() const noexcept {
         if (o.cell_norm == CellNorm::read) through_cell(work, [&](const Units& units, Vector d) noexcept { put(grad_c, units, get(grad_c, units) + d); });
         if (o.norm == Norm::gates && o.output_gate == Gate::free) through_gate(3);
         each_units(n, [&](const Units& units) noexcept { into_cell(units); });
+    }
+    void from_cell() const noexcept {
         if (o.cell_norm == CellNorm::fed_back) through_cell(grad_c, [&](const Units& units, Vector d) noexcept { put(grad_c, units, d); });
         each_units(n, [&](const Units& units) noexcept { from_cell(units); });
         if (o.norm == Norm::gates) {
@@ -246,6 +280,8 @@ struct NormBackward {
             through_gate(2);
         }
         each_units(n, [&](const Units& units) noexcept { into_state(units); });
+    }
+    void leave_sums() const noexcept {
         if (o.norm == Norm::products) through_products();
         else leave_gates();
     }
@@ -281,10 +317,10 @@ private:
 
     /// Through the cell state's normalisation, from the gradients in a vector of scratch.
     template <typename Leave>
-    void through_cell(Index grads, Leave leave) const noexcept {
-        const NormGradient<1> through{one_column(n), n, cell, o.gain_cell, total(total::gain_cell),
-                                      o.bias_cell ? total(total::bias_cell) : nullptr, 0, vector(work + 1), padded};
-        through.run([&](Index, const Units& units) noexcept { return normalised_cell(units); },
+    LSTMKIT_INLINE void through_cell(Index grads, Leave leave) const noexcept {
+        const NormGradient<1> through{one_column(n), n, o.epsilon, o.gain_cell, total(total::gain_cell),
+                                      o.bias_cell ? total(total::bias_cell) : nullptr, 0};
+        through.run([&](Index, const Units& units) noexcept { return cell.centred(normalised_cell(units)); },
                     [&](Index, const Units& units) noexcept { return get(grads, units); },
                     [&](Index, const Units& units, Vector d) noexcept { leave(units, d); });
     }
@@ -292,10 +328,10 @@ private:
     /// Through a gate's own normalisation.
     void through_gate(Index gate) const noexcept {
         const Saved<Precision>* const kept = row.kept + (gates + gate) * row.kept_stride;
-        const auto sums = [&](Index, const Units& units) noexcept { return units.load(kept); };
-        const NormGradient<1> through{one_column(n), n, moments_of(one_column(n), n, o.epsilon, sums), o.gain_gates + gate * n,
-                                      total(total::gain_gates + gate), o.bias ? total(total::bias + gate) : nullptr, 0, vector(work), padded};
-        through.run(sums, [&](Index, const Units& units) noexcept { return get(zi + gate, units); },
+        const NormGradient<1> through{one_column(n), n, o.epsilon, o.gain_gates + gate * n,
+                                      total(total::gain_gates + gate), o.bias ? total(total::bias + gate) : nullptr, 0};
+        through.run([&](Index, const Units& units) noexcept { return units.load(kept); },
+                    [&](Index, const Units& units) noexcept { return get(zi + gate, units); },
                     [&](Index, const Units& units, Vector d) noexcept { put(zi + gate, units, d); });
     }
 
@@ -345,17 +381,27 @@ private:
     }
 
     void through_product(Index first, const Real* gain, Index gain_total, bool has_bias) const noexcept {
-        const Columns<gates> columns = Columns<gates>::of_gates(o, n);
-        // Nothing was kept of gates without weights.
-        const auto sums = [&](Index k, const Units& units) noexcept {
-            return columns.present[k] != 0 ? units.load(row.kept + (gates + first + k) * row.kept_stride) : Vector{};
-        };
-        const NormGradient<gates> through{columns, n, moments_of(columns, n, o.epsilon, sums), gain, total(gain_total),
-                                          has_bias ? total(total::bias) : nullptr, row.totals_stride, vector(work), padded};
-        through.run(sums, [&](Index k, const Units& units) noexcept { return get(zi + k, units); },
+        const NormGradient<gates> through{Columns<gates>::of_gates(o, n), n, o.epsilon, gain, total(gain_total),
+                                          has_bias ? total(total::bias) : nullptr, row.totals_stride};
+        through.run([&](Index k, const Units& units) noexcept { return units.load(row.kept + (gates + first + k) * row.kept_stride); },
+                    [&](Index k, const Units& units) noexcept { return get(zi + k, units); },
                     [&](Index k, const Units& units, Vector d) noexcept { leave_sum(first + k, units, d); });
     }
 };
+
+LSTMKIT_FLATTEN inline void norm_backward(const BackwardRow* rows, Index count) noexcept {
+    static_assert(step_rows == 2);
+    NormBackward first(rows[0]), second(rows[count - 1]);
+    const auto each_row = [&](auto stage) noexcept {
+        stage(first);
+        if (count > 1) stage(second);
+    };
+    each_row([](NormBackward& step) noexcept { step.normalise_cell(); });
+    each_row([](NormBackward& step) noexcept { step.from_output(); });
+    each_row([](NormBackward& step) noexcept { step.into_cell(); });
+    each_row([](NormBackward& step) noexcept { step.from_cell(); });
+    each_row([](NormBackward& step) noexcept { step.leave_sums(); });
+}
 
 }  // namespace
 }  // namespace lstmkit

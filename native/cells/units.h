@@ -46,13 +46,12 @@ struct Units {
     }
 };
 
-/// function(units) for all units of a row.
+/// function(units) for all units of a row. The whole vectors by themselves: inlined, they have no bounds to check.
 template <typename Function>
 LSTMKIT_INLINE void each_units(Index count, Function function) noexcept {
-    for (Index block = 0; block * lanes < count; ++block) {
-        const Index rest = count - block * lanes;
-        function(Units{block, rest < lanes ? rest : lanes});
-    }
+    const Index whole = count / lanes;
+    for (Index block = 0; block < whole; ++block) function(Units{block, lanes});
+    if (const Index rest = count % lanes) function(Units{whole, rest});
 }
 
 /// `value` where `inside` is below the bound on either side, else 0.

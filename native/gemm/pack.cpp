@@ -6,8 +6,8 @@
 namespace lstmkit {
 namespace {
 
-// So many blocks of a group of weights stay in the second-level cache while all rows pass: 256 KiB with 16 lanes of float.
-constexpr Index resident_blocks = 16;
+// So many vectors of rows of a group of weights stay in the second-level cache while all rows pass: 256 KiB with 16 lanes of float.
+constexpr Index resident_vectors = 64;
 
 /// D numbers side by side, moved as one Real without a look at them.
 template <typename P, typename Number>
@@ -110,14 +110,15 @@ template <typename P>
 void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows,
                                const Stored<P>* pack, Real<P>* const* out, Index first_group, Index last_group,
                                Fetch* fetch, bool streams, bool add, Index first_column) const noexcept {
+    const Index resident = resident_vectors / matrix_.vectors;
     for (Index group = first_group; group < last_group; ++group) {
         const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
         const Stored<P>* weights = pack + first * blocks_ * block_rows();
-        for (Index block = 0; block < blocks_; block += resident_blocks)
-            kernels.product({rows, in + block * in_block, in_row, in_block, std::min(resident_blocks, blocks_ - block), block_rows(),
+        for (Index block = 0; block < blocks_; block += resident)
+            kernels.product({rows, in + block * in_block, in_row, in_block, std::min(resident, blocks_ - block), block_rows(),
                              weights + block * block_rows() * width, group_size(group), out, first_column + first,
                              std::min(width, matrix_.columns - first), add || block > 0,
-                             streams && block + resident_blocks >= blocks_, fetch});
+                             streams && block + resident >= blocks_, fetch});
     }
 }
 

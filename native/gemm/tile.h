@@ -33,6 +33,17 @@ LSTMKIT_INLINE void run_tiles(Index rows, const Tile& tile) noexcept {
     }
 }
 
+/// Calls Function<V>::run(tile) for V = vectors in 1..4.
+template <template <Index> class Function, typename Tile>
+LSTMKIT_INLINE void run_vectors(Index vectors, const Tile& tile) noexcept {
+    switch (vectors) {
+        case 4: return Function<4>::run(tile);
+        case 3: return Function<3>::run(tile);
+        case 2: return Function<2>::run(tile);
+        default: return Function<1>::run(tile);
+    }
+}
+
 /// sums[r][v] += value of row r * w[v], where read(row) gives the value.
 template <Index R, Index V, typename Read>
 LSTMKIT_INLINE void add_products(Vector (&sums)[R][V], const Factor* const (&row)[R], const Factor* weights, Read read) noexcept {

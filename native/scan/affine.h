@@ -17,30 +17,42 @@ inline int row_shares(const Course& layer, Index width, int threads) noexcept {
     return static_cast<int>(std::clamp<double>(threads, 1, std::max(1.0, most)));
 }
 
+/// The `width` numbers of a row of products in blocks of 4L, of which the last is as many vectors as it needs.
+struct Columns {
+    Index width, lanes;
+
+    Index block() const noexcept { return gates * lanes; }
+    Index blocks() const noexcept { return (width + block() - 1) / block(); }
+    Index count(Index n) const noexcept { return std::min(block(), width - n * block()); }
+    Index vectors(Index n) const noexcept { return (count(n) + lanes - 1) / lanes; }
+    Index padded() const noexcept { return round_up(width, lanes); }
+};
+
 /// z = bias + W x, with W [width, inputs] and the bias, or zeros, packed.
 template <typename P>
 class AffineForward {
 public:
     AffineForward(const ScanKernels<P>& kernels, Index lanes, const Real<P>* weight, const Real<P>* bias, Index width, Index inputs)
-        : kernels_(kernels), width_(width), inputs_(inputs), block_(gates * lanes), blocks_((width + block_ - 1) / block_),
-          weights_(zeros<Real<P>>(blocks_ * block_ * inputs)), bias_(zeros<Real<P>>(blocks_ * block_)) {
+        : kernels_(kernels), columns_{width, lanes}, inputs_(inputs), weights_(zeros<Real<P>>(columns_.padded() * inputs)),
+          bias_(zeros<Real<P>>(columns_.padded())) {
+        const Index block = columns_.block();
         for (Index row = 0; row < width; ++row) {
-            Real<P>* const to = weights_.data() + row / block_ * block_ * inputs + row % block_;
-            for (Index k = 0; k < inputs; ++k) to[k * block_] = weight[row * inputs + k];
+            Real<P>* const to = weights_.data() + row / block * block * inputs + row % block;
+            for (Index k = 0; k < inputs; ++k) to[k * columns_.vectors(row / block) * lanes] = weight[row * inputs + k];
             if (bias) bias_[row] = bias[row];
         }
     }
-    Index width() const noexcept { return width_; }
+    Index width() const noexcept { return columns_.width; }
     void multiply(const Real<P>* const* x, Index rows, Real<P>* const* z) const noexcept {
-        for (Index block = 0; block < blocks_; ++block)
-            kernels_.affine({rows, x, inputs_, weights_.data() + block * block_ * inputs_, bias_.data() + block * block_, z, block * block_,
-                             std::min(block_, width_ - block * block_)});
+        for (Index n = 0, first = 0; n < columns_.blocks(); ++n, first += columns_.block())
+            kernels_.affine({rows, x, inputs_, weights_.data() + first * inputs_, bias_.data() + first, z, first, columns_.count(n)});
     }
 
 private:
     const ScanKernels<P>& kernels_;
-    Index width_, inputs_, block_, blocks_;
-    Array<Real<P>> weights_, bias_;  // [blocks][I][4L], [blocks][4L]
+    Columns columns_;
+    Index inputs_;
+    Array<Real<P>> weights_, bias_;  // [blocks][I][VL], [blocks][VL]
 };
 
 /// dx = dz W, with W [width, inputs] packed; rows of dz hold zeros from width up to in_row().
@@ -48,17 +60,22 @@ template <typename P>
 class AffineBackward {
 public:
     AffineBackward(const Kernels<P>& kernels, const Real<P>* weight, Index width, Index inputs)
-        : kernels_(kernels), matrix_({weight, inputs, inputs, 1, width, 0, gates}, (width + gates * kernels.lanes - 1) / (gates * kernels.lanes), kernels.lanes, gates),
+        : kernels_(kernels), vectors_(vectors_of_block(Columns{width, kernels.lanes}.padded() / kernels.lanes)),
+          matrix_({weight, inputs, inputs, 1, width, 0, vectors_}, round_up(width, kernels.lanes) / (vectors_ * kernels.lanes), kernels.lanes, gates),
           pack_(matrix_.numbers()) {
         for (Index block = 0; block < matrix_.blocks(); ++block) matrix_.fill(kernels, block, pack_.data());
     }
-    Index in_row() const noexcept { return matrix_.blocks() * gates * kernels_.lanes; }
+    Index in_row() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
     void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx) const noexcept {
-        matrix_.multiply(kernels_, dz, in_row(), gates * kernels_.lanes, rows, pack_.data(), dx);
+        matrix_.multiply(kernels_, dz, in_row(), vectors_ * kernels_.lanes, rows, pack_.data(), dx);
     }
 
 private:
+    /// So many that no block multiplies padding.
+    static Index vectors_of_block(Index all) noexcept { return all % 4 == 0 ? 4 : all % 2 == 0 ? 2 : 1; }
+
     const Kernels<P>& kernels_;
+    Index vectors_;
     PackedMatrix<P> matrix_;
     Array<Real<P>> pack_;
 };
@@ -68,22 +85,24 @@ template <typename P>
 class AffineSums {
 public:
     AffineSums(const Kernels<P>& kernels, Index width, Index inputs, int shares)
-        : kernels_(kernels), width_(width), inputs_(inputs), block_(gates * kernels.lanes), blocks_((width + block_ - 1) / block_),
-          shares_(shares), sums_(zeros<Real<P>>(shares * share_numbers())) {}
+        : kernels_(kernels), columns_{width, kernels.lanes}, inputs_(inputs), shares_(shares), sums_(zeros<Real<P>>(shares * share_numbers())) {}
 
-    /// Adds `rows` rows of dz at distance dz_row, which is whole blocks, and of x; ones are as many pointers to a 1.
+    /// Adds `rows` rows of dz at distance dz_row, which is whole vectors, and of x; ones are as many pointers to a 1.
     void add(int share, Index rows, const Real<P>* const* x, const Real<P>* const* ones, const Real<P>* dz, Index dz_row) const noexcept {
-        for (Index block = 0; block < blocks_; ++block) {
-            Real<P>* const sum = sums_.data() + share * share_numbers() + block * (inputs_ + 1) * block_;
-            kernels_.outer({rows, 0, inputs_, x, dz + block * block_, dz_row, gates, sum, nullptr});
-            kernels_.outer({rows, 0, 1, ones, dz + block * block_, dz_row, gates, sum + inputs_ * block_, nullptr});
+        for (Index n = 0, first = 0; n < columns_.blocks(); ++n, first += columns_.block()) {
+            Real<P>* const sum = sums_.data() + share * share_numbers() + first * (inputs_ + 1);
+            const Index vectors = columns_.vectors(n);
+            kernels_.outer({rows, 0, inputs_, x, dz + first, dz_row, vectors, sum, nullptr});
+            kernels_.outer({rows, 0, 1, ones, dz + first, dz_row, vectors, sum + inputs_ * vectors * columns_.lanes, nullptr});
         }
     }
     /// Adds the shares in their order, so that the result does not depend on which finished first.
     void join(Real<P>* weight, Real<P>* bias) const noexcept {
-        for (Index row = 0; row < width_; ++row)
+        const Index block = columns_.block();
+        for (Index row = 0; row < columns_.width; ++row)
             for (Index k = 0; k <= inputs_; ++k) {
-                const Real<P>* at = sums_.data() + (row / block_ * (inputs_ + 1) + k) * block_ + row % block_;
+                const Index n = row / block;
+                const Real<P>* at = sums_.data() + n * block * (inputs_ + 1) + k * columns_.vectors(n) * columns_.lanes + row % block;
                 Real<P> total = 0;
                 for (int share = 0; share < shares_; ++share) total += at[share * share_numbers()];
                 (k < inputs_ ? weight[row * inputs_ + k] : bias[row]) = total;
@@ -91,12 +110,13 @@ public:
     }
 
 private:
-    Index share_numbers() const noexcept { return blocks_ * (inputs_ + 1) * block_; }
+    Index share_numbers() const noexcept { return columns_.padded() * (inputs_ + 1); }
 
     const Kernels<P>& kernels_;
-    Index width_, inputs_, block_, blocks_;
+    Columns columns_;
+    Index inputs_;
     int shares_;
-    Array<Real<P>> sums_;  // [shares][blocks][I + 1][4L], the bias last
+    Array<Real<P>> sums_;  // [shares][blocks][I + 1][VL], the bias last
 };
 
 }  // namespace lstmkit

@@ -102,28 +102,31 @@ void backward(const ScanRowBackward<Precision>& row) noexcept {
     }
 }
 
-template <Index R>
-struct AffineRows {
-    static void run(const AffineTile<Precision>& t, Index first) noexcept {
-        Vector z[R][gates];
+template <Index V>
+struct Affine {
+    template <Index R>
+    struct Rows {
+        static void run(const AffineTile<Precision>& t, Index first) noexcept {
+            Vector z[R][V];
 #pragma GCC unroll 4
-        for (Index v = 0; v < gates; ++v) {
-            const Vector bias = load(t.bias + v * lanes);
-#pragma GCC unroll 6
-            for (Index r = 0; r < R; ++r) z[r][v] = bias;
-        }
-        accumulate(z, t.x + first, t.inputs, t.weights);
-#pragma GCC unroll 6
-        for (Index r = 0; r < R; ++r)
-#pragma GCC unroll 4
-            for (Index v = 0; v < gates; ++v) {
-                const Index left = t.count - v * lanes;
-                if (left > 0) store_up_to(t.z[first + r] + t.first + v * lanes, z[r][v], left < lanes ? left : lanes);
+            for (Index v = 0; v < V; ++v) {
+                const Vector bias = load(t.bias + v * lanes);
+#pragma GCC unroll 12
+                for (Index r = 0; r < R; ++r) z[r][v] = bias;
             }
-    }
+            accumulate(z, t.x + first, t.inputs, t.weights);
+            const Index last = t.count - (V - 1) * lanes;
+#pragma GCC unroll 12
+            for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+                for (Index v = 0; v < V; ++v) store_up_to(t.z[first + r] + t.first + v * lanes, z[r][v], v + 1 < V ? lanes : last);
+        }
+    };
+
+    static void run(const AffineTile<Precision>& tile) noexcept { run_tiles<Rows, product_rows(tile_rows, V)>(tile.rows, tile); }
 };
 
-void affine(const AffineTile<Precision>& tile) noexcept { run_tiles<AffineRows>(tile.rows, tile); }
+void affine(const AffineTile<Precision>& tile) noexcept { run_vectors<Affine>((tile.count + lanes - 1) / lanes, tile); }
 
 constexpr ScanKernels<Precision> table = {affine, {forward<MinLSTM>, forward<MinGRU>}, {backward<MinLSTM>, backward<MinGRU>}};
 

@@ -12,7 +12,7 @@ struct AffineTile {
     Index rows;
     const Real<P>* const* x;  ///< [rows] -> [inputs]
     Index inputs;
-    const Real<P>*weights, *bias;  ///< [inputs][4L] and [4L], packed
+    const Real<P>*weights, *bias;  ///< [inputs][VL] and [VL] of the V vectors that hold `count` columns, 1..4; packed
     Real<P>* const* z;             ///< [rows]
     Index first, count;
 };

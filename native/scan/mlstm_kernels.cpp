@@ -37,6 +37,22 @@ void add_product(const Kernels<Precision>& kernels, Blocked left, Index left_col
     }
 }
 
+/// The steps r that a step a has to do with.
+enum class Side { before, behind };
+
+/// The same of steps a and r, r <= a or r >= a alone: beyond them `left` is zeros.
+template <Side side>
+void add_triangle(const Kernels<Precision>& kernels, Blocked left, Blocked right, Index right_columns, Index steps, Blocked sum) noexcept {
+    constexpr Index piece = width < 16 ? width : 16;
+    const Real* rows[chunk_steps];
+    for (Index a = 0; a < steps; a += piece) {
+        const Index end = a + piece < steps ? a + piece : steps, first = side == Side::before ? 0 : a, last = side == Side::before ? end : steps;
+        for (Index r = first; r < last; ++r) rows[r - first] = left.at(r, a);
+        for (Index b = 0; b < right_columns; b += width)
+            kernels.outer({last - first, 0, end - a, rows, right.at(first, b), width, gates, sum.at(a, b), nullptr});
+    }
+}
+
 void transpose(const Kernels<Precision>& kernels, Blocked from, Index rows, Index columns, Blocked to) noexcept {
     for (Index r = 0; r < rows; r += lanes)
         for (Index c = 0; c < columns; c += lanes) kernels.transpose(from.at(r, c), width, to.at(c, r), width);
@@ -72,16 +88,10 @@ void add_row(Blocked to, Index row, Index columns, const Real* values, Real fact
     }
 }
 
-LSTMKIT_INLINE Real total(Vector value) noexcept {
-    Real sum = 0;
-    for (Index lane = 0; lane < lanes; ++lane) sum += value[lane];
-    return sum;
-}
-
 LSTMKIT_INLINE Real dot(Blocked a, Index row, const Real* b, Index columns) noexcept {
     Vector sum = {};
     for (Index c = 0; c < columns; c += lanes) sum += load(a.at(row, c)) * load(b + c);
-    return total(sum);
+    return total_of(sum)[0];
 }
 
 Real dot_all(Blocked a, Blocked b, Index rows, Index columns) noexcept {
@@ -89,7 +99,7 @@ Real dot_all(Blocked a, Blocked b, Index rows, Index columns) noexcept {
     for (Index c = 0; c < columns; c += width)
         for (Index r = 0; r < rows; ++r)
             for (Index v = 0; v < width; v += lanes) sum += load(a.at(r, c + v)) * load(b.at(r, c + v));
-    return total(sum);
+    return total_of(sum)[0];
 }
 
 /// Rows z[t][first..], zero in the padding of both axes.
@@ -196,7 +206,7 @@ void forward(const ChunkForward<Precision>& c) noexcept {
     const Scores now(c, room);
     const Blocked memory{c.state.memory, P}, reading = read_first(now, c.scales, c.state.normaliser, S, room), read = room.time_major();
     fill(read.data, padded_steps * P, 0);
-    add_product(c.kernels, now.scores, c.steps, now.value, S, c.steps, read);
+    add_triangle<Side::before>(c.kernels, now.scores, now.value, S, c.steps, read);
     add_product(c.kernels, reading, c.steps, memory, S, S, read);
     for (Index t = 0; t < c.steps; ++t) {
         const Real inverse = 1 / divisor(now.weight[t], c.scales.least[t]);
@@ -244,7 +254,7 @@ private:
             sum += d * raw;
         }
         // What divides is the larger of two; of equal ones each has half of the gradient.
-        const Real d_by = -total(sum), share = size > least ? Real(1) : size < least ? Real(0) : Real(0.5);
+        const Real d_by = -total_of(sum)[0], share = size > least ? Real(1) : size < least ? Real(0) : Real(0.5);
         d_weight[t] = share * (weight < 0 ? -d_by : d_by);
         c.d_decay[t] = (share - 1) * d_by * by;
     }
@@ -274,7 +284,7 @@ void through_weights(const ChunkBackward<Precision>& c, const Scores& now, const
             store(d_scores.at(s, t), d * load(now.weights.at(s, t)));
         }
         for (Index t = 0; t < s / lanes * lanes; t += lanes) store(d_scores.at(s, t), Vector{});
-        c.d_input[s] = total(sum);
+        c.d_input[s] = total_of(sum)[0];
         c.d_decay[s] -= c.d_input[s];
     }
 }
@@ -294,18 +304,18 @@ void backward_writes(const ChunkBackward<Precision>& c, const Scores& now, const
         for (Index u = 0; u < P; u += width) {
             Vector part = {};
             for (Index v = 0; v < width; v += lanes) part += load(sum.at(s, u + v)) * load(now.value.at(s, u + v));
-            d += total(part);
+            d += total_of(part)[0];
         }
         c.d_input[s] += d, c.d_decay[s] -= d, all += d;
     }
     c.d_decay[n - 1] += all;
     transpose(c.kernels, now.scores, padded_steps, padded_steps, steps);
-    add_product(c.kernels, steps, n, reads.d_read, S, n, sum);
+    add_triangle<Side::behind>(c.kernels, steps, reads.d_read, S, n, sum);
     write_side(c, sum, c.at.value);
 
     fill(sum.data, padded_steps * P, 0);
     transpose(c.kernels, d_scores, padded_steps, padded_steps, steps);
-    add_product(c.kernels, steps, n, now.query, S, n, sum);
+    add_triangle<Side::behind>(c.kernels, steps, now.query, S, n, sum);
     scale_columns(value_turned, S, c.scales.to_last, side);
     transpose(c.kernels, d_memory, P, P, turned);
     add_product(c.kernels, side, n, turned, S, S, sum);
@@ -318,7 +328,7 @@ void backward_queries(const ChunkBackward<Precision>& c, const Scores& now, cons
     const Index S = c.at.units, P = padded(S), n = c.steps;
     const Blocked memory{c.state.memory, P}, turned = room.square(), side = room.unit_major(), sum = room.time_major();
     fill(sum.data, padded_steps * P, 0);
-    add_product(c.kernels, d_scores, n, now.key, S, n, sum);
+    add_triangle<Side::before>(c.kernels, d_scores, now.key, S, n, sum);
     scale_columns(d_read_turned, S, c.scales.from_first, side);
     transpose(c.kernels, memory, P, P, turned);
     add_product(c.kernels, side, n, turned, S, S, sum);

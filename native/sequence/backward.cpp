@@ -18,9 +18,9 @@ namespace {
 constexpr Index block_rows = 66;
 
 // Steps are gathered up to so many rows before the weights' gradient takes them: enough that its tiles are seldom loaded
-// and stored, few enough that the rows are still in the second-level cache. One step is enough where it has many rows, and
-// sums that lie behind that cache are loaded and stored less often.
-constexpr Index gathered_rows = 128, enough_rows = 48, rows_for_large_sums = 512, large_sums = 768 << 10;
+// and stored, few enough that the rows are still in the second-level cache, half as many of twice the sums. One step is enough
+// where it has many rows, and sums that lie behind that cache are loaded and stored less often.
+constexpr Index gathered_sums = 128 * gates, enough_rows = 48, rows_for_large_sums = 512, large_sums = 768 << 10;
 
 /// One direction, ready to run: what all its threads read.
 template <typename P>
@@ -152,9 +152,9 @@ private:
         const Blocks& s = run_.sizes;
         const Index active = walk.active(t);
         if (run_.layer.projected) step_projection(walk, t, active, flow);
+        for (Index r = 0; r < active && run_.layer.options; r += step_rows) step_options(walk, t, r, std::min(step_rows, active - r), flow);
         for (Index r = 0; r < active; ++r) {
-            if (run_.layer.options) step_options(walk, t, r, flow);
-            else step_cell(walk, t, r, flow);
+            if (!run_.layer.options) step_cell(walk, t, r, flow);
             source(walk, t, r);
         }
         if (ahead_.is_used()) list(walk, next);
@@ -231,7 +231,13 @@ private:
         return std::abs((y - kept * before) / rest) < bound ? arriving - past : Real<P>{};
     }
 
-    void step_options(const Walk& walk, Index t, Index r, const Flow<P>& flow) noexcept {
+    void step_options(const Walk& walk, Index t, Index first, Index count, const Flow<P>& flow) const noexcept {
+        const CellBackward<P> rows[] = {cell_row(walk, t, first, flow, 0), cell_row(walk, t, first + count - 1, flow, 1)};
+        static_assert(step_rows == 2);
+        run_.kernels.step_backward[static_cast<int>(run_.layer.options->cell)](rows, count);
+    }
+
+    CellBackward<P> cell_row(const Walk& walk, Index t, Index r, const Flow<P>& flow, Index number) const noexcept {
         const Blocks& s = run_.sizes;
         const BackwardJob<P>& job = run_.job;
         const Masks<P>& masks = run_.layer.masks;
@@ -242,16 +248,16 @@ private:
         const StepMasks<P> own{shift(at_or_null(masks.candidate, t, b), first),
                                projected ? nullptr : shift(at_or_null(masks.keeps_h, t, b), first),
                                shift(at_or_null(masks.keeps_c, t, b), first)};
-        run_.kernels.step_backward[static_cast<int>(run_.layer.options->cell)](
-            {*run_.layer.options, first, units().size(), job.trace.activations.at(t, b) + first, job.trace.gate_stride,
-             job.trace.cells.at(t, b) + first, job.trace.cell_stride, before + first, before_stride, own,
-             projected ? nullptr : shift(at_or_null(job.upstream.y, t, b), first),
-             shift(at_or_null(job.upstream.trace.cells, t, b), first), job.upstream.trace.cell_stride,
-             shift(at_or_null(job.upstream.trace.activations, t, b), first), job.upstream.trace.gate_stride,
-             (projected ? flow.d_hidden_rows : flow.d_output_rows)[r] + first, d_state(flow, r) + first, s.padded(),
-             &gathered_.dz[blocks_.first * gathered_.dz_block + slot * s.sums()], gathered_.dz_block,
-             projected ? &gathered_.hidden[slot * s.wide(s.units)] : nullptr,
-             run_.totals() && run_.wants_weights() ? sums_.totals + first : nullptr, s.padded(), scratch_});
+        return {*run_.layer.options, first, units().size(), job.trace.activations.at(t, b) + first, job.trace.gate_stride,
+                job.trace.cells.at(t, b) + first, job.trace.cell_stride, before + first, before_stride, own,
+                projected ? nullptr : shift(at_or_null(job.upstream.y, t, b), first),
+                shift(at_or_null(job.upstream.trace.cells, t, b), first), job.upstream.trace.cell_stride,
+                shift(at_or_null(job.upstream.trace.activations, t, b), first), job.upstream.trace.gate_stride,
+                (projected ? flow.d_hidden_rows : flow.d_output_rows)[r] + first, d_state(flow, r) + first, s.padded(),
+                &gathered_.dz[blocks_.first * gathered_.dz_block + slot * s.sums()], gathered_.dz_block,
+                projected ? &gathered_.hidden[slot * s.wide(s.units)] : nullptr,
+                run_.totals() && run_.wants_weights() ? sums_.totals + first : nullptr, s.padded(),
+                shift(scratch_, number * scratch_vectors * s.padded())};
     }
 
     void step_cell(const Walk& walk, Index t, Index r, const Flow<P>& flow) noexcept {
@@ -284,7 +290,8 @@ private:
             const Index kept = run_.layer.shape.kept;
             for (Index k = 0; k < (whole ? 1 : kept); ++k)
                 ahead_.add(activations + k * job.trace.gate_stride, (whole ? kept : 1) * own.size());
-            ahead_.add(walk.before(next, r, job.trace.cells, run_.layer.c, run_.zero_c.data()) + own.first, own.size());
+            const Real<P>* const before = walk.before(next, r, job.trace.cells, run_.layer.c, run_.zero_c.data()) + own.first;
+            for (Index k = 0; k < run_.layer.shape.states; ++k) ahead_.add(before + k * job.trace.cell_stride, own.size());
             if (job.upstream.y) ahead_.add(job.upstream.y.at(next, b) + outputs().first, outputs().size());
             ahead_.add(run_.layer.x.at(next, b), run_.layer.inputs);
             ahead_.add(walk.before(next, r, job.y, run_.layer.h, run_.zero_h.data()), run_.layer.outputs);
@@ -294,7 +301,7 @@ private:
     /// Of the products of this step: those of the gathered rows too if they are too many after the next.
     Index halts(Index active, Index after_next) const noexcept {
         const Index tile = run_.kernels.tile_rows;
-        const Index count = run_.recurrent.halts(active, tile, groups_.first, groups_.last);
+        const Index count = run_.layer.heads * run_.recurrent.halts(active, tile, groups_.first, groups_.last);
         if (after_next <= gathered_.capacity) return count;
         const Index of_input = run_.job.gradients.x ? run_.input.halts(rows_ + active, tile, input_groups_.first, input_groups_.last) : 0;
         const Index columns = run_.wants_weights() ? run_.sizes.inputs + run_.sizes.seen() : 0;
@@ -349,7 +356,7 @@ private:
 template <typename P>
 Index capacity(const Run<P>& run, Index rows, Index members) noexcept {
     const Index sums = run.sizes.blocks * run.sizes.weight_numbers() / members * Index{sizeof(Real<P>)};
-    return std::max(rows, sums > large_sums ? rows_for_large_sums : rows < enough_rows ? gathered_rows : 0);
+    return std::max(rows, sums > large_sums ? rows_for_large_sums : rows < enough_rows ? gathered_sums / std::max(gates, run.sizes.shape.sums) : 0);
 }
 
 /// The rows of one share, one block of rows after the other.
@@ -359,7 +366,7 @@ void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSu
     Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, run.layer.masks.state.data, rows);
     const SourceMemory<P> from(run.sizes, 1, rows);
     const Array<const char*> ahead(rows * run.pieces_per_row());
-    const Array<Real<P>> scratch(run.layer.shape.whole_rows ? scratch_vectors * run.sizes.padded() : 0);
+    const Array<Real<P>> scratch(run.layer.shape.whole_rows ? step_rows * scratch_vectors * run.sizes.padded() : 0);
     Barrier alone(1);
     Part<P> part(run, gathered, from.of(0), sums, {ahead.data(), run.fetches}, scratch.data(), {0, 1, alone}, nullptr);
     for_each_block(share, block_rows, run.kernels.tile_rows, [&](Range block) {

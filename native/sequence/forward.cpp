@@ -171,7 +171,7 @@ private:
             if (run_.layer.options) sum_block(block, active);
             else step_block(block, active, fetch);
         }
-        for (Index r = 0; r < active && run_.layer.options; ++r) step_cell(t, r);
+        for (Index r = 0; r < active && run_.layer.options; r += step_rows) step_cells(t, r, std::min(step_rows, active - r));
         if (run_.layer.projected) project(t, active);
         if (barrier_) barrier_->wait();
         if (run_.merges) first_sum_ += active;
@@ -209,20 +209,24 @@ private:
                           &run_.bias[block * s.sums() + offset], sums(first_sum_, block) + offset, run_.row_sums()});
     }
 
-    void step_cell(Index t, Index r) const noexcept {
+    void step_cells(Index t, Index first, Index count) const noexcept {
+        const CellForward<P> rows[] = {cell_row(t, first), cell_row(t, first + count - 1)};
+        static_assert(step_rows == 2);
+        run_.kernels.step[static_cast<int>(run_.layer.options->cell)](rows, count);
+    }
+
+    CellForward<P> cell_row(Index t, Index r) const noexcept {
         const Blocks& s = run_.sizes;
-        const CellOptions<P>& options = *run_.layer.options;
         const Masks<P>& masks = run_.layer.masks;
         const TraceOut<P>& trace = run_.result.trace;
         const Index b = walk_.row(r), first = units_.first;
         const bool projected = run_.layer.projected;
         const StepMasks<P> own{shift(masks.candidate, t, b, first), projected ? nullptr : shift(masks.keeps_h, t, b, first),
                                shift(masks.keeps_c, t, b, first)};
-        run_.kernels.step[static_cast<int>(options.cell)](
-            {options, first, units_.size(), sums(first_sum_ + r, blocks_.first), state(r) + first, s.padded(),
-             projected ? nullptr : h_before(t, r) + first, own, (projected ? to_.hidden : to_.y)[r] + first,
-             trace.cells ? to_.cells[r] + first : nullptr, trace.cell_stride,
-             trace.activations ? to_.activations[r] + first : nullptr, trace.gate_stride, run_.streams});
+        return {*run_.layer.options, first, units_.size(), sums(first_sum_ + r, blocks_.first), state(r) + first, s.padded(),
+                projected ? nullptr : h_before(t, r) + first, own, (projected ? to_.hidden : to_.y)[r] + first,
+                trace.cells ? to_.cells[r] + first : nullptr, trace.cell_stride,
+                trace.activations ? to_.activations[r] + first : nullptr, trace.gate_stride, run_.streams};
     }
 
     template <typename Number>

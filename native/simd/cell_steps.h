@@ -8,14 +8,14 @@ namespace LSTMKIT_SET {
 
 template <typename P>
 struct CellSteps {
-    static void (*const forward[most_cells])(const CellForward<P>& row) noexcept;
-    static void (*const backward[most_cells])(const CellBackward<P>& row) noexcept;
+    static void (*const forward[most_cells])(const CellForward<P>* rows, Index count) noexcept;
+    static void (*const backward[most_cells])(const CellBackward<P>* rows, Index count) noexcept;
 };
 
 template <>
-void (*const CellSteps<LSTMKIT_PRECISION>::forward[most_cells])(const CellForward<LSTMKIT_PRECISION>& row) noexcept;
+void (*const CellSteps<LSTMKIT_PRECISION>::forward[most_cells])(const CellForward<LSTMKIT_PRECISION>* rows, Index count) noexcept;
 template <>
-void (*const CellSteps<LSTMKIT_PRECISION>::backward[most_cells])(const CellBackward<LSTMKIT_PRECISION>& row) noexcept;
+void (*const CellSteps<LSTMKIT_PRECISION>::backward[most_cells])(const CellBackward<LSTMKIT_PRECISION>* rows, Index count) noexcept;
 
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

@@ -9,21 +9,29 @@ namespace lstmkit {
 namespace {
 
 template <void (*step)(const ForwardRow&, const Units&) noexcept>
-void forward_row(const ForwardRow& row) noexcept {
-    each_units(row.units, [&row](const Units& units) noexcept { step(row, units); });
-    if (row.streams) finish_streams();
+LSTMKIT_FLATTEN void forward_rows(const ForwardRow* rows, Index count) noexcept {
+    for (Index r = 0; r < count; ++r) {
+        const ForwardRow row = rows[r];  // of its own: what is written could not be a part of it
+        each_units(row.units, [&](const Units& units) noexcept { step(row, units); });
+    }
+    if (rows[0].streams) finish_streams();
 }
 
 template <void (*step)(const BackwardRow&, const Units&) noexcept>
-void backward_row(const BackwardRow& row) noexcept {
-    each_units(row.units, [&row](const Units& units) noexcept { step(row, units); });
+LSTMKIT_FLATTEN void backward_rows(const BackwardRow* rows, Index count) noexcept {
+    for (Index r = 0; r < count; ++r) {
+        const BackwardRow row = rows[r];
+        each_units(row.units, [&](const Units& units) noexcept { step(row, units); });
+    }
 }
 
 bool is_whole(const Options& o) noexcept { return o.norm != Norm::none || o.cell_norm != CellNorm::none; }
 
-void any_lstm_forward(const ForwardRow& row) noexcept { is_whole(row.options) ? norm_forward(row) : forward_row<lstm_forward>(row); }
-void any_lstm_backward(const BackwardRow& row) noexcept {
-    is_whole(row.options) ? NormBackward(row).run() : backward_row<lstm_backward>(row);
+void any_lstm_forward(const ForwardRow* rows, Index count) noexcept {
+    (is_whole(rows[0].options) ? norm_forward : forward_rows<lstm_forward>)(rows, count);
+}
+void any_lstm_backward(const BackwardRow* rows, Index count) noexcept {
+    (is_whole(rows[0].options) ? norm_backward : backward_rows<lstm_backward>)(rows, count);
 }
 
 }  // namespace
@@ -32,12 +40,12 @@ namespace LSTMKIT_SET {
 
 // In the order of Cell.
 template <>
-void (*const CellSteps<Precision>::forward[most_cells])(const ForwardRow& row) noexcept = {
-    any_lstm_forward, forward_row<gru_forward>, forward_row<rnn_forward>, forward_row<janet_forward>, forward_row<slstm_forward>};
+void (*const CellSteps<Precision>::forward[most_cells])(const ForwardRow* rows, Index count) noexcept = {
+    any_lstm_forward, forward_rows<gru_forward>, forward_rows<rnn_forward>, forward_rows<janet_forward>, forward_rows<slstm_forward>};
 template <>
-void (*const CellSteps<Precision>::backward[most_cells])(const BackwardRow& row) noexcept = {
-    any_lstm_backward, backward_row<gru_backward>, backward_row<rnn_backward>, backward_row<janet_backward>,
-    backward_row<slstm_backward>};
+void (*const CellSteps<Precision>::backward[most_cells])(const BackwardRow* rows, Index count) noexcept = {
+    any_lstm_backward, backward_rows<gru_backward>, backward_rows<rnn_backward>, backward_rows<janet_backward>,
+    backward_rows<slstm_backward>};
 
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

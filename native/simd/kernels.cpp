@@ -55,17 +55,6 @@ LSTMKIT_INLINE void fetch_some(Fetch* fetch) noexcept {
         for (Index line = 0; line < Fetch::piece; line += Fetch::line) prefetch(*fetch->next + line);
 }
 
-/// Calls Function<V>::run(tile) for V = vectors in 1..4.
-template <template <Index> class Function, typename Tile>
-LSTMKIT_INLINE void run_vectors(Index vectors, const Tile& tile) noexcept {
-    switch (vectors) {
-        case 4: return Function<4>::run(tile);
-        case 3: return Function<3>::run(tile);
-        case 2: return Function<2>::run(tile);
-        default: return Function<1>::run(tile);
-    }
-}
-
 template <Index V>
 struct Sum {
     template <Index R>

@@ -35,8 +35,12 @@ typedef Real Vector __attribute__((vector_size(LSTMKIT_VECTOR)));
 typedef Integer Integers __attribute__((vector_size(LSTMKIT_VECTOR)));
 typedef Unsigned Bits __attribute__((vector_size(LSTMKIT_VECTOR)));
 
+// Inline, and a function in which everything is.
 #if !defined(LSTMKIT_INLINE)
 #define LSTMKIT_INLINE inline __attribute__((always_inline))
+#define LSTMKIT_FLATTEN __attribute__((flatten))
+#else
+#define LSTMKIT_FLATTEN
 #endif
 
 /// lanes numbers from any address.
@@ -164,6 +168,16 @@ LSTMKIT_INLINE Vector shuffle(Vector a, Vector b, Integers which) noexcept {
 #else
     return __builtin_shuffle(a, b, which);
 #endif
+}
+
+/// The sum of all lanes, in each of them.
+template <Index distance = lanes / 2>
+LSTMKIT_INLINE Vector total_of(Vector x) noexcept {
+    Integers other;
+    for (Index lane = 0; lane < lanes; ++lane) other[lane] = lane ^ distance;
+    x += shuffle(x, x, other);
+    if constexpr (distance > 1) return total_of<distance / 2>(x);
+    else return x;
 }
 
 }  // namespace

@@ -95,8 +95,11 @@ CellShape shape_of(const CellOptions<P>& options) noexcept {
     return shape;
 }
 
+/// Rows that take a step together: while one waits for a sum over all of its units, the next computes.
+inline constexpr Index step_rows = 2;
+
 /// Vectors of units that backward of a whole row takes for itself.
-inline constexpr Index scratch_vectors = 11;
+inline constexpr Index scratch_vectors = 8;
 
 /// What a row's step needs beside its options: masks at this step. null is none.
 template <typename P>

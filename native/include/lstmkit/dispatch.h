@@ -34,9 +34,9 @@ struct Kernels {
                    Index count) noexcept;
     void (*choose_bytes)(std::uint64_t seed, std::uint64_t first, std::int16_t limit, std::uint8_t chosen, std::uint8_t otherwise,
                          std::uint8_t* out, Index count) noexcept;
-    /// A row's step through a cell, by Cell.
-    void (*const* step)(const CellForward<P>& row) noexcept;
-    void (*const* step_backward)(const CellBackward<P>& row) noexcept;
+    /// The step of 1..step_rows rows of one layer through a cell, by Cell.
+    void (*const* step)(const CellForward<P>* rows, Index count) noexcept;
+    void (*const* step_backward)(const CellBackward<P>* rows, Index count) noexcept;
 };
 
 /// The name that users write: "baseline", "avx2", ...

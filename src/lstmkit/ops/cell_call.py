@@ -41,7 +41,7 @@ def check_cell_layer(layer: CellLayer) -> None:
     if x.dim() != 3 or x.shape[2] != spec.input_size + spec.extra_size:
         raise ShapeError(f"the input must have shape (T, B, {spec.input_size + spec.extra_size}), not {tuple(x.shape)}")
     T, B, _ = x.shape
-    shapes = {name: (spec.num_directions, B, *shape) for name, shape in spec.layer_state_shapes(0).items()}
+    shapes = {name: (spec.num_directions, B, *shape) for name, shape in spec.state_channels().items()}
     shapes |= {name: shape for name, shape in spec.parameter_shapes().items() if "_l0" in name}
     values = [*state, *weights]
     if len(values) != len(shapes):

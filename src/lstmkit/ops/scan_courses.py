@@ -112,6 +112,8 @@ class MLSTMCourse(_Course):
     def __init__(self, layer: CellLayer) -> None:
         H, N = layer.spec.hidden_size, layer.spec.num_heads
         self._heads, self._width, self._key = N, 4 * H + 2 * N, slice(H, 2 * H)
+        # Rows of products that begin with a line of the caches.
+        self._room = -(-self._width // 16) * 16
         super().__init__(layer)
         self._root = sqrt(H // N)
         self._state = [value.contiguous().resolve_neg() for value in layer.state]
@@ -130,7 +132,7 @@ class MLSTMCourse(_Course):
         if keep:
             chunks, S = -(-T // core.mlstm_chunk_steps), H // self._heads
             between = self._new(D, chunks * B * self._heads * (S * (S + 1) + 2))
-            kept = [self._new(T, B, D * self._width), self._new(T, B, D * H), between]
+            kept = [self._new(T, B, D * self._room), self._new(T, B, D * H), between]
         for d in range(D):
             results = sequence_at(output, d * H), _addresses(last, d), self._kept(kept, d)
             self._call(core.mlstm_forward, self._direction(d), *results)
@@ -187,7 +189,7 @@ class MLSTMCourse(_Course):
         if not kept:
             return None, None, 0
         products, raw, between = kept
-        return sequence_at(products, d * self._width), sequence_at(raw, d * self._sizes[3]), between[d].data_ptr()
+        return sequence_at(products, d * self._room), sequence_at(raw, d * self._sizes[3]), between[d].data_ptr()
 
     def _direction(self, d: int) -> tuple[Any, ...]:
         weight, bias = self._weights[d]
