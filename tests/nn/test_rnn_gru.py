@@ -1,6 +1,7 @@
 """What nn.RNN and nn.GRU share with torch's layers."""
 
-from math import tanh
+from math import exp, tanh
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -130,16 +131,23 @@ def test_gru__matches_hand_worked_step__both_conventions() -> None:
         close(trace.gates[0]["z"], torch.full((1, 1, 1), 0.5, dtype=torch.float64))
 
 
-@pytest.mark.square("by hand", "gru activations", "gru clip", engine="reference")
+@pytest.mark.square("by hand", "gru activations", "gru clip", "gru gelu", engine="reference")
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_gru__matches_hand_worked_step__activations_and_clip(reset_after: bool) -> None:
     """One unit, x = 1, h = 1/2, where the sums of r, z and n are 3, -1 and 2 + 4 r h, within +-1: 1, -1 and 1.
 
     hard_sigmoid(1) = 2/3 = r, hard_sigmoid(-1) = 1/3 = z, softsign(1) = 1/2 = n: h = 2/3 * 1/2 + 1/3 * 1/2. Without the
-    clip hard_sigmoid(3) = 1 and softsign(2 + 4 * 1 * 1/2) = 4/5: h = 2/3 * 4/5 + 1/3 * 1/2.
+    clip hard_sigmoid(3) = 1 and softsign(2 + 4 * 1 * 1/2) = 4/5: h = 2/3 * 4/5 + 1/3 * 1/2. With the sigmoid r is
+    1 / (1 + e^-3), z is 1 / (1 + e), and gelu(s) the part s of the normal distribution below s = 2 + 2 r.
     """
     curves: Any = {"gate_activation": "hard_sigmoid", "candidate_activation": "softsign"}
-    for options, r, z, n in ((curves | {"gate_clip": 1.0}, 2 / 3, 1 / 3, 1 / 2), (curves, 1.0, 1 / 3, 4 / 5)):
+    squashed = 1 / (1 + exp(-3))
+    below = (2 + 2 * squashed) * NormalDist().cdf(2 + 2 * squashed)
+    for options, r, z, n in (
+        (curves | {"gate_clip": 1.0}, 2 / 3, 1 / 3, 1 / 2),
+        (curves, 1.0, 1 / 3, 4 / 5),
+        ({"candidate_activation": "gelu"}, squashed, 1 / (1 + exp(1)), below),
+    ):
         layer = nn.GRU(1, 1, bias=False, reset_after=reset_after, dtype=torch.float64, engine="reference", **options)
         values = {"weight_ih_l0": [[3.0], [-1.0], [2.0]], "weight_hh_l0": [[0.0], [0.0], [4.0]]}
         layer.load_state_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
@@ -149,7 +157,7 @@ def test_gru__matches_hand_worked_step__activations_and_clip(reset_after: bool) 
         assert found == pytest.approx([r, z, n, (1 - z) * n + z / 2], abs=1e-15)
 
 
-@pytest.mark.square("by hand", "rnn", "rnn relu", "rnn scaled-tanh", "rnn clip", engine="reference")
+@pytest.mark.square("by hand", "rnn", "rnn relu", "rnn scaled-tanh", "rnn elu", "rnn clip", engine="reference")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -159,6 +167,7 @@ def test_gru__matches_hand_worked_step__activations_and_clip(reset_after: bool) 
             {"nonlinearity": ("tanh", 2.0, 0.5)},
             [(s := 2 * tanh(0.5)), (u := 2 * tanh(s / 2 - 3.5)), 2 * tanh(u / 2 + 1.5)],
         ),
+        ({"nonlinearity": ("elu", 0.5)}, [1.0, 0.5 * (exp(-6) - 1), 0.5 * (exp(-6) - 1) + 3]),
         ({"nonlinearity": "relu", "gate_clip": 0.75}, [0.75, 0.0, 0.75]),
         ({"nonlinearity": "identity", "gate_clip": 2.0}, [1.0, -2.0, 1.0]),
     ],
