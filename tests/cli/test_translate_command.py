@@ -129,7 +129,7 @@ def test_evaluate__prints_one_json_object(run, folder, tmp_path) -> None:
         (["fit", "{0}/t.txt", "-o", "{0}/x"], "line 1: expected a source and a target with a tab"),
         (["fit", "--source", "{0}/a.de", "--target", "{0}/t.txt", "-o", "{0}/x"], "has 16 lines, but {0}/t.txt has 3"),
         (["fit", "{0}/p.tsv", "-o", "{0}/none/x"], "does not exist"),
-        (["fit", "{0}/p.tsv", "-o", "{0}/x", "--level", "syllable"], "a level must be one of"),
+        (["fit", "{0}/p.tsv", "-o", "{0}/x", "--level", "syllable"], "--level must be one of"),
         (["fit", "{0}/p.tsv", "-o", "{0}/x", "--hidden-size", "0"], "--hidden-size must be"),
         (["fit", "{0}/p.tsv", "-o", "{0}/x", "--max-steps", "0"], "--max-steps must be"),
         (["fit", "{0}/m", "-o", "{0}/x"], "binary"),
