@@ -1,10 +1,7 @@
 """The tagger's training beside the same model written with torch.nn.LSTM and packed sequences, in turn in one run."""
 
-import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -12,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from benchmarks.torch_training import adamw, take_turns, train
 from lstmkit import Tagger
-from lstmkit.nn import StagedModel, crf_loss
+from lstmkit.nn import StagedModel
 from lstmkit.tasks.tagging.batches import Batches
 from lstmkit.tasks.tagging.fitting import tagging_loss
 from lstmkit.tasks.tagging.model import tag_stages
@@ -22,7 +20,7 @@ from lstmkit.training import TrainingConfig, fit
 
 Batch = dict[str, Tensor]
 
-STEPS, ROUNDS = 40, 5
+STEPS = 40
 
 
 class TorchTagger(nn.Module):
@@ -50,7 +48,7 @@ class TorchTagger(nn.Module):
             self.characters(batch["spelled"]), batch["spelled_lengths"], batch_first=True, enforce_sorted=False
         )
         _, (ends, _) = self.spelling(spelled)
-        spellings = torch.cat([*ends], -1)[batch["places"]]
+        spellings = nn.functional.embedding(batch["places"], torch.cat([*ends], -1))
         joined = torch.cat([self.words(batch["tokens"]), self.word_forms(batch["forms"]), spellings], -1)
         joined = self.drop(joined)
         packed = pack_padded_sequence(joined, batch["lengths"], batch_first=True, enforce_sorted=False)
@@ -67,12 +65,7 @@ class TorchTagger(nn.Module):
 
     def loss(self, batch: Batch) -> Tensor:
         """Nats per word."""
-        losses = plain_crf_loss(self.emissions(batch), batch["tags"], *self.moves(), batch["lengths"])
-        return losses.sum() / batch["lengths"].sum()
-
-    def loss_with_our_crf(self, batch: Batch) -> Tensor:
-        """The same, so that the LSTMs alone differ."""
-        losses = crf_loss(self.emissions(batch), batch["tags"], *self.moves(), batch["lengths"])
+        losses = plain_crf_loss(self.emissions(batch).float(), batch["tags"], *self.moves(), batch["lengths"])
         return losses.sum() / batch["lengths"].sum()
 
 
@@ -80,17 +73,15 @@ def plain_crf_loss(
     scores: Tensor, tags: Tensor, transitions: Tensor, first: Tensor, last: Tensor, lengths: Tensor
 ) -> Tensor:
     """What people write: a loop over the steps, whose gradient autograd finds."""
-    rows = torch.arange(len(scores))
     real = torch.arange(scores.shape[1]) < lengths[:, None]
     total = scores[:, 0] + first
-    right = total[rows, tags[:, 0]]
     for step in range(1, scores.shape[1]):
-        here = real[:, step]
         grown = (total[:, :, None] + transitions).logsumexp(1) + scores[:, step]
-        total = torch.where(here[:, None], grown, total)
-        move = transitions[tags[:, step - 1], tags[:, step]] + scores[rows, step, tags[:, step]]
-        right = right + torch.where(here, move, 0.0)
-    return (total + last).logsumexp(1) - right - last[tags[rows, lengths - 1]]
+        total = torch.where(real[:, step, None], grown, total)
+    own = (scores.gather(2, tags[:, :, None])[:, :, 0] * real).sum(1)
+    moves = (transitions[tags[:, :-1], tags[:, 1:]] * real[:, 1:]).sum(1)
+    final = tags.gather(1, lengths[:, None] - 1)[:, 0]
+    return (total + last).logsumexp(1) - own - moves - first[tags[:, 0]] - last[final]
 
 
 def _torch_lstm(weights: dict[str, Tensor]) -> nn.LSTM:
@@ -100,33 +91,22 @@ def _torch_lstm(weights: dict[str, Tensor]) -> nn.LSTM:
 
 
 def measure_speed(path: Path) -> dict[str, Any]:
-    """Median seconds of some steps, ours by the room's own loop, theirs by the shortest that can be written.
+    """Words a second, ours by the room's own loop, theirs by the shortest that can be written.
 
     Raises:
         SystemExit: the two models do not give the same loss.
     """
-    torch.set_num_threads(1)
     ours, batches = _model_and_batches(path)
     theirs = TorchTagger(ours)
     _check_same(ours, theirs, batches[0])
-    runs: dict[str, Callable[[], object]] = {
+    runs = {
         "lstmkit": lambda: _fit(ours, batches),
-        "torch": lambda: _train(theirs, theirs.loss, batches),
-        "torch_with_our_crf": lambda: _train(theirs, theirs.loss_with_our_crf, batches),
+        "torch_float32": lambda: train(theirs, theirs.loss, batches, adamw(1e-3)),
+        "torch_bfloat16": lambda: train(theirs, theirs.loss, batches, adamw(1e-3), bfloat16=True),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS + 1):
-        for name, run in runs.items():
-            seconds[name].append(_timed(run))
-    # The first round is to warm up.
-    best = {name: median(times[1:]) for name, times in seconds.items()}
     words = sum(int(batch["lengths"].sum()) for batch in batches)
-    return {
-        "case": f"training, {STEPS} steps of 32 sentences of UD English-EWT",
-        **{f"{name}_words_per_second": words / value for name, value in best.items()},
-        "times_torch": best["torch"] / best["lstmkit"],
-        "times_torch_with_our_crf": best["torch_with_our_crf"] / best["lstmkit"],
-    }
+    case = f"training, {STEPS} steps of 32 sentences of UD English-EWT"
+    return {"case": case, "goal": 2.5, **take_turns(runs, words, "words")}
 
 
 def _model_and_batches(path: Path) -> tuple[StagedModel, list[Batch]]:
@@ -157,20 +137,5 @@ def _our_loss(module: nn.Module, batch: Batch) -> Tensor:
 
 
 def _fit(module: StagedModel, batches: list[Batch]) -> None:
-    config = TrainingConfig(max_epochs=1, averaging=0.998, quiet=True, device="cpu")
+    config = TrainingConfig(max_epochs=1, averaging=0.998, mixed_precision="auto", quiet=True, device="cpu")
     fit(module, lambda epoch: batches, loss=_our_loss, config=config)
-
-
-def _train(module: nn.Module, loss: Callable[[Batch], Tensor], batches: list[Batch]) -> None:
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
-    for batch in batches:
-        optimizer.zero_grad()
-        loss(batch).backward()
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-
-
-def _timed(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start

@@ -21,14 +21,16 @@ LANGUAGES = ("hun", "bul", "kor", "dut")
 SPELLING: dict[str, Any] = {
     "source_level": "letter",
     "target_level": "symbol",
-    "embedding_size": 128,
-    "hidden_size": 128,
-    "num_layers": 2,
-    "max_steps": 5000,
+    "hidden_size": 256,
+    "dropout": 0.3,
+    "consistency": 5.0,
+    "batch_size": 32,
+    "max_steps": 6000,
 }
 SENTENCES: dict[str, Any] = {
     "level": "bpe",
     "size": 4000,
+    "hidden_size": 384,
     "dropout": 0.4,
     "learning_rate": 2e-3,
     "max_steps": 16_000,

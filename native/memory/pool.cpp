@@ -41,13 +41,14 @@ struct Pool {
     std::array<Free*, 8 * std::numeric_limits<std::size_t>::digits> kept{};
     std::size_t kept_bytes = 0;
 
-    Free* take(SizeClass size) noexcept {
+    Free* take(SizeClass& size) noexcept {
         const std::lock_guard<std::mutex> lock(mutex);
         const std::size_t last = std::min(size.number + larger_classes, kept.size() - 1);
         for (std::size_t number = size.number; number <= last; ++number)
             if (Free* const block = kept[number]) {
+                size = {bytes_of_class(number), number};
                 kept[number] = block->next;
-                kept_bytes -= bytes_of_class(number);
+                kept_bytes -= size.bytes;
                 return block;
             }
         return nullptr;
@@ -80,10 +81,11 @@ Pool& pool() {
 
 }  // namespace
 
-void* take_memory(std::size_t bytes) {
+void* take_memory(std::size_t& bytes) {
     if (bytes > largest) throw std::bad_alloc();
-    const SizeClass size = class_of(bytes);
+    SizeClass size = class_of(bytes);
     Free* const block = pool().take(size);
+    bytes = size.bytes;
     return block ? block : allocate_pages(size.bytes);
 }
 

@@ -7,7 +7,7 @@
 
 namespace lstmkit {
 
-void* take_memory(std::size_t bytes) {
+void* take_memory(std::size_t& bytes) {
     void* const memory = allocate_pages(bytes);
     std::memset(memory, 0xff, bytes);
     return memory;

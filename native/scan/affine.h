@@ -66,9 +66,10 @@ public:
         for (Index block = 0; block < matrix_.blocks(); ++block) matrix_.fill(kernels, block, pack_.data());
     }
     Index in_row() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
-    void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx) const noexcept {
-        matrix_.multiply(kernels_, dz, in_row(), vectors_ * kernels_.lanes, rows, pack_.data(), dx);
+    void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx, Fetch* fetch = nullptr) const noexcept {
+        matrix_.multiply(kernels_, dz, in_row(), vectors_ * kernels_.lanes, rows, pack_.data(), dx, 0, matrix_.groups(), fetch);
     }
+    Index halts(Index rows) const noexcept { return matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups()); }
 
 private:
     /// So many that no block multiplies padding.
@@ -88,14 +89,16 @@ public:
         : kernels_(kernels), columns_{width, kernels.lanes}, inputs_(inputs), shares_(shares), sums_(zeros<Real<P>>(shares * share_numbers())) {}
 
     /// Adds `rows` rows of dz at distance dz_row, which is whole vectors, and of x; ones are as many pointers to a 1.
-    void add(int share, Index rows, const Real<P>* const* x, const Real<P>* const* ones, const Real<P>* dz, Index dz_row) const noexcept {
+    void add(int share, Index rows, const Real<P>* const* x, const Real<P>* const* ones, const Real<P>* dz, Index dz_row,
+             Fetch* fetch = nullptr) const noexcept {
         for (Index n = 0, first = 0; n < columns_.blocks(); ++n, first += columns_.block()) {
             Real<P>* const sum = sums_.data() + share * share_numbers() + first * (inputs_ + 1);
             const Index vectors = columns_.vectors(n);
-            kernels_.outer({rows, 0, inputs_, x, dz + first, dz_row, vectors, sum, nullptr});
+            kernels_.outer({rows, 0, inputs_, x, dz + first, dz_row, vectors, sum, fetch});
             kernels_.outer({rows, 0, 1, ones, dz + first, dz_row, vectors, sum + inputs_ * vectors * columns_.lanes, nullptr});
         }
     }
+    Index halts() const noexcept { return columns_.blocks() * (inputs_ / kernels_.tile_rows); }
     /// Adds the shares in their order, so that the result does not depend on which finished first.
     void join(Real<P>* weight, Real<P>* bias) const noexcept {
         const Index block = columns_.block();

@@ -6,6 +6,7 @@
 #include "scan/affine.h"
 #include "scan/check.h"
 #include "scan/mlstm_kernels.h"
+#include "sequence/ahead.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
 
@@ -142,6 +143,7 @@ struct Run {
         : layer(layer), kernels(kernels_of<P>(set)), chunks(mlstm_kernels_of<P>(set)), order(layer.batch) {
         order_rows(layer, order.data());
     }
+    bool fetches() const noexcept { return layer.steps * layer.batch * layer.width() * Index{sizeof(Real<P>)} > cached_bytes; }
     HeadColumns columns(Index head) const noexcept {
         const Index S = layer.head_units(), H = layer.units, at = head * S;
         return {at, H + at, 2 * H + at, 3 * H + at, S};
@@ -232,7 +234,8 @@ class BackwardPart {
 public:
     BackwardPart(const Run<P>& run, const MlstmBackward<P>& job, const AffineBackward<P>& weight, const AffineSums<P>& sums, int share)
         : run_(run), job_(job), weight_(weight), sums_(sums), share_(share), heads_(run.layer, run.chunks), d_heads_(run.layer, run.chunks),
-          excess_(run.layer.heads), dz_(zeros<Real<P>>(chunk_steps * weight.in_row())), room_(run.chunks.room_numbers(run.layer.head_units())) {
+          excess_(run.layer.heads), dz_(zeros<Real<P>>(chunk_steps * weight.in_row())), room_(run.chunks.room_numbers(run.layer.head_units())),
+          pieces_(chunk_steps * pieces_of_row(run.layer)), ahead_(pieces_.data(), run.fetches()) {
         std::fill_n(ones_, chunk_steps, &one_);
     }
 
@@ -273,12 +276,31 @@ private:
             if (job_.dx) dx_[n] = job_.dx.at(t, b);
         }
         for (Index head = 0; head < run_.layer.heads; ++head) step_head(walk, steps, head);
-        if (job_.dx) weight_.multiply(dz_.data(), steps.size(), dx_);
-        if (job_.dweight) sums_.add(share_, steps.size(), x_, ones_, dz_.data(), weight_.in_row());
+        Fetch* const fetch = list(walk, {std::max<Index>(0, steps.first - chunk_steps), steps.first}, steps.size());
+        if (job_.dx) weight_.multiply(dz_.data(), steps.size(), dx_, fetch);
+        if (job_.dweight) sums_.add(share_, steps.size(), x_, ones_, dz_.data(), weight_.in_row(), fetch);
+    }
+
+    /// Lists what the chunk of the steps `next` reads, to be brought while the products of `rows` rows are computed.
+    Fetch* list(const Walk& walk, Range next, Index rows) noexcept {
+        const Index b = walk.row(0), H = run_.layer.units;
+        ahead_.begin();
+        for (Index n = next.first; n < next.last; ++n) {
+            const Index t = walk.time(n);
+            ahead_.add(job_.kept.z.at(t, b), run_.layer.width());
+            ahead_.add(job_.kept.raw.at(t, b), H);
+            if (job_.grad_y) ahead_.add(job_.grad_y.at(t, b), H);
+            ahead_.add(run_.layer.x.at(t, b), run_.layer.inputs);
+        }
+        return ahead_.over((job_.dx ? weight_.halts(rows) : 0) + (job_.dweight ? sums_.halts() : 0));
+    }
+    static Index pieces_of_row(const MlstmCase<P>& layer) noexcept {
+        const Index size = sizeof(Real<P>);
+        return pieces_of(layer.width() * size) + 2 * pieces_of(layer.units * size) + pieces_of(layer.inputs * size);
     }
 
     void step_head(const Walk& walk, Range steps, Index head) noexcept {
-                Real<P> d_input[chunk_steps], d_decay[chunk_steps];
+        Real<P> d_input[chunk_steps], d_decay[chunk_steps];
         double di[chunk_steps], df[chunk_steps];
         const Mark mark = heads_.find(head, job_.kept.between + run_.between(steps.first / chunk_steps, walk.row(0), head));
         run_.gates(walk, steps, head, rows_, gates_);
@@ -311,6 +333,8 @@ private:
     Heads<P> heads_, d_heads_;
     Array<double> excess_;
     Array<Real<P>> dz_, room_;
+    Array<const char*> pieces_;
+    Ahead ahead_;
     ChunkGates<P> gates_;
     const Real<P>*rows_[chunk_steps], *raw_[chunk_steps], *x_[chunk_steps], *grad_y_[chunk_steps], *ones_[chunk_steps];
     Real<P>*dz_rows_[chunk_steps], *dx_[chunk_steps];

@@ -44,6 +44,10 @@ void a_larger_block_serves_within_limits() {
         const Array<float> nearly(52 << 10);
         check(LSTMKIT_UNPOOLED || nearly.data() == before, "four fifths get the larger block");
     }
+    {
+        const Array<float> again(64 << 10);
+        check(LSTMKIT_UNPOOLED || again.data() == before, "a block that was lent for less is as large as before");
+    }
     lstmkit::release_memory();
 }
 

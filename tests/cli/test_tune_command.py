@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.foreign import bert, gpt2
 
 from lstmkit import Forecaster
 from lstmkit.cli import VERBS, main
 from lstmkit.cli.tune import TASKS
+from lstmkit.runtime import load
 from lstmkit.training import Choice
 
 COMMAND = [sys.executable, "-c", "import sys; from lstmkit.cli import main; sys.exit(main())", "tune", "forecast"]
@@ -56,6 +58,55 @@ def test_tune__keeps_the_best_model_and_shows_all_trials(run, table, tmp_path) -
     assert f"saved {output}, the best model: trial {record['trial']}" in err
     assert "trial 0: dropout 0.3, learning_rate 0.003" in err
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+ROOMS = {
+    "tag": ("t.conll", "--max-epochs", 2, "--hidden-size", 8),
+    "lm": ("t.txt", "--level", "bpe.json", "--max-steps", 4, "--hidden-size", 8, "--embedding-size", 8),
+    "translate": ("p.tsv", "--level", "word", "--max-steps", 4, "--hidden-size", 8, "--embedding-size", 8),
+}
+SEARCHED = {
+    "tag": ["num_layers", "dropout", "batch_size", "learning_rate"],
+    "lm": ["layers", "dropout", "streams"],
+    "translate": ["num_layers", "attention", "dropout", "batch_size"],
+}
+
+
+@pytest.fixture
+def texts(tmp_path, monkeypatch) -> Path:
+    """A folder with what the rooms of language learn from."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.conll").write_text("Ann\tB-person\nlives\tO\nin\tO\nRome\tB-place\n\nBob\tB-person\nsat\tO\n\n" * 20)
+    Path("t.txt").write_text("the cat sat on the mat\nthe dog lay on the rug\n" * 40)
+    Path("p.tsv").write_text("ein Hund\ta dog\ndie Katze\tthe cat\n" * 10)
+    gpt2().save("bpe.json")
+    return tmp_path
+
+
+@pytest.mark.parametrize("task", ROOMS)
+def test_tune__keeps_a_model_of_each_room(run, texts, task, capsys) -> None:
+    code, out, err = run(task, *ROOMS[task], "--trials", 2, "--output", "m")
+    assert (code, err.count("\n")) == (0, 6)
+    assert out.splitlines()[0].split() == ["trial", "score", "minutes", *SEARCHED[task]]
+    record = load("m").document["search"]
+    assert [*record["options"]] == SEARCHED[task]
+    pairs = [(f"--{name.replace('_', '-')}", value) for name, value in record["options"].items() if value is not None]
+    options = [word for pair in pairs for word in pair]
+    assert main([task, "fit", *map(str, (*ROOMS[task], *options)), "-o", "again", "-q"]) == 0
+    scores = []
+    for model in ("m", "again"):
+        assert main([task, "evaluate", model, ROOMS[task][0], "--json"]) == 0
+        scores.append(json.loads(capsys.readouterr().out))
+    assert scores[0] == scores[1]
+
+
+def test_tune__rejects_another_tokenizer_of_the_same_name(run, texts) -> None:
+    words = ("lm", *ROOMS["lm"], "--trials", 1, "-o", "m", "--storage", "study.db", "-q")
+    assert run(*words)[0] == 0
+    bert().save("bpe.json")
+    code, _, err = run(*words)
+    assert code == 1
+    assert "give another --study" in err
 
 
 def test_tune__equals_fit_with_the_options_that_it_found(run, table, tmp_path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lstmkit.nn import CRF, crf_log_partition, crf_loss
+from lstmkit.nn.crf import FORBIDDEN
 from lstmkit.spec import LSTMKitError
 
 LENGTHS = [4, 1, 3]
@@ -65,8 +66,10 @@ def test_loss__matches_finite_differences() -> None:
     assert torch.autograd.gradcheck(weighted, inputs)
 
 
-def test_gradient__equals_probabilities_of_all_paths() -> None:
-    scores, *weights = draw(3)
+@pytest.mark.parametrize("spread", [1.0, 500.0])
+def test_gradient__equals_probabilities_of_all_paths(spread: float) -> None:
+    """Also where one path outweighs another by more than numbers can hold."""
+    scores, *weights = [spread * value for value in draw(3)]
     scores.requires_grad_()
     crf_log_partition(scores, *weights, torch.tensor(LENGTHS)).sum().backward()
     assert scores.grad is not None
@@ -77,6 +80,28 @@ def test_gradient__equals_probabilities_of_all_paths() -> None:
         for path, score in paths.items():
             expected[range(length), path] += np.exp(score - total)
         np.testing.assert_allclose(scores.grad[row], expected, atol=1e-12)
+
+
+def test_log_partition__equals_all_paths__where_none_is_allowed() -> None:
+    scores, _, first, last = draw(5)
+    transitions = torch.full((3, 3), FORBIDDEN)
+    found = crf_log_partition(with_garbage(scores), transitions, first, last, torch.tensor(LENGTHS))
+    for row in range(len(LENGTHS)):
+        expected = np.logaddexp.reduce([*every_path(row, scores, transitions, first, last).values()])
+        np.testing.assert_allclose(found[row], expected, rtol=1e-12)
+
+
+def test_gradient__matches_rows_without_padding__after_a_tag_that_nothing_follows() -> None:
+    scores, transitions, first, last = draw(6)
+    transitions[1] = FORBIDDEN
+    scores[1, 0, 1] = 800.0
+    together = [value.clone().requires_grad_() for value in (scores, transitions, first, last)]
+    crf_log_partition(*together, torch.tensor(LENGTHS)).sum().backward()
+    alone = [value.clone().requires_grad_() for value in (scores, transitions, first, last)]
+    for row, length in enumerate(LENGTHS):
+        crf_log_partition(alone[0][row : row + 1, :length], *alone[1:]).sum().backward()
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-12)
 
 
 def test_float32__matches_float64__over_long_rows() -> None:

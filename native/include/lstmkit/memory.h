@@ -9,10 +9,11 @@
 
 namespace lstmkit {
 
-/// At least `bytes` bytes at a multiple of 64, with any content. Thread-safe, also across a fork. Throws std::bad_alloc.
-void* take_memory(std::size_t bytes);
+/// At least `bytes` bytes at a multiple of 64, with any content; `bytes` becomes how many there are. Thread-safe, also across a
+/// fork. Throws std::bad_alloc.
+void* take_memory(std::size_t& bytes);
 
-/// Gives back what take_memory(bytes) returned; it is kept for the next taker up to a limit.
+/// Gives back what take_memory returned, with the bytes that it named; it is kept for the next taker up to a limit.
 void give_memory(void* memory, std::size_t bytes) noexcept;
 
 /// Frees all that is kept and in nobody's use.

@@ -15,6 +15,7 @@ import typer
 
 from lstmkit.cli.common import AsJson, ModelOutput, Quiet, Seed, check_place, command, option
 from lstmkit.cli.tuned import FileShelf, Trained, trials_text
+from lstmkit.features.text_choice import is_file as is_tokenizer
 from lstmkit.training import SearchResult, search
 
 # task -> its room, whose search.py says what may be tried
@@ -75,6 +76,8 @@ def tune(
     fixed = {name: value for name, value in given.items() if not _is_default(context, name)}
     space = {name: values for name, values in room.SEARCH.items() if name not in fixed}
     given = {**given, **getattr(room, "WITHOUT", {}), **fixed}
+    message: Callable[[str], None] = (lambda text: None) if quiet else partial(print, file=sys.stderr, flush=True)
+    message("a score is a loss on what is held back: lower is better")
     with TemporaryDirectory() as folder:
         result = search(
             partial(_train, fit, {**given, "output": Path(folder) / "model.safetensors", "seed": seed, "quiet": True}),
@@ -87,7 +90,7 @@ def tune(
             seed=seed,
             identity={"task": task, "seed": seed, **{name: _described(value) for name, value in fixed.items()}},
             shelf=(shelf := FileShelf(output)),
-            message=(lambda text: None) if quiet else partial(print, file=sys.stderr, flush=True),
+            message=message,
         )
     if as_json:
         print(json.dumps({"best": result.best and asdict(result.best), "trials": [*map(asdict, result.trials)]}))
@@ -141,6 +144,8 @@ def _described(value: Any) -> Any:
     """A fixed option as a study remembers it: a file by name and size, so that machines agree and other data do not."""
     if isinstance(value, list | tuple):
         return [_described(item) for item in value]
+    if is_tokenizer(value):
+        value = Path(value)
     if isinstance(value, Path):
         return [value.name, value.stat().st_size if value.is_file() else None]
     return value

@@ -9,6 +9,7 @@ from typing import Any
 from lstmkit.runtime import load
 from lstmkit.spec import LSTMKitError
 from lstmkit.training import Trial
+from lstmkit.training.tuning import option_text
 
 _ROWS_SHOWN = 20
 
@@ -69,5 +70,4 @@ def _row(trial: Trial, names: list[str], best: bool) -> list[str]:
 
 
 def _cell(options: Mapping[str, Any], name: str) -> str:
-    value = options.get(name, "")
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return option_text(options.get(name, ""))

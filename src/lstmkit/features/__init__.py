@@ -9,7 +9,7 @@ from lstmkit.features.grid import future_timestamps, join, split
 from lstmkit.features.inference import infer_frequency
 from lstmkit.features.sampling import Sampler
 from lstmkit.features.series import SeriesArrays
-from lstmkit.features.spans import OUTSIDE, Span, SpanScore, are_span_tags, read_spans, score_spans, tag_transitions
+from lstmkit.features.spans import Span, SpanScore, are_span_tags, read_spans, score_spans, tag_transitions
 from lstmkit.features.text import END, LEVELS, START, UNKNOWN, Encoded, TextEncoder
 from lstmkit.features.text_choice import Level, check_level, encoder_of
 from lstmkit.features.viterbi import viterbi
@@ -21,7 +21,6 @@ __all__ = [
     "END",
     "FORMS",
     "LEVELS",
-    "OUTSIDE",
     "START",
     "UNKNOWN",
     "CTCLabels",

@@ -17,6 +17,8 @@ from lstmkit.spec import DataError, ShapeError
 # What a forbidden transition costs: its exponential is 0 in every precision, and sums with it stay finite.
 FORBIDDEN = -1e4
 _NAMES = ("transitions", "first", "last")
+# Of shares that add up to 1; double precision drops those below 1e-308.
+_LEAST = 1e-60
 
 
 def crf_loss(
@@ -54,8 +56,9 @@ def crf_loss(
     real = _real_steps(scores, transitions, first, last, lengths)
     inside = torch.where(real[:, :, None], scores, 0.0)
     tags = _check_tags(tags, real, scores.shape[2])
-    total = _LogPartition.apply(inside, transitions, first, last, real)
-    return total - _path_score(inside, tags, transitions, first, last, real)  # pyright: ignore[reportOperatorIssue]
+    return _log_partition(inside, transitions, first, last, real) - _path_score(
+        inside, tags, transitions, first, last, real
+    )
 
 
 def crf_log_partition(
@@ -67,7 +70,7 @@ def crf_log_partition(
     """
     real = _real_steps(scores, transitions, first, last, lengths)
     inside = torch.where(real[:, :, None], scores, 0.0)
-    return _LogPartition.apply(inside, transitions, first, last, real)  # pyright: ignore[reportReturnType]
+    return _log_partition(inside, transitions, first, last, real)
 
 
 class CRF(nn.Module):
@@ -117,7 +120,68 @@ class CRF(nn.Module):
         return viterbi(values, transitions, first, last, None if lengths is None else lengths.cpu().numpy())[0]
 
 
-class _LogPartition(torch.autograd.Function):
+def _log_partition(scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor, real: Tensor) -> Tensor:
+    """``(B,)``; with probabilities where they can be trusted, else with their logarithms."""
+    total: Any = _Scaled.apply(scores, transitions, first, last, real)
+    return total if bool(total.isfinite().all()) else _Logarithms.apply(scores, transitions, first, last, real)  # pyright: ignore[reportReturnType]
+
+
+class _Scaled(torch.autograd.Function):
+    """The forward algorithm over shares of all paths, which add up to 1 at every step, and the way back over them.
+
+    NaN where a row loses so much in one step that paths which were too small to be kept might have mattered.
+
+    Source: Rabiner, Proceedings of the IEEE 77 (1989), section V.A.
+    """
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor, real: Tensor
+    ) -> Tensor:
+        by_step = scores.swapaxes(0, 1).double()
+        steps, step_logs = _exponentials(torch.cat([by_step[:1] + first, by_step[1:]]), dim=2)
+        (moves, move_log), (ends, end_log) = _exponentials(transitions.double()), _exponentials(last.double())
+        shares, sums = list[Tensor](), list[Tensor]()
+        ways = steps[0]
+        for step in range(len(steps)):
+            ways = (shares[-1] @ moves).mul_(steps[step]) if step else ways
+            sums.append(ways.sum(1, keepdim=True))
+            shares.append(ways / sums[-1])
+        here, lost, lengths = real.T[:, :, None], _trusted(torch.stack(sums)), real.sum(1)
+        kept = torch.where(here, torch.stack(shares), 0.0)
+        whole = _trusted(kept[lengths - 1, torch.arange(len(real), device=real.device)] @ ends)
+        ctx.save_for_backward(kept, torch.where(here, steps / lost, 0.0), moves, ends / whole[:, None], lengths)
+        logs = torch.where(here, lost.log() + step_logs, 0.0).sum((0, 2))
+        return (logs + (lengths - 1) * move_log + whole.log() + end_log).to(scores.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        kept, steps, moves, ends, lengths = ctx.saved_tensors
+        final = lengths - 1, torch.arange(len(lengths), device=lengths.device)
+        # How much a share weighs for what is still to come, which begins where its row ends.
+        weights = torch.zeros_like(kept).index_put_(final, ends * gradient[:, None].double())
+        ways = torch.empty_like(kept[1:])
+        for step in range(len(kept) - 1, 0, -1):
+            torch.mul(weights[step], steps[step], out=ways[step - 1])
+            weights[step - 1].addmm_(ways[step - 1], moves.T)
+        of_scores = kept * weights
+        of_moves = moves * (kept[:-1].flatten(0, 1).T @ ways.flatten(0, 1))
+        return of_scores.swapaxes(0, 1), of_moves, of_scores[0].sum(0), of_scores[final].sum(0), None
+
+
+def _exponentials(values: Tensor, **axis: int) -> tuple[Tensor, Tensor]:
+    """Of the values less the largest, so that none is above 1; and the largest."""
+    largest = values.amax(keepdim=bool(axis), **axis)
+    return (values - largest).exp(), largest
+
+
+def _trusted(sums: Tensor) -> Tensor:
+    """NaN in place of sums that are too small beside what double precision drops."""
+    return torch.where(sums > _LEAST, sums, torch.nan)
+
+
+class _Logarithms(torch.autograd.Function):
     """The forward algorithm; its backward pass hands probabilities down the same steps."""
 
     @staticmethod

@@ -220,7 +220,12 @@ def options_text(options: Mapping[str, Any]) -> str:
     """Options in one line.
 
     Example:
-        >>> options_text({"dropout": 0.123456, "hidden_size": 64})
-        'dropout 0.1235, hidden_size 64'
+        >>> options_text({"dropout": 0.123456, "hidden_size": 64, "layers": None})
+        'dropout 0.1235, hidden_size 64, layers default'
     """
-    return ", ".join(f"{name} {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in options.items())
+    return ", ".join(f"{name} {option_text(value)}" for name, value in options.items())
+
+
+def option_text(value: Any) -> str:
+    """One value; None is what a training has by itself."""
+    return "default" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

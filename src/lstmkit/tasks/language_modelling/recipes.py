@@ -58,7 +58,7 @@ class Recipe:
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
 
-_ADAM = {"learning_rate": 2e-3, "schedule": "cosine", "gradient_clip": 0.5, "weight_decay": 0.01}
+_ADAM = {"schedule": "cosine", "gradient_clip": 0.5, "weight_decay": 0.01}
 
 RECIPES: dict[str, Recipe] = {
     # Zaremba, Sutskever & Vinyals (2014), Recurrent Neural Network Regularization: the small network. Their loss is the
@@ -91,7 +91,7 @@ RECIPES: dict[str, Recipe] = {
         steps=35,
         epochs=30,
         least_steps=600,
-        training=_ADAM,
+        training={**_ADAM, "learning_rate": 3e-3},
     ),
     # Merity, Keskar & Socher (2017), Regularizing and Optimizing LSTM Language Models; with a narrow layer before
     # the softmax where they have a narrow last LSTM.

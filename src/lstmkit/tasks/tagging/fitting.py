@@ -16,7 +16,6 @@ from lstmkit.nn.crf import FORBIDDEN, crf_loss
 from lstmkit.nn.stages import StagedModel
 from lstmkit.runtime import TagConfig, TagModel
 from lstmkit.runtime.tag import LABEL_SCORES
-from lstmkit.tasks.tagging.balance import balance
 from lstmkit.tasks.tagging.batches import Batches
 from lstmkit.tasks.tagging.evaluation import evaluate_sentences
 from lstmkit.tasks.tagging.model import Sizes, tag_stages
@@ -45,7 +44,7 @@ class Recipe:
 
 
 def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Sentence]) -> TagModel:
-    """Train a tagger; the weights that tag ``judged`` best are kept, and balanced on it."""
+    """Train a tagger; the weights that tag ``judged`` best are kept."""
     config = recipe.config
     module = _build(recipe)
     forbidden = _forbidden(config, sentences)
@@ -62,7 +61,7 @@ def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Se
         validate=judge if judged else None,
         identity=_identity(recipe, sentences, judged),
     )
-    model = balance(_as_model(module, config, forbidden), judged)
+    model = _as_model(module, config, forbidden)
     model.document["training"] = {"stopped": result.stopped}
     return model
 
