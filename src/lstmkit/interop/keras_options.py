@@ -67,7 +67,7 @@ def keras_class(spec: CellSpec) -> tuple[str, dict[str, Any]]:
         config = _written(spec, kind) if cell == spec.cell else None
         if config is not None and _spec(spec, kind, config) == replace(spec, num_layers=1):
             return kind, config
-    raise OptionError(f"Keras has no layer for the cell {spec.cell!r} with the options of this stack: {spec}")
+    raise OptionError(f"Keras has no layer for the cell {spec.cell!r} with the options of this stack: {spec.changes()}")
 
 
 def snake_case(kind: str) -> str:

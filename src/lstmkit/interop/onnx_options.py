@@ -91,7 +91,7 @@ def node_attributes(spec: CellSpec) -> tuple[str, dict[str, Any]]:
         attributes["input_forget"] = 1
     sizes = (spec.input_size, spec.hidden_size, spec.num_layers, spec.bias, spec.bidirectional)
     if CellSpec(*sizes, **cell_options(operator, attributes, spec.num_directions, bool(variant.peepholes))) != spec:
-        raise OptionError(f"ONNX's {operator} has not all options of this stack: {spec}")
+        raise OptionError(f"ONNX's {operator} has not all options of this stack: {spec.changes()}")
     return operator, attributes
 
 
@@ -120,10 +120,12 @@ def _activation(operator: str, name: str, alphas: list[float], betas: list[float
     if name.lower() not in _IN_LOWER_CASE:
         raise OptionError(f"{operator}: the activation {name!r} cannot be converted; known: {', '.join(_NAMES)}")
     ours, defaults = _NAMES[_IN_LOWER_CASE[name.lower()]]
-    given = [own.pop(0) if own else default for own, default in zip((alphas, betas), defaults, strict=False)]
-    if None in given:
-        raise OptionError(f"{operator}: {name} needs its own activation_alpha and activation_beta; ONNX has no default")
-    constants = [_unrounded(value, ACTIVATIONS[ours][place]) for place, value in enumerate(given)]
+    constants: list[float] = []
+    for own, default, plain in zip((alphas, betas), defaults, ACTIVATIONS[ours], strict=False):
+        value = own.pop(0) if own else default
+        if value is None:
+            raise OptionError(f"{operator}: {name} has no default in ONNX; give activation_alpha and activation_beta")
+        constants.append(_unrounded(value, plain))
     return (ours, *constants) if constants else ours  # pyright: ignore[reportReturnType]
 
 

@@ -74,7 +74,7 @@ def to_torch(layer: Layer, *, cell: bool = False) -> Any:
     dtype = next(iter(tensors.values())).dtype
     module = getattr(torch.nn, names[0])(spec.input_size, spec.hidden_size, bias=spec.bias, dtype=dtype, **options)
     if torch_spec(module) != spec:
-        raise OptionError(f"torch.nn.{names[0]} has not all options of this stack: {spec}")
+        raise OptionError(f"torch.nn.{names[0]} has not all options of this stack: {spec.changes()}")
     module.load_state_dict({name.removesuffix("_l0") if cell else name: tensor for name, tensor in tensors.items()})
     return module
 

@@ -364,6 +364,17 @@ class CellSpec:
         """Name endings of one layer's parameters, one per direction: ``_l0``, ``_l0_reverse``."""
         return (f"_l{layer}", f"_l{layer}_reverse")[: self.num_directions]
 
+    def changes(self) -> dict[str, Any]:
+        """The options that differ from the plain cell's, by name; sizes are none.
+
+        Example:
+            >>> CellSpec(3, 4, cell="gru", reset_after=False, variant=Variant(gate_clip=1.0)).changes()
+            {'reset_after': False, 'gate_clip': 1.0}
+        """
+        defaults = {own.name: own.default for own in fields(self) if own.name not in (*_COMMON, "variant")}
+        changed = {name: getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default}
+        return changed | self.variant.changes()
+
     def to_dict(self) -> dict[str, Any]:
         """A dictionary that JSON can hold; of options that only some cells have, what is not at its default."""
         changed = {own.name for own in fields(self) if getattr(self, own.name) != own.default}
