@@ -4,6 +4,7 @@
 
 #include "scan/affine.h"
 #include "scan/check.h"
+#include "sequence/ahead.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
 
@@ -30,6 +31,7 @@ struct Run {
         order_rows(layer, order.data());
     }
     AffineForward<P> affine() const { return {scans, kernels.lanes, layer.weight, layer.bias, width, layer.inputs}; }
+    bool fetches() const noexcept { return layer.steps * layer.batch * width * Index{sizeof(Real<P>)} > cached_bytes; }
     int cell() const noexcept { return static_cast<int>(layer.cell); }
     const Real<P>* before(const Walk& walk, Index t, Index r, const Sequence<const Real<P>>& y) const noexcept {
         return walk.before(t, r, y, layer.h, nothing.data());
@@ -109,7 +111,8 @@ public:
                  const AffineSums<P>& sums, int share)
         : run_(run), job_(job), again_(again), weight_(weight), sums_(sums), share_(share), wide_(weight.in_row()),
           z_(again ? block_slots * run.width : 0), rows_(block_slots), dz_(zeros<Real<P>>(block_slots * wide_)),
-          dh_(block_slots * run.layer.units), x_(block_slots), ones_(block_slots), dx_(block_slots) {
+          dh_(block_slots * run.layer.units), x_(block_slots), ones_(block_slots), dx_(block_slots),
+          pieces_(block_slots * pieces_of_row(run)), ahead_(pieces_.data(), run.fetches()) {
         std::fill_n(ones_.data(), block_slots, &one_);
     }
 
@@ -124,7 +127,7 @@ public:
             const Index slots = aim(walk, steps);
             if (again_) again_->multiply(x_.data(), slots, rows_.data());
             scan(walk, steps);
-            spend(slots);
+            spend(slots, list(walk, {std::max<Index>(0, steps.first - steps_of_block(walk)), steps.first}, slots));
         }
         for (Index r = 0; r < walk.rows() && job_.dh; ++r) std::copy_n(&dh_[r * H], H, job_.dh.at(walk.row(r)));
         zero_padding(run_.layer, walk, job_.dx, {0, run_.layer.inputs});
@@ -160,9 +163,30 @@ private:
         }
     }
 
-    void spend(Index slots) noexcept {
-        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data());
-        if (job_.dweight) sums_.add(share_, slots, x_.data(), ones_.data(), dz_.data(), wide_);
+    void spend(Index slots, Fetch* fetch) noexcept {
+        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data(), fetch);
+        if (job_.dweight) sums_.add(share_, slots, x_.data(), ones_.data(), dz_.data(), wide_, fetch);
+    }
+
+    /// Lists what the steps `next` read, to be brought while the products of these slots are computed.
+    Fetch* list(const Walk& walk, Range next, Index slots) noexcept {
+        const Index H = run_.layer.units;
+        ahead_.begin();
+        for (Index n = next.last; n-- > next.first;) {
+            const Index t = walk.time(n);
+            for (Index r = 0, active = walk.active(t); r < active; ++r) {
+                const Index b = walk.row(r);
+                if (!again_) ahead_.add(job_.z.at(t, b), run_.width);
+                ahead_.add(job_.y.at(t, b), H);
+                if (job_.grad_y) ahead_.add(job_.grad_y.at(t, b), H);
+                ahead_.add(run_.layer.x.at(t, b), run_.layer.inputs);
+            }
+        }
+        return ahead_.over((job_.dx ? weight_.halts(slots) : 0) + (job_.dweight ? sums_.halts() : 0));
+    }
+    static Index pieces_of_row(const Run<P>& run) noexcept {
+        const Index size = sizeof(Real<P>);
+        return pieces_of(run.width * size) + 2 * pieces_of(run.layer.units * size) + pieces_of(run.layer.inputs * size);
     }
 
     const Run<P>& run_;
@@ -177,6 +201,8 @@ private:
     Array<Real<P>> dz_, dh_;  // [slots][wide(GH)], [rows][H]
     Array<const Real<P>*> x_, ones_;
     Array<Real<P>*> dx_;
+    Array<const char*> pieces_;
+    Ahead ahead_;
     Real<P> one_ = 1;
 };
 
