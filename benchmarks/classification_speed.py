@@ -14,6 +14,7 @@ from lstmkit.nn import StagedModel
 from lstmkit.runtime import TextReader
 from lstmkit.tasks.classification.model import SCORES, Sizes, classifier_stages
 from lstmkit.tasks.classification.readers import text_reader
+from lstmkit.tasks.classification.recipe import Members
 from lstmkit.training import TrainingConfig, fit
 
 Inputs = dict[str, Tensor]
@@ -108,8 +109,9 @@ def _fit(module: StagedModel, batches: list[Batch]) -> None:
     config = TrainingConfig(
         max_epochs=1, learning_rate=3e-3, averaging=0.98, mixed_precision="auto", quiet=True, device="cpu"
     )
-    fit(module, lambda epoch: batches, loss=_our_loss, config=config)
+    fit(Members([module]), lambda epoch: batches, loss=_our_loss, config=config)
 
 
 def _our_loss(module: nn.Module, batch: Batch) -> Tensor:
-    return nn.functional.cross_entropy(module(batch[0])[SCORES], batch[1])
+    (scores,) = module(batch[0])
+    return nn.functional.cross_entropy(scores, batch[1])

@@ -1,6 +1,6 @@
 """The trainable twin of a runtime model: the same stages, executed by torch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,15 +43,22 @@ class StagedModel(nn.Module):
         self.parts = nn.ModuleDict({stage.name: _part(stage) for stage in stages if stage.parameter_shapes()})
 
     def forward(
-        self, inputs: Mapping[str, Tensor], overrides: Mapping[str, Callable[..., Any]] | None = None
+        self,
+        inputs: Mapping[str, Tensor],
+        overrides: Mapping[str, Callable[..., Any]] | None = None,
+        only: Collection[str] | None = None,
     ) -> dict[str, Tensor]:
-        """Every value of the model by name.
+        """Values of the model by name.
 
         Args:
             inputs: The model's inputs by name.
             overrides: Stage name -> function of the stage's inputs, in place of what runs it otherwise.
+            only: Names of the values that are wanted, where there are such; None wants all. In mixed precision each
+                that is given back is made float32.
         """
-        return run_stages(torch, self.stages, self.stage_weights(), inputs, {**self.overrides(), **(overrides or {})})
+        overrides = {**self.overrides(), **(overrides or {})}
+        values = run_stages(torch, self.stages, self.stage_weights(), inputs, overrides)
+        return values if only is None else {name: values[name] for name in only if name in values}
 
     def stage_weights(self) -> dict[str, dict[str, Tensor]]:
         """Stage name -> short parameter name -> tensor."""
@@ -128,8 +135,14 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
 
 
 def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
-    """All things of a step in one go, without a tensor of their rows."""
-    rows = nn.functional.embedding_bag(numbers.flatten(0, -2), table.weight, mode=how, padding_idx=0)
+    """All things of a step in one go, without a tensor of their rows, and without the zeros that are none."""
+    steps = numbers.flatten(0, -2)
+    there = steps > 0
+    counts = there.sum(1)
+    starts = counts.cumsum(0) - counts
+    rows = nn.functional.embedding_bag(steps[there], table.weight, starts, mode="sum")
+    if how == "mean":
+        rows = rows / counts.clamp(min=1)[:, None]
     return rows.view(*numbers.shape[:-1], -1)
 
 

@@ -62,6 +62,7 @@ class Classifier(Estimator):
         time_limit: Minutes that training may take; None sets no limit.
         checkpoint: A file from which a killed training goes on.
         log: A file to which JSON lines about the training are appended.
+        mixed_precision: ``"auto"`` takes ``"bf16"`` where the processor is faster with it; or ``"no"``.
         device: ``"cpu"`` or ``"cuda"``; None takes what is there.
         seed: Of the weights and of what is drawn.
         quiet: Print nothing.
@@ -107,6 +108,7 @@ class Classifier(Estimator):
         time_limit: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         log: str | os.PathLike[str] | None = None,
+        mixed_precision: str | None = "auto",
         device: str | None = None,
         seed: int = 0,
         quiet: bool = False,
@@ -131,6 +133,7 @@ class Classifier(Estimator):
                 "time_limit": time_limit,
                 "checkpoint": checkpoint,
                 "log": log,
+                "mixed_precision": mixed_precision,
                 "device": device,
                 "seed": seed,
                 "quiet": quiet,

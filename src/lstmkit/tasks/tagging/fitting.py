@@ -24,6 +24,7 @@ from lstmkit.training import TrainingConfig, fit
 # Deviation of the first rows of words and characters.
 _FIRST_ROWS = 0.1
 _TRANSITIONS = ("transitions", "first", "last")
+_ANSWERS = ("scores", LABEL_SCORES, "path", *(f"path.{name}" for name in _TRANSITIONS))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def tagging_loss(
     module: nn.Module, batch: Mapping[str, Tensor], forbidden: Sequence[Tensor]
 ) -> list[tuple[Tensor, Tensor]]:
     """Nats and number of the words, and of the labels of sentences. What has no answer does not count."""
-    values = module(batch)
+    values = module(batch, only=_ANSWERS)
     lengths, tags = batch["lengths"], batch["tags"]
     if "path" in values:
         moves = [
