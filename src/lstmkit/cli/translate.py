@@ -65,6 +65,7 @@ _OPTIONS = {
     "num_layers": "--num-layers",
     "max_steps": "--max-steps",
     "batch_size": "--batch-size",
+    "consistency must": "--consistency must",
 }
 
 _command = command(app, _OPTIONS)
@@ -107,6 +108,9 @@ def fit(
     num_layers: Annotated[int, option("--num-layers", help="Layers of the encoder.")] = 1,
     attention: Annotated[str, option("--attention", help="multiplicative or additive.")] = "multiplicative",
     dropout: Annotated[float, option("--dropout", help="Part of the values dropped in training.")] = 0.3,
+    consistency: Annotated[
+        float, option("--consistency", help="How much two readings of a pair should agree; 5 is usual, 0 reads once.")
+    ] = 0.0,
     max_steps: Annotated[int, option("--max-steps", help="Training steps.")] = 5000,
     batch_size: Annotated[int, option("--batch-size", help="Pairs of a training step.")] = 64,
     learning_rate: Annotated[float, option("--learning-rate", help="The highest one.")] = 3e-3,
@@ -130,6 +134,7 @@ def fit(
         num_layers=num_layers,
         attention=attention,
         dropout=dropout,
+        consistency=consistency,
         max_steps=max_steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
