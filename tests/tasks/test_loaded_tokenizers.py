@@ -40,7 +40,7 @@ def test_classifier__learns_and_roundtrips(name: str, folder: Path, tmp_path: Pa
 def test_language_model__learns_lines(folder: Path) -> None:
     lines = ["the cat sat", "cat the cat sat"]
     options = {"hidden_size": 24, "embedding_size": 16, "num_layers": 1, "dropout": 0.0, "tied": False, "seed": 1}
-    model = LanguageModel(folder / "gpt2.json", **options, max_steps=200, learning_rate=0.02, steps=16, quiet=True)
+    model = LanguageModel(folder / "gpt2.json", **options, max_steps=200, learning_rate=0.02, batch_size=4, quiet=True)
     model.fit(io.StringIO("\n".join(lines * 40) + "\n"))
     written = model.generate("the cat sat\n", 60, temperature=0).split("\n")
     assert set(written[:-1]) <= {*lines}
