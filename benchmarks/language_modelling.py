@@ -108,68 +108,59 @@ def _model(folder: Path, options: argparse.Namespace, level: str, **arguments: A
 
 def speed(folder: Path, options: argparse.Namespace) -> Row:
     """Steps of Zaremba's small network: ours, and the same written with torch.nn.LSTM, turn by turn in one run."""
-    ours, theirs = our_steps(), torch_steps()
-    mine, other = np.median([[ours(), theirs()] for _ in range(8)], axis=0)
-    return {
-        "case": "training step, PTB words, 2x200, 20 streams of 20 words",
-        "goal": 1.3,
-        "our_milliseconds": 1e3 * mine,
-        "torch_milliseconds": 1e3 * other,
-        "times_faster": other / mine,
+    from benchmarks.torch_training import take_turns
+
+    runs = {
+        "lstmkit": our_steps(),
+        "torch_float32": torch_steps(bfloat16=False),
+        "torch_bfloat16": torch_steps(bfloat16=True),
     }
+    words = _STEPS * _SIZES["streams"] * _SIZES["steps"]
+    case = "training, PTB words, 2x200, 20 streams of 20 words"
+    return {"case": case, "goal": 1.3, **take_turns(runs, words, "words")}
 
 
 _SIZES = {"tokens": 10_000, "hidden": 200, "streams": 20, "steps": 20}
-_STEPS = 20
+_STEPS = 40
 
 
-def our_steps() -> Callable[[], float]:
-    """Seconds of a step as :func:`lstmkit.training.fit` takes it."""
+def our_steps() -> Callable[[], object]:
+    """Some steps as :func:`lstmkit.training.fit` takes them."""
     from lstmkit.tasks.language_modelling.fitting import build
     from lstmkit.tasks.language_modelling.recipes import RECIPES
     from lstmkit.tasks.language_modelling.streams import Streams
     from lstmkit.training import TrainingConfig, fit
 
     network = build(RECIPES["small"], _SIZES["tokens"], None, _SIZES["streams"], 0)
-    tokens = np.random.default_rng(0).integers(_SIZES["tokens"], size=_SIZES["streams"] * _SIZES["steps"] * 30)
+    tokens = np.random.default_rng(0).integers(_SIZES["tokens"], size=_SIZES["streams"] * _SIZES["steps"] * 50)
     streams = Streams.of(tokens, _SIZES["streams"], _SIZES["steps"])
     options: dict[str, Any] = {"optimizer": "sgd", "gradient_clip": 5.0, "schedule": "constant", "device": "cpu"}
     config = TrainingConfig(max_steps=_STEPS, learning_rate=1.0, mixed_precision="auto", quiet=True, **options)
-
-    def seconds() -> float:
-        return fit(network, streams, loss=lambda module, batch: module(batch), config=config).seconds / _STEPS
-
-    return seconds
+    return lambda: fit(network, streams, loss=lambda module, batch: module(batch), config=config)
 
 
-def torch_steps() -> Callable[[], float]:
-    """The same network in plain torch, float32."""
+def torch_steps(*, bfloat16: bool) -> Callable[[], object]:
+    """As many of the same network in plain torch."""
     import torch
     from torch import nn
 
+    from benchmarks.torch_training import train
+
     tokens, hidden = _SIZES["tokens"], _SIZES["hidden"]
-    embedding, lstm, head = nn.Embedding(tokens, hidden), nn.LSTM(hidden, hidden, 2), nn.Linear(hidden, tokens)
-    weights = [*embedding.parameters(), *lstm.parameters(), *head.parameters()]
-    optimizer = torch.optim.SGD(weights, lr=1.0)
-    rows = torch.randint(tokens, (_SIZES["steps"] + 1, _SIZES["streams"]))
+    lstm, head = nn.LSTM(hidden, hidden, 2), nn.Linear(hidden, tokens)
+    network = nn.ModuleDict({"rows": nn.Embedding(tokens, hidden), "lstm": lstm, "head": head})
+    batch = torch.randint(tokens, (_SIZES["steps"] + 1, _SIZES["streams"]))
     state = [torch.zeros(2, _SIZES["streams"], hidden) for _ in range(2)]
 
-    def step() -> None:
-        output, last = lstm(embedding(rows[:-1]), tuple(state))
-        state[:] = [each.detach() for each in last]
-        loss = nn.functional.cross_entropy(head(output).flatten(0, 1), rows[1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(weights, 5.0)
-        optimizer.step()
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        output, last = lstm(network["rows"](rows[:-1]), tuple(state))
+        state[:] = [each.detach().float() for each in last]
+        return nn.functional.cross_entropy(head(output).flatten(0, 1), rows[1:].flatten())
 
-    def seconds() -> float:
-        begun = time.perf_counter()
-        for _ in range(_STEPS):
-            step()
-        return (time.perf_counter() - begun) / _STEPS
+    def optimizer(weights: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(weights, lr=1.0, fused=True)
 
-    return seconds
+    return lambda: train(network, loss, [batch] * _STEPS, optimizer, clip=5.0, bfloat16=bfloat16)
 
 
 def generate(folder: Path, options: argparse.Namespace) -> Row:

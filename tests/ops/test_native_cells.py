@@ -85,6 +85,23 @@ def test_cell__matches_reference__every_instruction_set(row: Row, dtype: torch.d
         close(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    "gates",
+    [{"forget_gate": "coupled"}, {"input_gate": "one", "output_gate": "one"}, {"input_gate": "coupled"}],
+    ids=lambda gates: " ".join(gates),
+)
+@pytest.mark.parametrize("name", ["lstm norm-ba", "lstm norm-per_gate_feedback"])
+def test_layer_norm__matches_reference__gates_without_weights(
+    name: str, gates: dict[str, str], instruction_set: str
+) -> None:
+    """What has no weights is neither in a mean nor in a variance; the last of five rows takes its step alone."""
+    row = NATIVE_ROWS[name]
+    row = replace(row, spec=replace(row.spec, variant=replace(row.spec.variant, **gates)))
+    case = calm(hostile(sized(row, 5, 18), batch=5))
+    for ours, theirs in zip(everything(row, case, "native"), everything(row, case, "reference"), strict=True):
+        close(ours, theirs)
+
+
 @pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize(
     ("steps", "batch", "inputs", "units"), [(60, 1, 3, 96), (9, 3, 70, 130), (3, 60, 4, 33), (2, 300, 2, 20)]
