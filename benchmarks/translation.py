@@ -21,11 +21,14 @@ LANGUAGES = ("hun", "bul", "kor", "dut")
 SPELLING: dict[str, Any] = {
     "source_level": "letter",
     "target_level": "symbol",
-    "hidden_size": 256,
+    "embedding_size": 192,
+    "hidden_size": 192,
+    "num_layers": 2,
     "dropout": 0.3,
     "consistency": 5.0,
     "batch_size": 32,
-    "max_steps": 6000,
+    "learning_rate": 2e-3,
+    "max_steps": 9000,
 }
 SENTENCES: dict[str, Any] = {
     "level": "bpe",
