@@ -85,7 +85,8 @@ def token_loss(
         return _missed(_scores(module, batch), answer, smoothing), count
     twice = _scores(module, {name: torch.cat([tensor, tensor]) for name, tensor in batch.items()})
     missed = _missed(twice, torch.cat([answer, answer]), smoothing) / 2
-    return missed + consistency / 2 * _apart(*twice.chunk(2), answer), count
+    first, second = twice.chunk(2)
+    return missed + consistency / 2 * _apart(first, second, answer), count
 
 
 def _apart(scores: Tensor, others: Tensor, answer: Tensor) -> Tensor:
