@@ -1,5 +1,6 @@
 """How long training takes beside the same network written with torch.nn.LSTM and packed sequences."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from lstmkit.data import length_batches
 from lstmkit.features import TextEncoder
 from lstmkit.nn import StagedModel
 from lstmkit.runtime import TextReader
+from lstmkit.runtime.classify_text import TextRow
 from lstmkit.tasks.classification.model import SCORES, Sizes, classifier_stages
 from lstmkit.tasks.classification.readers import text_reader
 from lstmkit.tasks.classification.recipe import Members
@@ -61,9 +63,9 @@ def measure_speed(texts: list[str], labels: list[str]) -> dict[str, Any]:
     """
     texts, labels = texts[:_SENTENCES], labels[:_SENTENCES]
     encoder = TextEncoder.train(texts, "word", min_count=2, lowercase=True)
-    reader, sizes = text_reader(texts, encoder, lowercase=True, letters=True), Sizes()
+    (reader, rows), sizes = text_reader(texts, encoder, lowercase=True, letters=True), Sizes()
     names = sorted(set(labels))
-    batches = _read(reader, texts, torch.tensor([names.index(label) for label in labels]))
+    batches = _read(reader, rows, torch.tensor([names.index(label) for label in labels]))
     ours = StagedModel(classifier_stages(reader, sizes, len(names)))
     theirs = _twin(ours, reader, sizes, len(names))
     _check_same(ours, theirs, batches[0][0])
@@ -95,9 +97,8 @@ def _check_same(ours: StagedModel, theirs: TorchReader, inputs: Inputs) -> None:
     theirs.train()
 
 
-def _read(reader: TextReader, texts: list[str], labels: Tensor) -> list[Batch]:
+def _read(reader: TextReader, rows: Sequence[TextRow], labels: Tensor) -> list[Batch]:
     """Batches as both networks take them."""
-    rows = reader.rows(texts)
     np.random.seed(0)
     found = length_batches([len(row.numbers) for row in rows], _BATCH, shuffle=True)
     read = [reader.arrays([rows[k] for k in index], grams=False) for index in found]
