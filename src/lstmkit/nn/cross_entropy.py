@@ -90,9 +90,10 @@ def _surprise(scores: Tensor, targets: Tensor) -> Tensor:
 
 def _surprise_beside(scores: Tensor, shares: Tensor, targets: Tensor) -> Tensor:
     """The same where the softmax is known: its largest share gives away the sum that it was divided by."""
-    highest, place = scores.max(-1, keepdim=True)
     wide = _wide(scores)
-    return (highest.to(wide) - shares.gather(1, place).to(wide).log() - scores.gather(1, targets)).sum()
+    # Without their places: finding these as well takes three times as long.
+    highest, largest = (each.amax(-1, keepdim=True).to(wide) for each in (scores, shares))
+    return (highest - largest.log() - scores.gather(1, targets)).sum()
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -168,7 +168,7 @@ def test_long_series__are_read_in_stretches() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"level": "letter"}, "level must be one of 'word', 'character', 'bpe', 'wordpiece', not 'letter'"),
+        ({"level": "letter"}, "level must be one of 'word', 'character', 'bpe', 'wordpiece', or the path"),
         ({"pool": "min"}, "pool must be one of"),
         ({"members": -1}, "members must be a whole number of at least 1, not -1"),
         ({"hidden_size": 0}, "hidden_size must be"),
