@@ -237,8 +237,8 @@ def test_written_file__rejects_other_space(tmp_path: Path) -> None:
     [
         ({"strides": 2}, r"ConvLSTM2D: strides=.2, 2. cannot be converted"),
         ({"dilation_rate": (1, 2)}, r"ConvLSTM2D: dilation_rate=.1, 2. cannot be converted"),
-        ({"activation": "elu"}, "ConvLSTM2D: activation='elu' cannot be converted"),
-        ({"recurrent_activation": "softplus"}, "recurrent_activation='softplus' cannot be converted"),
+        ({"activation": "softmax"}, "ConvLSTM2D: activation='softmax' cannot be converted"),
+        ({"recurrent_activation": "sparsemax"}, "recurrent_activation='sparsemax' cannot be converted"),
     ],
 )
 def test_from_keras__rejects_what_no_cell_has(options: dict[str, Any], said: str) -> None:
