@@ -30,7 +30,7 @@ SPELLING: dict[str, Any] = {
     "learning_rate": 2e-3,
     "max_steps": 9000,
 }
-# The length of Korean vowels is known word by word: agreement makes the model shy of it. Chosen on the development data.
+# The length of Korean vowels is known word by word; much agreement makes a model shy of it. Chosen on development data.
 KOREAN: dict[str, Any] = {**SPELLING, "consistency": 1.0, "max_steps": 6000}
 SENTENCES: dict[str, Any] = {
     "level": "bpe",
