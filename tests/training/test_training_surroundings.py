@@ -223,3 +223,18 @@ def test_run_interrupted_between_epochs__equals_uninterrupted_run__resumed(probl
         assert (row.score, row.loss) == (other.score, other.loss)
     for left, right in zip(module.state_dict().values(), whole.state_dict().values(), strict=True):
         assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize(("faster", "expected"), [(True, torch.bfloat16), (False, None)])
+def test_auto__equals_what_the_processor_is_faster_with(problem, monkeypatch, faster: bool, expected) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: faster)
+    module, seen = problem.build(), []
+    forward = type(module).forward
+
+    def watched(self, *arguments):
+        seen.append(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None)
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(type(module), "forward", watched)
+    fit(module, problem.batches, loss=problem.loss, config=TrainingConfig(**BASE, max_steps=2, mixed_precision="auto"))
+    assert seen == [expected] * 2

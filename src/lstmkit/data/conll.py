@@ -31,7 +31,7 @@ LAST = ("last", "ner")
 
 _COMMENT = re.compile(r"#\s*([\w.:-]+)\s*=\s*(.*)")
 _MARK = re.compile(r"# (id|newdoc|newpar)\b")
-_LABELS = ("intent", "label")
+LABELS = ("intent", "label")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class _Block:
     comments: dict[str, str] = field(default_factory=dict[str, str])
 
     def close(self) -> Sentence:
-        label = next((self.comments[name] for name in _LABELS if name in self.comments), None)
+        label = next((self.comments[name] for name in LABELS if name in self.comments), None)
         return Sentence(tuple(self.words), tuple(self.tags), label, self.comments.get("text"), self.line)
 
 

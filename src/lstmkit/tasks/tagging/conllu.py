@@ -7,10 +7,10 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from lstmkit.data.conll import UD_COLUMNS, column_number
+from lstmkit.data.conll import LABELS, UD_COLUMNS, column_number
 from lstmkit.runtime import Tagged
 
-_LABEL = re.compile(r"#\s*(intent|label)\s*=")
+_LABEL = re.compile(rf"#\s*({'|'.join(LABELS)})\s*=")
 
 
 def tag_column(column: str | int) -> int:
@@ -78,4 +78,4 @@ def _retagged(line: str, tags: deque[str], column: int) -> str:
 
 
 def _label(tagged: Tagged) -> list[str]:
-    return [] if tagged.label is None else [f"# intent = {tagged.label}"]
+    return [] if tagged.label is None else [f"# {LABELS[0]} = {tagged.label}"]
