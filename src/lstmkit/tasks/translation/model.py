@@ -91,12 +91,16 @@ def _lstm(plan: StagePlan, name: str, value: str, features: int, units: int) -> 
 
 
 def start_weights(module: "StagedModel") -> None:
-    """Tied embeddings begin small, so that the first scores are near those of no knowledge."""
+    """Embeddings begin small: the first scores are near those of no knowledge, and a rare token is no outlier.
+
+    A row as long as torch's would drown what the few words with a rare letter can teach it.
+    """
     from torch import nn, no_grad
 
     weights = module.stage_weights()
     with no_grad():
-        table = weights["target_embedding"]["weight"]
-        nn.init.normal_(table, std=table.shape[1] ** -0.5)
+        for side in ("source_embedding", "target_embedding"):
+            table = weights[side]["weight"]
+            nn.init.normal_(table, std=table.shape[1] ** -0.5)
         if "score" in weights.get("answer", {}):
             nn.init.uniform_(weights["answer"]["score"], -0.1, 0.1)
