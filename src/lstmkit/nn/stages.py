@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.regularisers import Rates
-from lstmkit.ops import draw_factors
+from lstmkit.nn.run import is_plain, transforming
+from lstmkit.ops import Bag, can_look_up, draw_factors, look_up
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.runtime.text_stages import is_shared
@@ -136,6 +137,8 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
 
 def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
     """All things of a step in one go, without a tensor of their rows, and without the zeros that are none."""
+    if _is_native(table.weight, numbers):
+        return look_up(table.weight, numbers, Bag(skips_zero=True, is_mean=how == "mean"))
     steps = numbers.flatten(0, -2)
     there = steps > 0
     counts = there.sum(1)
@@ -157,7 +160,11 @@ def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
 
 def _gather(rows: Tensor, places: Tensor) -> Tensor:
     """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
-    return nn.functional.embedding(places, rows)
+    return look_up(rows, places) if _is_native(rows, places) else nn.functional.embedding(places, rows)
+
+
+def _is_native(table: Tensor, numbers: Tensor) -> bool:
+    return can_look_up(table, numbers) and is_plain(table) and not transforming()
 
 
 def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
@@ -165,9 +172,9 @@ def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
     return nn.AdaptiveLogSoftmaxWithLoss(options["features"], classes, cutoffs, div_value=options["shrink"])
 
 
-def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
+def _embedding(part: Any, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
     """With the option ``dropout`` whole tokens are dropped, wherever they stand: Gal & Ghahramani, NIPS 2016."""
-    rows = part(tokens)
+    rows = _gather(part.weight, tokens)
     if training and (rate := options.get("dropout", 0.0)):
         rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
     return (rows, part.weight) if is_shared(options) else rows

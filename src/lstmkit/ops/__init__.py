@@ -8,18 +8,21 @@ from lstmkit.ops.draw import draw_choices, draw_factors
 from lstmkit.ops.eager import run_native_layer
 from lstmkit.ops.engines import Layer, run_equations, split_weights
 from lstmkit.ops.layer import lstm_layer, lstm_layer_backward
+from lstmkit.ops.lookup import Bag, can_look_up, look_up
 from lstmkit.ops.native_core import native_available
 from lstmkit.ops.recurrent import cell_layer, describe, flatten_masks, run_cell_layer
 
 __all__ = [
     "ENGINES",
     "AtenOptions",
+    "Bag",
     "CellLayer",
     "EngineChoice",
     "EngineRequest",
     "Layer",
     "Ways",
     "aten_options",
+    "can_look_up",
     "cell_layer",
     "check_engine",
     "choose_engine",
@@ -27,6 +30,7 @@ __all__ = [
     "draw_choices",
     "draw_factors",
     "flatten_masks",
+    "look_up",
     "lstm_layer",
     "lstm_layer_backward",
     "native_available",

@@ -1,0 +1,67 @@
+#include "lookup.h"
+
+#include <nanobind/stl/string.h>
+
+#include <stdexcept>
+#include <string>
+#include <tuple>
+
+#include "addresses.h"
+#include "lstmkit/dispatch.h"
+#include "lstmkit/lookup.h"
+#include "unlocked.h"
+
+namespace nb = nanobind;
+using lstmkit::Index;
+
+namespace {
+
+// rows, width, places, things; numbers; skips_zero, is_mean
+using LookupAt = std::tuple<Index, Index, Index, Index, Address, bool, bool>;
+
+lstmkit::Lookup lookup_of(const LookupAt& at) {
+    const auto& [rows, width, places, things, numbers, skips_zero, is_mean] = at;
+    return {rows, width, places, things, pointer<const std::int64_t>(numbers), skips_zero, is_mean};
+}
+
+lstmkit::InstructionSet set_called(const std::string& name) {
+    return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
+}
+
+double numbers_of(const lstmkit::Lookup& lookup) { return double(lookup.places) * double(lookup.things) * double(lookup.width); }
+
+template <typename Function>
+void with_precision(const std::string& name, Function function) {
+    if (name == "float32") return function(lstmkit::Float32{});
+    if (name == "float64") return function(lstmkit::Float64{});
+    throw std::invalid_argument("a lookup has no precision '" + name + "'; it has: float32, float64");
+}
+
+void look_up(const LookupAt& at, Address table, Address out, int threads, const std::string& instruction_set, const std::string& precision) {
+    with_precision(precision, [&](auto chosen) {
+        using P = decltype(chosen);
+        const lstmkit::Lookup lookup = lookup_of(at);
+        const Unlocked unlocked(numbers_of(lookup));
+        lstmkit::look_up<P>(lookup, pointer<const lstmkit::Real<P>>(table), pointer<lstmkit::Real<P>>(out), threads, set_called(instruction_set));
+    });
+}
+
+void look_up_backward(const LookupAt& at, Address grad, Index grad_row, Address grad_table, int threads, const std::string& instruction_set,
+                      const std::string& precision) {
+    with_precision(precision, [&](auto chosen) {
+        using P = decltype(chosen);
+        const lstmkit::Lookup lookup = lookup_of(at);
+        const Unlocked unlocked(numbers_of(lookup) + double(lookup.rows) * double(lookup.width));
+        lstmkit::look_up_backward<P>(lookup, pointer<const lstmkit::Real<P>>(grad), grad_row, pointer<lstmkit::Real<P>>(grad_table), threads,
+                                     set_called(instruction_set));
+    });
+}
+
+}  // namespace
+
+void bind_lookup(nb::module_& module) {
+    module.def("look_up", &look_up, nb::arg("lookup"), nb::arg("table"), nb::arg("out"), nb::arg("threads"), nb::arg("instruction_set") = "",
+               nb::arg("precision") = "float32");
+    module.def("look_up_backward", &look_up_backward, nb::arg("lookup"), nb::arg("grad"), nb::arg("grad_row"), nb::arg("grad_table"),
+               nb::arg("threads"), nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
+}
