@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "attention_pool.h"
 #include "layer.h"
 #include "lookup.h"
 #include "lstmkit/dispatch.h"
@@ -81,6 +82,7 @@ NB_MODULE(_native, module) {
     module.def("available_threads", &lstmkit::available_threads);
     bind_kernels<lstmkit::Float32>(module);
     bind_kernels<lstmkit::Float64>(module);
+    bind_attention_pool(module);
     bind_layer(module);
     bind_lookup(module);
     bind_scan(module);

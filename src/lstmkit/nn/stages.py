@@ -13,10 +13,10 @@ from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.regularisers import Rates
 from lstmkit.nn.run import is_plain, transforming
-from lstmkit.ops import Bag, can_look_up, draw_factors, look_up
+from lstmkit.ops import Bag, can_attend, can_look_up, draw_factors, look_up, run_attention_pool
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
-from lstmkit.runtime.text_stages import is_shared
+from lstmkit.runtime.text_stages import attention_pool, is_shared
 from lstmkit.spec import CellSpec
 
 # Set after training, not by it: the conformal calibration.
@@ -92,6 +92,8 @@ class StagedModel(nn.Module):
                 overrides[stage.name] = partial(_bag, self.parts[stage.name], stage.options["how"])
             if stage.kind == "embedding":
                 overrides[stage.name] = partial(_embedding, self.parts[stage.name], stage.options, self.training)
+            if stage.kind == "attention_pool":
+                overrides[stage.name] = partial(_attention_pool, self.parts[stage.name])
             if stage.kind == "gather":
                 overrides[stage.name] = _gather
             if stage.kind == "tied_linear":
@@ -158,13 +160,30 @@ def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
     return x * draw_factors((len(x), 1, *x.shape[2:]) if same else x.shape, rate, x)
 
 
+def _attention_pool(part: Any, x: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+    """On the core where it can be: the equations compute with padding, and hold it all for their gradient."""
+    weights = part.weight, part.bias, part.v
+    if can_attend(x, weights) and _is_seen_by_nobody(x):
+        return run_attention_pool(x, lengths, *weights, _attention_equations)
+    return _attention_equations(x, lengths, *weights)
+
+
+def _attention_equations(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor, v: Tensor) -> Sequence[Tensor]:
+    return attention_pool(torch, {"weight": weight, "bias": bias, "v": v}, (x, lengths), {})
+
+
 def _gather(rows: Tensor, places: Tensor) -> Tensor:
     """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
     return look_up(rows, places) if _is_native(rows, places) else nn.functional.embedding(places, rows)
 
 
 def _is_native(table: Tensor, numbers: Tensor) -> bool:
-    return can_look_up(table, numbers) and is_plain(table) and not transforming()
+    return can_look_up(table, numbers) and _is_seen_by_nobody(table)
+
+
+def _is_seen_by_nobody(x: Tensor) -> bool:
+    """Neither by a compiler or a tracer nor by a transform, which see through operations of torch alone."""
+    return is_plain(x) and not transforming()
 
 
 def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:

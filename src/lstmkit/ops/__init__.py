@@ -2,6 +2,7 @@
 
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths, run_aten_packed
 from lstmkit.ops.aten_relatives import aten_options, run_aten_stack, run_aten_stack_packed
+from lstmkit.ops.attention_pool import can_attend, run_attention_pool
 from lstmkit.ops.cell_call import CellLayer, Ways
 from lstmkit.ops.choice import ENGINES, EngineChoice, EngineRequest, check_engine, choose_engine
 from lstmkit.ops.draw import draw_choices, draw_factors
@@ -22,6 +23,7 @@ __all__ = [
     "Layer",
     "Ways",
     "aten_options",
+    "can_attend",
     "can_look_up",
     "cell_layer",
     "check_engine",
@@ -39,6 +41,7 @@ __all__ = [
     "run_aten_packed",
     "run_aten_stack",
     "run_aten_stack_packed",
+    "run_attention_pool",
     "run_cell_layer",
     "run_equations",
     "run_native_layer",
