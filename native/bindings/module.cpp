@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "adamw.h"
 #include "attention_pool.h"
 #include "layer.h"
 #include "lookup.h"
@@ -82,6 +83,7 @@ NB_MODULE(_native, module) {
     module.def("available_threads", &lstmkit::available_threads);
     bind_kernels<lstmkit::Float32>(module);
     bind_kernels<lstmkit::Float64>(module);
+    bind_adamw(module);
     bind_attention_pool(module);
     bind_layer(module);
     bind_lookup(module);

@@ -1,5 +1,6 @@
 """Floor 2: the boundary to torch.library and the choice of engine."""
 
+from lstmkit.ops.adamw import AdamwOptions, AdamwWeight, adamw, can_step
 from lstmkit.ops.aten import AtenOptions, run_aten, run_aten_lengths, run_aten_packed
 from lstmkit.ops.aten_relatives import aten_options, run_aten_stack, run_aten_stack_packed
 from lstmkit.ops.attention_pool import can_attend, run_attention_pool
@@ -15,6 +16,8 @@ from lstmkit.ops.recurrent import cell_layer, describe, flatten_masks, run_cell_
 
 __all__ = [
     "ENGINES",
+    "AdamwOptions",
+    "AdamwWeight",
     "AtenOptions",
     "Bag",
     "CellLayer",
@@ -22,9 +25,11 @@ __all__ = [
     "EngineRequest",
     "Layer",
     "Ways",
+    "adamw",
     "aten_options",
     "can_attend",
     "can_look_up",
+    "can_step",
     "cell_layer",
     "check_engine",
     "choose_engine",

@@ -11,6 +11,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from lstmkit.spec.errors import LSTMKitError, OptionError
 from lstmkit.spec.processes import process_count
+from lstmkit.training.adamw import can_step_at_once, step_at_once
+from lstmkit.training.averaging import Following
 from lstmkit.training.config import TrainingConfig
 from lstmkit.training.group import Answer, Group
 from lstmkit.training.nested import to_device
@@ -80,14 +82,27 @@ class Machine:
             (value if self.scaler is None else self.scaler.scale(value)).backward()
         return self.group.add(self._weights, value.detach())
 
-    def update(self, loss: Tensor, learning_rate: float) -> Tensor:
-        """Clip and take one step, unless loss or gradient are not finite; 1.0 on the device if so, else 0.0."""
+    def update(self, loss: Tensor, learning_rate: float, following: Following | None) -> Tensor:
+        """Clip and take one step, unless loss or gradient are not finite; 1.0 on the device if so, else 0.0.
+
+        Averages follow in any case.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        if self.scaler is None and can_step_at_once(self.optimizer):
+            skipped = step_at_once(self.optimizer, loss, self._clip, following)
+        else:
+            skipped = self._step(loss)
+            if following is not None:
+                following.take_in()
+        self.optimizer.zero_grad(set_to_none=True)
+        return skipped
+
+    def _step(self, loss: Tensor) -> Tensor:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         norm = get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
         skipped = ((norm + loss) * 0).isnan().float()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
         if self.scaler is None:
             # The fused kernel clips and skips by itself: gradients are read once less, and nobody waits.
             excess = ((norm + 1e-6) / self._clip).clamp(min=1.0)
@@ -97,7 +112,6 @@ class Machine:
             clip_grads_with_norm_(self._weights, self._clip, norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
         return skipped
 
     def agree(self, value: Value) -> Value:
