@@ -46,13 +46,13 @@ void look_up(const LookupAt& at, Address table, Address out, int threads, const 
     });
 }
 
-void look_up_backward(const LookupAt& at, Address grad, Index grad_row, Address grad_table, int threads, const std::string& instruction_set,
+void look_up_backward(const LookupAt& at, const SequenceAt& grad, Index inner, Address grad_table, int threads, const std::string& instruction_set,
                       const std::string& precision) {
     with_precision(precision, [&](auto chosen) {
         using P = decltype(chosen);
         const lstmkit::Lookup lookup = lookup_of(at);
         const Unlocked unlocked(numbers_of(lookup) + double(lookup.rows) * double(lookup.width));
-        lstmkit::look_up_backward<P>(lookup, pointer<const lstmkit::Real<P>>(grad), grad_row, pointer<lstmkit::Real<P>>(grad_table), threads,
+        lstmkit::look_up_backward<P>(lookup, sequence<const lstmkit::Real<P>>(grad), inner, pointer<lstmkit::Real<P>>(grad_table), threads,
                                      set_called(instruction_set));
     });
 }
@@ -62,6 +62,6 @@ void look_up_backward(const LookupAt& at, Address grad, Index grad_row, Address 
 void bind_lookup(nb::module_& module) {
     module.def("look_up", &look_up, nb::arg("lookup"), nb::arg("table"), nb::arg("out"), nb::arg("threads"), nb::arg("instruction_set") = "",
                nb::arg("precision") = "float32");
-    module.def("look_up_backward", &look_up_backward, nb::arg("lookup"), nb::arg("grad"), nb::arg("grad_row"), nb::arg("grad_table"),
+    module.def("look_up_backward", &look_up_backward, nb::arg("lookup"), nb::arg("grad"), nb::arg("inner"), nb::arg("grad_table"),
                nb::arg("threads"), nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
 }

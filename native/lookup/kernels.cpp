@@ -43,14 +43,20 @@ struct Read {
     }
 };
 
+struct Gradient {
+    const Sequence<const Real>& view;
+    Index inner;
+};
+
 template <Index V>
 struct Write {
-    static void run(const Lookup& lookup, const Real* grad, Index grad_row, Real* table, Index last) noexcept {
-        for (Index n = 0; n < lookup.places; ++n, grad += grad_row) {
+    static void run(const Lookup& lookup, const Gradient& grad, Index first, Real* table, Index last) noexcept {
+        for (Index n = 0; n < lookup.places; ++n) {
             const Place place(lookup, n);
+            const Real* const from = grad.view.at(n / grad.inner, n % grad.inner) + first;
             Vector sums[V];
 #pragma GCC unroll 8
-            for (Index v = 0; v < V; ++v) sums[v] = load_up_to(grad + v * lanes, v + 1 < V ? lanes : last) * place.scale;
+            for (Index v = 0; v < V; ++v) sums[v] = load_up_to(from + v * lanes, v + 1 < V ? lanes : last) * place.scale;
             for (const std::int64_t* number = place.first; number < place.last; ++number) {
                 if (!place.is_there(*number)) continue;
                 Real* const row = table + *number * lookup.width;
@@ -82,8 +88,8 @@ void read(const Lookup& lookup, const Real* table, Real* out, Index first, Index
     cut_columns(first, count, [&](Index at, Index some) noexcept { run_columns<Read>(some, lookup, table + at, out + at); });
 }
 
-void write(const Lookup& lookup, const Real* grad, Index grad_row, Real* grad_table, Index first, Index count) noexcept {
-    cut_columns(first, count, [&](Index at, Index some) noexcept { run_columns<Write>(some, lookup, grad + at, grad_row, grad_table + at); });
+void write(const Lookup& lookup, const Sequence<const Real>& grad, Index inner, Real* grad_table, Index first, Index count) noexcept {
+    cut_columns(first, count, [&](Index at, Index some) noexcept { run_columns<Write>(some, lookup, Gradient{grad, inner}, at, grad_table + at); });
 }
 
 constexpr LookupKernels<Precision> table = {lanes, read, write};

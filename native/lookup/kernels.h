@@ -11,7 +11,8 @@ struct LookupKernels {
     Index lanes;
     void (*read)(const Lookup& lookup, const Real<P>* table, Real<P>* out, Index first, Index count) noexcept;
     /// Adds to the rows of `grad_table`.
-    void (*write)(const Lookup& lookup, const Real<P>* grad, Index grad_row, Real<P>* grad_table, Index first, Index count) noexcept;
+    void (*write)(const Lookup& lookup, const Sequence<const Real<P>>& grad, Index inner, Real<P>* grad_table, Index first,
+                  Index count) noexcept;
 };
 
 /// Of a usable set.

@@ -67,9 +67,11 @@ void look_up(const Lookup& lookup, const Real<P>* table, Real<P>* out, int threa
 }
 
 template <typename P>
-void look_up_backward(const Lookup& lookup, const Real<P>* grad, Index grad_row, Real<P>* grad_table, int threads, InstructionSet set) {
+void look_up_backward(const Lookup& lookup, const Sequence<const Real<P>>& grad, Index inner, Real<P>* grad_table, int threads,
+                      InstructionSet set) {
     const LookupKernels<P>& kernels = lookup_kernels_of<P>(set);
     check(lookup);
+    if (inner < 1) throw std::invalid_argument("expected at least one place inside");
     // Several threads may add to one row, so each has columns of its own.
     const Index width = lookup.width, vectors = (width + kernels.lanes - 1) / kernels.lanes;
     const int shares = shares_of((double(lookup.rows) + double(lookup.places) * double(lookup.things)) * double(width), vectors, threads);
@@ -80,13 +82,15 @@ void look_up_backward(const Lookup& lookup, const Real<P>* grad, Index grad_row,
             std::fill_n(grad_table, lookup.rows * width, Real<P>{});
         else
             for (Index row = 0; row < lookup.rows; ++row) std::fill_n(grad_table + row * width + first, count, Real<P>{});
-        kernels.write(lookup, grad, grad_row, grad_table, first, count);
+        kernels.write(lookup, grad, inner, grad_table, first, count);
     });
 }
 
-template void look_up<Float32>(const Lookup&, const float*, float*, int, InstructionSet);
-template void look_up<Float64>(const Lookup&, const double*, double*, int, InstructionSet);
-template void look_up_backward<Float32>(const Lookup&, const float*, Index, float*, int, InstructionSet);
-template void look_up_backward<Float64>(const Lookup&, const double*, Index, double*, int, InstructionSet);
+#define LSTMKIT_PRECISION(P)                                                                            \
+    template void look_up<P>(const Lookup&, const Real<P>*, Real<P>*, int, InstructionSet);              \
+    template void look_up_backward<P>(const Lookup&, const Sequence<const Real<P>>&, Index, Real<P>*, int, InstructionSet);
+LSTMKIT_PRECISION(Float32)
+LSTMKIT_PRECISION(Float64)
+#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

@@ -3,9 +3,7 @@
 
 #include <cstdint>
 
-#include "lstmkit/machine.h"
-#include "lstmkit/precision.h"
-#include "lstmkit/tiles.h"
+#include "lstmkit/layer.h"
 
 namespace lstmkit {
 
@@ -22,9 +20,10 @@ struct Lookup {
 template <typename P>
 void look_up(const Lookup& lookup, const Real<P>* table, Real<P>* out, int threads, InstructionSet set);
 
-/// The transpose: the gradient of the table, zero where no row was read, from that of out, whose rows are `grad_row` apart.
+/// The transpose: the gradient of the table, zero where no row was read, from that of out as [places / inner, inner, width].
 /// The same numbers for every count of threads.
 template <typename P>
-void look_up_backward(const Lookup& lookup, const Real<P>* grad, Index grad_row, Real<P>* grad_table, int threads, InstructionSet set);
+void look_up_backward(const Lookup& lookup, const Sequence<const Real<P>>& grad, Index inner, Real<P>* grad_table, int threads,
+                      InstructionSet set);
 
 }  // namespace lstmkit

@@ -21,6 +21,7 @@ from lstmkit.spec import CellSpec
 
 # Set after training, not by it: the conformal calibration.
 _NOT_TRAINED = {"shift"}
+_FEW_PRODUCTS = 2**19
 
 
 class StagedModel(nn.Module):
@@ -96,6 +97,8 @@ class StagedModel(nn.Module):
                 overrides[stage.name] = partial(_attention_pool, self.parts[stage.name])
             if stage.kind == "gather":
                 overrides[stage.name] = _gather
+            if stage.kind == "linear":
+                overrides[stage.name] = partial(_linear, self.parts[stage.name])
             if stage.kind == "tied_linear":
                 overrides[stage.name] = partial(
                     nn.functional.linear, bias=self.get_parameter(f"parts.{stage.name}.bias")
@@ -170,6 +173,15 @@ def _attention_pool(part: Any, x: Tensor, lengths: Tensor) -> Sequence[Tensor]:
 
 def _attention_equations(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor, v: Tensor) -> Sequence[Tensor]:
     return attention_pool(torch, {"weight": weight, "bias": bias, "v": v}, (x, lengths), {})
+
+
+def _linear(part: Any, *inputs: Tensor) -> Tensor:
+    """Few products are not worth rounding for under autocast: that takes longer than they do."""
+    x = inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1)
+    if x.numel() * len(part.weight) > _FEW_PRODUCTS or x.dtype != part.weight.dtype:
+        return nn.functional.linear(x, part.weight, part.bias)
+    with torch.autocast(x.device.type, enabled=False):
+        return nn.functional.linear(x, part.weight, part.bias)
 
 
 def _gather(rows: Tensor, places: Tensor) -> Tensor:

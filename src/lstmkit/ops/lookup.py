@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lstmkit.ops.native_core import PRECISIONS, core, dense, empty, native_available, run_scan
+from lstmkit.ops.native_core import PRECISIONS, core, dense, empty, native_available, run_scan, sequence_at
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -73,10 +73,12 @@ class _Spread(torch.autograd.Function):
     def forward(ctx: Any, grad: Tensor, numbers: Tensor, bag: Bag, rows: int) -> Tensor:
         ctx.save_for_backward(numbers)
         ctx.bag = bag
-        places = dense(grad.reshape(-1, grad.shape[-1]))
-        table = empty((rows, grad.shape[-1]), grad.dtype)
+        # Of (B, T, F) with time first no copy is needed.
+        inner, width = grad.shape[-2] if grad.dim() > 2 else 1, grad.shape[-1]
+        places = dense(grad.reshape(-1, inner, width))
+        table = empty((rows, width), grad.dtype)
         at = _describe(table, numbers, bag)
-        _run(core.look_up_backward, (at, places.data_ptr(), places.stride(0), table.data_ptr()), table)
+        _run(core.look_up_backward, (at, sequence_at(places, 0), inner, table.data_ptr()), table)
         return table
 
     @staticmethod

@@ -77,12 +77,16 @@ def differentiate_native(
     *,
     wants: Wants,
     reverse: bool = False,
+    rounds: bool = True,
 ) -> list[Tensor | None]:
     """Gradients with respect to x, h, c and each weight, None where they are not wanted.
 
     Args:
         upstream: Gradients of the five outputs; None is zero.
         saved: Output, cells and gates of the forward run.
+        wants: Which of them are.
+        reverse: As in the forward run.
+        rounds: Whether gradients of weights are of the type of ``x``, instead of what the core adds them up in.
     """
     y, cells, gates = map(dense, saved)
     call = _call(x, h, c, weights, lengths, resets, reverse, gates.dtype)
@@ -104,7 +108,8 @@ def differentiate_native(
         (dh, dc),
     )
     given = [grad for own in dweights for grad in _in_order(own, len(weights) // D)]
-    return [dx, *(None if grad is None else cast(grad, x.dtype) for grad in (dh, dc, *given))]
+    states = [None if grad is None else cast(grad, x.dtype) for grad in (dh, dc)]
+    return [dx, *states, *(cast(grad, x.dtype) if rounds and grad is not None else grad for grad in given)]
 
 
 class _Weights(NamedTuple):

@@ -95,7 +95,8 @@ class Machine:
             skipped = self._step(loss)
             if following is not None:
                 following.take_in()
-        self.optimizer.zero_grad(set_to_none=True)
+        for weight in self._weights:  # as the optimizer's own zero_grad does it, at length
+            weight.grad = None
         return skipped
 
     def _step(self, loss: Tensor) -> Tensor:
