@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops import native_core
-from lstmkit.ops.native_core import core, native_available
+from lstmkit.ops.native_core import core, dense, native_available
 
 
 class AdamwWeight(NamedTuple):
@@ -44,13 +44,18 @@ class AdamwOptions(NamedTuple):
 
 
 def can_step(weights: Iterable[Tensor]) -> bool:
-    """Whether the core takes the steps of these weights."""
+    """Whether the core takes the steps of these weights, by their present gradients."""
     return native_available() and all(
-        weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous() for weight in weights
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and weight.is_contiguous()
+        and (weight.grad is None or weight.grad.layout == torch.strided)
+        for weight in weights
     )
 
 
 def adamw(weights: Iterable[AdamwWeight], options: AdamwOptions, loss: float) -> bool:
     """Take a step, unless loss or gradient are not finite; whether it was taken. Averages follow in any case."""
+    weights = [own._replace(grad=None if own.grad is None else dense(own.grad.contiguous())) for own in weights]
     rows = [(own.weight.numel(), *(0 if x is None else x.data_ptr() for x in own[:6]), own.decay) for own in weights]
     return core.adamw(rows, options, loss, torch.get_num_threads(), native_core.instruction_set)

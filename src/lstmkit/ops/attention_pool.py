@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lstmkit.ops.engines import is_batched
 from lstmkit.ops.native_core import PRECISIONS, core, dense, empty, native_available, real_dtype, run_scan, sequence_at
+from lstmkit.reference import check_lengths, expect_shape
 
 # x, lengths, weight, bias and v to the pooled steps and their shares.
 Equations = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Sequence[Tensor]]
@@ -20,6 +21,7 @@ def can_attend(x: Tensor, weights: Sequence[Tensor]) -> bool:
         and x.device.type == "cpu"
         and x.dtype in PRECISIONS
         and all(weight.dtype == real_dtype(x.dtype) and weight.device.type == "cpu" for weight in weights)
+        and x.dim() == 3
         and x.numel() > 0
     )
 
@@ -39,7 +41,15 @@ def run_attention_pool(
 
     Returns:
         ``(B, F)`` and the shares ``(B, T)``, of the weights' type.
+
+    Raises:
+        ShapeError: a shape does not fit, or a length cannot be.
     """
+    (B, T, F), U = x.shape, len(v)
+    shapes = {"lengths": (B,), "weight": (U, F), "bias": (U,), "v": (U,)}
+    for (name, shape), value in zip(shapes.items(), (lengths, weight, bias, v), strict=True):
+        expect_shape(name, value, shape)
+    check_lengths(lengths, T)
     return _AttentionPool.apply(lengths.to("cpu", torch.int64), equations, x, weight, bias, v)  # pyright: ignore
 
 
@@ -77,7 +87,8 @@ class _Held:
 
     def __init__(self, lengths: Tensor, inputs: Sequence[Tensor]) -> None:
         x, *weights = inputs
-        self.lengths, self.x, self.weights = lengths.contiguous(), dense(x), [dense(value.contiguous()) for value in weights]
+        self.lengths, self.x = lengths.contiguous(), dense(x)
+        self.weights = [dense(value.contiguous()) for value in weights]
         (B, T, F), U = x.shape, len(weights[0])
         steps = sequence_at(self.x.transpose(0, 1), 0)
         self.at = (T, B, F, U, *_addresses(self.lengths), steps, *_addresses(*self.weights))

@@ -12,6 +12,9 @@ from lstmkit.ops.layer import lstm_layer_backward
 from lstmkit.ops.native import Wants, differentiate_native, run_native
 from lstmkit.ops.native_core import cast
 
+# Gradients of what comes before the tensors.
+_NOTHING = (None,) * 5
+
 
 def run_native_layer(
     x: Tensor,
@@ -29,7 +32,7 @@ def run_native_layer(
     States of None are zeros. Without ``trace`` the gates may be kept for backward in another type, ``gates_dtype``.
     Weights may be wider than ``x``: they are rounded here, and their gradients are not.
     """
-    is_narrow = weights[0].dtype == torch.float32 and x.dtype == torch.bfloat16
+    is_narrow = x.dtype == torch.bfloat16 and all(weight.dtype == torch.float32 for weight in weights)
     rounded = [weight.detach().to(x.dtype) for weight in weights] if is_narrow else []
     check_layer(x, h, c, rounded or weights, lengths, resets)
     inputs = (x, h, c, *weights)
@@ -60,24 +63,25 @@ class _NativeLayer(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
         y, cells, gates, lengths, resets, x, h, c, *both = ctx.saved_tensors
-        count = len(ctx.needs_input_grad) - 8
-        weights, rounded = both[:count], both[count:]
+        wanted = ctx.needs_input_grad[len(_NOTHING) :]
+        needs_x, needs_h, needs_c, *needs_weights = wanted
+        weights, rounded = both[: len(needs_weights)], both[len(needs_weights) :]
         upstream = (*upstream, None, None)[:5]
         saved = [y, cells, gates]
-        needs_x, needs_h, needs_c, *needs_weights = ctx.needs_input_grad[5:]
         wants = Wants(needs_x, needs_h or needs_c, any(needs_weights))
         if not is_batched(upstream) and not torch.is_grad_enabled():
             layer = Layer(x, h, c, rounded or weights, lengths, resets)
-            return None, None, None, None, None, *differentiate_native(upstream, *layer, saved, wants=wants, rounds=False)
+            grads = differentiate_native(upstream, *layer, saved, wants=wants, rounds=False)
+            return *_NOTHING, *grads
         # Somebody wants many gradients, or the gradient of the gradient, which the op knows.
         with torch.enable_grad():
             weights = [cast(weight, x.dtype) for weight in weights]
         h, c = zero_state(x, weights) if h is None else (h, c)
         layer = Layer(x, h, c, weights, lengths, resets)
         if is_batched(upstream):
-            return None, None, None, None, None, *differentiate_equations(upstream, layer)
+            return *_NOTHING, *differentiate_equations(upstream, layer)
         present = [k for k, grad in enumerate(upstream) if grad is not None]
         given = [grad for grad in upstream if grad is not None]
         every = lstm_layer_backward(given, present, *layer, saved, "native", wants, 0)
-        grads = [grad if want else None for grad, want in zip(every, ctx.needs_input_grad[5:], strict=True)]
-        return None, None, None, None, None, *grads
+        grads = [grad if want else None for grad, want in zip(every, wanted, strict=True)]
+        return *_NOTHING, *grads

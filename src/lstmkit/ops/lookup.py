@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lstmkit.ops.engines import is_batched
 from lstmkit.ops.native_core import PRECISIONS, core, dense, empty, native_available, run_scan, sequence_at
 
 _DTYPES = (torch.float32, torch.float64)
@@ -29,6 +30,7 @@ def can_look_up(table: Tensor, numbers: Tensor) -> bool:
         and table.device.type == numbers.device.type == "cpu"
         and table.dtype in _DTYPES
         and numbers.dtype == torch.int64
+        and table.dim() == 2
         and table.is_contiguous()
         and not table.is_neg()
         and table.numel() > 0
@@ -63,7 +65,8 @@ class _LookUp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
-        return _Spread.apply(upstream[0], *ctx.saved_tensors, ctx.bag, ctx.rows), None, None
+        spread = _spread_plainly if is_batched(upstream) else _Spread.apply
+        return spread(upstream[0], *ctx.saved_tensors, ctx.bag, ctx.rows), None, None
 
 
 class _Spread(torch.autograd.Function):
@@ -74,8 +77,8 @@ class _Spread(torch.autograd.Function):
         ctx.save_for_backward(numbers)
         ctx.bag = bag
         # Of (B, T, F) with time first no copy is needed.
-        inner, width = grad.shape[-2] if grad.dim() > 2 else 1, grad.shape[-1]
-        places = dense(grad.reshape(-1, inner, width))
+        inner, width = max(grad.shape[-2], 1) if grad.dim() > 2 else 1, grad.shape[-1]
+        places = dense(grad.reshape(grad.shape[:-1].numel() // inner, inner, width))
         table = empty((rows, width), grad.dtype)
         at = _describe(table, numbers, bag)
         _run(core.look_up_backward, (at, sequence_at(places, 0), inner, table.data_ptr()), table)
@@ -84,6 +87,15 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         return _LookUp.apply(upstream[0].contiguous(), *ctx.saved_tensors, ctx.bag), None, None, None
+
+
+def _spread_plainly(grad: Tensor, numbers: Tensor, bag: Bag, rows: int) -> Tensor:
+    """The same by operations of torch, for many gradients at once."""
+    shares = (numbers != 0 if bag.skips_zero else torch.ones_like(numbers)).to(grad.dtype)
+    if bag.is_mean:
+        shares = shares / shares.sum(-1, keepdim=True).clamp(min=1)
+    parts = (grad.unsqueeze(-2) * shares.unsqueeze(-1)).reshape(-1, grad.shape[-1])
+    return grad.new_zeros(rows, grad.shape[-1]).index_add(0, numbers.flatten(), parts)
 
 
 def _describe(table: Tensor, numbers: Tensor, bag: Bag) -> tuple[int | bool, ...]:

@@ -1,7 +1,6 @@
 """A step of torch's AdamW in one pass of the native core: clipping, the step itself, and the averages behind it."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,9 @@ from lstmkit.training.averaging import Following
 
 def can_step_at_once(optimizer: torch.optim.Optimizer) -> bool:
     """Whether the core takes the steps of this optimizer's weights."""
-    return isinstance(optimizer, torch.optim.AdamW) and all(can_step(group["params"]) for group in optimizer.param_groups)
+    if not isinstance(optimizer, torch.optim.AdamW):
+        return False
+    return all(can_step(group["params"]) for group in optimizer.param_groups)
 
 
 def step_at_once(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float, following: Following | None) -> Tensor:
@@ -24,24 +25,30 @@ def step_at_once(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float, fo
         clip: The largest norm of all gradients together.
         following: Averages of the weights, which follow in any case.
     """
-    averages, share = following or Following({}, 0.0)
+    following = following or Following({}, 0.0)
     group = optimizer.param_groups[0]
-    options = AdamwOptions(group["lr"], *group["betas"], group["eps"], clip, share)
-    rows = list(_rows(optimizer, averages))
-    return torch.tensor(0.0 if adamw(rows, options, loss.item()) else 1.0)
+    beta1, beta2 = group["betas"]
+    options = AdamwOptions(group["lr"], beta1, beta2, group["eps"], clip, following.share)
+    is_taken = adamw(_weights(optimizer, following.averages), options, loss.item())
+    return torch.tensor(0.0 if is_taken else 1.0)
 
 
-def _rows(optimizer: torch.optim.Optimizer, averages: Any) -> Iterator[AdamwWeight]:
+def _weights(optimizer: torch.optim.Optimizer, averages: Mapping[nn.Parameter, Tensor]) -> Iterator[AdamwWeight]:
     for group in optimizer.param_groups:
         for weight in group["params"]:
-            memory = _memory(optimizer, weight) if weight.grad is not None else (None, None, None, None)
-            yield AdamwWeight(weight, *memory, averages.get(weight), group["weight_decay"])
+            average, decay = averages.get(weight), group["weight_decay"]
+            if weight.grad is None:
+                yield AdamwWeight(weight, None, None, None, None, average, decay)
+                continue
+            memory = _memory(optimizer, weight)
+            yield AdamwWeight(
+                weight, weight.grad, memory["exp_avg"], memory["exp_avg_sq"], memory["step"], average, decay
+            )
 
 
-def _memory(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> tuple[Tensor | None, ...]:
-    """Its gradient and what the optimizer keeps of it, which begins at zero."""
-    state: dict[str, Tensor] = optimizer.state[weight]
-    if not state:
-        state.update(step=torch.zeros(()), exp_avg=torch.zeros_like(weight), exp_avg_sq=torch.zeros_like(weight))
-    grad = None if weight.grad is None else weight.grad.contiguous()
-    return grad, state["exp_avg"], state["exp_avg_sq"], state["step"]
+def _memory(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> dict[str, Tensor]:
+    """What the optimizer keeps of a weight's gradients, which begins at zero."""
+    memory: dict[str, Tensor] = optimizer.state[weight]
+    if not memory:
+        memory.update(step=torch.zeros(()), exp_avg=torch.zeros_like(weight), exp_avg_sq=torch.zeros_like(weight))
+    return memory
