@@ -1,7 +1,7 @@
 // Compiled once per instruction set, like simd/stream_kernels.cpp.
 #include "adamw/kernels.h"
 
-#include "vector.h"
+#include "sweep.h"
 
 namespace lstmkit {
 namespace {
@@ -15,14 +15,6 @@ LSTMKIT_INLINE Vector square_root(Vector x) noexcept {
     for (Index lane = 0; lane < lanes; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
     return x;
 #endif
-}
-
-/// Calls work(first, count) for every vector of `count` numbers.
-template <typename Work>
-LSTMKIT_INLINE void each_vector(Index count, Work work) noexcept {
-    Index first = 0;
-    for (; first + lanes <= count; first += lanes) work(first, lanes);
-    if (first < count) work(first, count - first);
 }
 
 double square(const float* numbers, Index count) noexcept {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "addresses.h"
+#include "chosen.h"
 #include "lstmkit/adamw.h"
 #include "unlocked.h"
 
@@ -32,7 +33,7 @@ bool run(const std::vector<WeightsAt>& every, const StepAt& at, double loss, int
     const auto& [rate, beta1, beta2, epsilon, clip, share] = at;
     const Unlocked unlocked(numbers);
     return lstmkit::run_adamw(weights.data(), static_cast<Index>(weights.size()), {rate, beta1, beta2, epsilon, clip, share}, loss, threads,
-                              instruction_set.empty() ? lstmkit::default_set() : lstmkit::choose_set(instruction_set));
+                              set_called(instruction_set));
 }
 
 }  // namespace

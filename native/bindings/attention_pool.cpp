@@ -2,11 +2,11 @@
 
 #include <nanobind/stl/string.h>
 
-#include <stdexcept>
 #include <string>
 #include <tuple>
 
 #include "addresses.h"
+#include "chosen.h"
 #include "lstmkit/attention_pool.h"
 #include "unlocked.h"
 
@@ -25,17 +25,9 @@ lstmkit::AttentionPool<P> pool_of(const PoolAt& at) {
     return {T, B, F, U, pointer<const std::int64_t>(lengths), sequence<const lstmkit::Stored<P>>(x), pointer<Real>(weight), pointer<Real>(bias), pointer<Real>(v)};
 }
 
-template <typename Function>
-void with_precision(const std::string& name, Function function) {
-    if (name == "float32") return function(lstmkit::Float32{});
-    if (name == "float64") return function(lstmkit::Float64{});
-    if (name == "bfloat16") return function(lstmkit::BFloat16{});
-    throw std::invalid_argument("attention has no precision '" + name + "'; it has: float32, float64, bfloat16");
-}
-
 template <typename Job>
 void run(const Job& job, int threads, const std::string& instruction_set) {
-    const lstmkit::InstructionSet set = instruction_set.empty() ? lstmkit::default_set() : lstmkit::choose_set(instruction_set);
+    const lstmkit::InstructionSet set = set_called(instruction_set);
     const auto& pool = job.pool;
     const Unlocked unlocked(double(pool.steps) * double(pool.batch) * double(pool.features) * double(pool.units));
     lstmkit::run_attention_pool(job, threads, set);
@@ -43,7 +35,7 @@ void run(const Job& job, int threads, const std::string& instruction_set) {
 
 void forward(const PoolAt& at, Address pooled, Address shares, Address hidden, int threads, const std::string& instruction_set,
              const std::string& precision) {
-    with_precision(precision, [&](auto chosen) {
+    with_precision<lstmkit::Float32, lstmkit::Float64, lstmkit::BFloat16>("attention", precision, [&](auto chosen) {
         using P = decltype(chosen);
         using Real = lstmkit::Real<P>;
         run(lstmkit::AttentionPoolForward<P>{pool_of<P>(at), pointer<Real>(pooled), pointer<Real>(shares), pointer<Real>(hidden)}, threads,
@@ -53,7 +45,7 @@ void forward(const PoolAt& at, Address pooled, Address shares, Address hidden, i
 
 void backward(const PoolAt& at, Address shares, Address hidden, Address grad_pooled, Address grad_shares, const SequenceAt& dx, Address dweight,
               Address dbias, Address dv, int threads, const std::string& instruction_set, const std::string& precision) {
-    with_precision(precision, [&](auto chosen) {
+    with_precision<lstmkit::Float32, lstmkit::Float64, lstmkit::BFloat16>("attention", precision, [&](auto chosen) {
         using P = decltype(chosen);
         using Real = lstmkit::Real<P>;
         run(lstmkit::AttentionPoolBackward<P>{pool_of<P>(at), pointer<const Real>(shares), pointer<const Real>(hidden),

@@ -2,11 +2,11 @@
 
 #include <nanobind/stl/string.h>
 
-#include <stdexcept>
 #include <string>
 #include <tuple>
 
 #include "addresses.h"
+#include "chosen.h"
 #include "lstmkit/dispatch.h"
 #include "lstmkit/lookup.h"
 #include "unlocked.h"
@@ -24,21 +24,10 @@ lstmkit::Lookup lookup_of(const LookupAt& at) {
     return {rows, width, places, things, pointer<const std::int64_t>(numbers), skips_zero, is_mean};
 }
 
-lstmkit::InstructionSet set_called(const std::string& name) {
-    return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
-}
-
 double numbers_of(const lstmkit::Lookup& lookup) { return double(lookup.places) * double(lookup.things) * double(lookup.width); }
 
-template <typename Function>
-void with_precision(const std::string& name, Function function) {
-    if (name == "float32") return function(lstmkit::Float32{});
-    if (name == "float64") return function(lstmkit::Float64{});
-    throw std::invalid_argument("a lookup has no precision '" + name + "'; it has: float32, float64");
-}
-
 void look_up(const LookupAt& at, Address table, Address out, int threads, const std::string& instruction_set, const std::string& precision) {
-    with_precision(precision, [&](auto chosen) {
+    with_precision<lstmkit::Float32, lstmkit::Float64>("a lookup", precision, [&](auto chosen) {
         using P = decltype(chosen);
         const lstmkit::Lookup lookup = lookup_of(at);
         const Unlocked unlocked(numbers_of(lookup));
@@ -48,7 +37,7 @@ void look_up(const LookupAt& at, Address table, Address out, int threads, const 
 
 void look_up_backward(const LookupAt& at, const SequenceAt& grad, Index inner, Address grad_table, int threads, const std::string& instruction_set,
                       const std::string& precision) {
-    with_precision(precision, [&](auto chosen) {
+    with_precision<lstmkit::Float32, lstmkit::Float64>("a lookup", precision, [&](auto chosen) {
         using P = decltype(chosen);
         const lstmkit::Lookup lookup = lookup_of(at);
         const Unlocked unlocked(numbers_of(lookup) + double(lookup.rows) * double(lookup.width));

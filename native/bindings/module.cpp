@@ -10,6 +10,7 @@
 
 #include "adamw.h"
 #include "attention_pool.h"
+#include "chosen.h"
 #include "layer.h"
 #include "lookup.h"
 #include "lstmkit/dispatch.h"
@@ -36,10 +37,6 @@ std::vector<std::string> machine_sets() {
     for (lstmkit::InstructionSet set : lstmkit::all_instruction_sets)
         if (lstmkit::machine_has(set)) found.push_back(set);
     return names(found);
-}
-
-lstmkit::InstructionSet set_called(const std::string& name) {
-    return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
 }
 
 void expect_one_length(std::size_t a, std::size_t b) {

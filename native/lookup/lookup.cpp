@@ -48,6 +48,11 @@ int shares_of(double numbers, Index most, int threads) noexcept {
     return static_cast<int>(std::clamp<double>(threads, 1, std::max(1.0, std::min(double(most), numbers / numbers_of_a_thread))));
 }
 
+template <typename P>
+void copy_rows(const Lookup& lookup, const Real<P>* table, Real<P>* out) noexcept {
+    for (Index n = 0; n < lookup.places; ++n) std::copy_n(table + lookup.numbers[n] * lookup.width, lookup.width, out + n * lookup.width);
+}
+
 Index cut(Index count, int share, int shares) noexcept { return count * share / shares; }
 
 }  // namespace
@@ -62,7 +67,10 @@ void look_up(const Lookup& lookup, const Real<P>* table, Real<P>* out, int threa
         Lookup own = lookup;
         own.places = cut(lookup.places, share + 1, shares) - first;
         own.numbers += first * lookup.things;
-        kernels.read(own, table, out + first * lookup.width, 0, lookup.width);
+        if (lookup.things == 1 && !lookup.skips_zero)
+            copy_rows<P>(own, table, out + first * lookup.width);
+        else
+            kernels.read(own, table, out + first * lookup.width, 0, lookup.width);
     });
 }
 

@@ -2,18 +2,11 @@
 #include "pooling/kernels.h"
 
 #include "activation.h"
+#include "sweep.h"
 #include "tile.h"
 
 namespace lstmkit {
 namespace {
-
-/// Calls work(first, count) for every vector of `count` numbers.
-template <typename Work>
-LSTMKIT_INLINE void each_vector(Index count, Work work) noexcept {
-    Index first = 0;
-    for (; first + lanes <= count; first += lanes) work(first, lanes);
-    if (first < count) work(first, count - first);
-}
 
 template <Index N>
 LSTMKIT_INLINE Vector score_vectors(Real* hidden, const Real* v) noexcept {
