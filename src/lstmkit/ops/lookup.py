@@ -65,8 +65,9 @@ class _LookUp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
-        spread = _spread_plainly if is_batched(upstream) else _Spread.apply
-        return spread(upstream[0], *ctx.saved_tensors, ctx.bag, ctx.rows), None, None
+        (grad,), (numbers,) = upstream, ctx.saved_tensors
+        spread: Any = _spread_plainly if is_batched(upstream) else _Spread.apply
+        return spread(grad, numbers, ctx.bag, ctx.rows), None, None
 
 
 class _Spread(torch.autograd.Function):
