@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "layer.h"
+#include "loss.h"
 #include "lstmkit/dispatch.h"
 #include "lstmkit/peak.h"
 #include "scan.h"
@@ -81,6 +82,7 @@ NB_MODULE(_native, module) {
     bind_kernels<lstmkit::Float32>(module);
     bind_kernels<lstmkit::Float64>(module);
     bind_layer(module);
+    bind_loss(module);
     bind_scan(module);
     bind_stream(module);
     module.def("peak", &peak, nb::arg("number") = "float32", nb::arg("seconds") = 0.2, nb::arg("instruction_set") = "");
