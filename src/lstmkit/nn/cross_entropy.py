@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lstmkit.nn.arrange import autocast_dtype
+from lstmkit.ops import has_native_loss, run_native_loss
 from lstmkit.spec import ShapeError
 
 # Scores of so many pairs of a row and a class are worked on together, so that they stay in the cache.
@@ -44,6 +45,8 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tenso
         shapes = ", ".join(str(tuple(each.shape)) for each in (x, weight, bias, targets))
         raise ShapeError(f"expected x (N, F), weight (C, F), bias (C,) and targets (N,), got {shapes}")
     dtype = autocast_dtype(x) or x.dtype
+    if has_native_loss(x, weight, bias, dtype):
+        return run_native_loss(x, weight, bias, targets, dtype).mean()
     with torch.autocast(x.device.type, enabled=False):
         if torch.is_grad_enabled() and any(each.requires_grad for each in (x, weight, bias)):
             return _LinearCrossEntropy.apply(x, weight, bias, targets, dtype)  # pyright: ignore

@@ -9,6 +9,7 @@ from lstmkit.ops.eager import run_native_layer
 from lstmkit.ops.engines import Layer, run_equations, split_weights
 from lstmkit.ops.layer import lstm_layer, lstm_layer_backward
 from lstmkit.ops.native_core import native_available
+from lstmkit.ops.native_loss import has_native_loss, run_native_loss
 from lstmkit.ops.recurrent import cell_layer, describe, flatten_masks, run_cell_layer
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "draw_choices",
     "draw_factors",
     "flatten_masks",
+    "has_native_loss",
     "lstm_layer",
     "lstm_layer_backward",
     "native_available",
@@ -38,5 +40,6 @@ __all__ = [
     "run_cell_layer",
     "run_equations",
     "run_native_layer",
+    "run_native_loss",
     "split_weights",
 ]
