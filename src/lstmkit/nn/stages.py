@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.regularisers import Rates
-from lstmkit.ops import draw_factors
+from lstmkit.ops import draw_factors, take_rows
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
 from lstmkit.runtime.text_stages import is_shared
@@ -157,7 +157,7 @@ def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
 
 def _gather(rows: Tensor, places: Tensor) -> Tensor:
     """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
-    return nn.functional.embedding(places, rows)
+    return take_rows(rows, places)
 
 
 def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
@@ -167,7 +167,7 @@ def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
 
 def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
     """With the option ``dropout`` whole tokens are dropped, wherever they stand: Gal & Ghahramani, NIPS 2016."""
-    rows = part(tokens)
+    rows = take_rows(part.weight, tokens)
     if training and (rate := options.get("dropout", 0.0)):
         rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
     return (rows, part.weight) if is_shared(options) else rows

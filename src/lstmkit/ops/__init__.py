@@ -11,6 +11,7 @@ from lstmkit.ops.layer import lstm_layer, lstm_layer_backward
 from lstmkit.ops.native_core import native_available
 from lstmkit.ops.native_loss import has_native_loss, run_native_loss
 from lstmkit.ops.recurrent import cell_layer, describe, flatten_masks, run_cell_layer
+from lstmkit.ops.rows import take_rows
 
 __all__ = [
     "ENGINES",
@@ -42,4 +43,5 @@ __all__ = [
     "run_native_layer",
     "run_native_loss",
     "split_weights",
+    "take_rows",
 ]
