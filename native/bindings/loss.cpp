@@ -22,7 +22,7 @@ template <typename P>
 lstmkit::LossCase<P> loss_case(const CaseAt& at) {
     const auto& [sizes, x, weight, bias, targets] = at;
     const auto& [N, F, C] = sizes;
-    return {N, F, C, pointer<const lstmkit::Stored<P>>(x), pointer<const lstmkit::Real<P>>(weight), pointer<const lstmkit::Real<P>>(bias),
+    return {N, F, C, pointer<const lstmkit::Stored<P>>(x), pointer<const lstmkit::Stored<P>>(weight), pointer<const lstmkit::Real<P>>(bias),
             pointer<const std::int64_t>(targets)};
 }
 

@@ -11,9 +11,9 @@ namespace lstmkit {
 namespace {
 
 // Blocks whose gradients pass through a product together: long sums are seldom written, and all still fits the second-level cache.
-constexpr Index together = 4;
+constexpr Index together = 2;
 // Rows whose scores, and whose gradients of so many blocks, stay in the caches until they are read.
-constexpr Index rows_forward = 96, rows_backward = 512;
+constexpr Index rows_forward = 48, rows_backward = 512;
 // So many multiply-adds are worth another thread.
 constexpr double work_of_a_thread = 200'000;
 
@@ -50,28 +50,9 @@ struct Run {
         const Index all = groups_of_blocks(layer.classes);
         return {all * share / shares, all * (share + 1) / shares};
     }
-    /// Features in whole groups of what a transposition moves.
-    Index padded() const noexcept { return round_up(layer.features, kernels.lanes * depth<P>); }
-};
-
-/// Rows of weights in the precision of the products, with zeros behind them.
-template <typename P>
-class RoundedWeights {
-public:
-    RoundedWeights(const Run<P>& run, Index rows) : run_(run), rows_(rows), data_(zeros<Stored<P>>(rows * run.padded())) {}
-    /// Takes the weights of the classes from `first` on.
-    Index take(Index first) const noexcept {
-        const Index count = std::min(rows_, run_.layer.classes - first), features = run_.layer.features;
-        for (Index r = 0; r < count; ++r) run_.kernels.round(run_.layer.weight + (first + r) * features, at(r), features);
-        for (Index r = count; r < rows_; ++r) std::fill_n(at(r), features, Stored<P>{});
-        return count;
-    }
-    Stored<P>* at(Index row) const noexcept { return data_.data() + row * run_.padded(); }
-
-private:
-    const Run<P>& run_;
-    Index rows_;
-    Array<Stored<P>> data_;
+    /// Features in whole groups of D, and in whole vectors.
+    Index deep() const noexcept { return round_up(layer.features, depth<P>); }
+    Index wide() const noexcept { return round_up(layer.features, kernels.lanes); }
 };
 
 /// Some classes forward, on one thread.
@@ -79,7 +60,7 @@ template <typename P>
 class ForwardPart {
 public:
     ForwardPart(const Run<P>& run, const LossForward<P>& job, Real<P>* sums, Real<P>* own)
-        : run_(run), job_(job), sums_(sums), own_(own), weights_(run, loss_block), pack_(loss_block * run.padded()), bias_(loss_block),
+        : run_(run), job_(job), sums_(sums), own_(own), pack_(loss_block * run.deep()), bias_(loss_block),
           scores_(rows_forward * loss_block), x_(rows_forward) {}
 
     void run(Range blocks) noexcept {
@@ -100,21 +81,20 @@ public:
 private:
     /// Scores of classes that are none are as low as can be.
     void pack(Index block) noexcept {
-        const Index L = run_.kernels.lanes, D = depth<P>, padded = run_.padded(), count = weights_.take(block * loss_block);
+        const Index L = run_.kernels.lanes, F = run_.layer.features, first_class = block * loss_block;
+        const Index count = std::min(loss_block, run_.layer.classes - first_class);
         std::fill_n(bias_.data(), loss_block, std::numeric_limits<Real<P>>::lowest());
-        std::copy_n(run_.layer.bias + block * loss_block, count, bias_.data());
-        for (Index first = 0; first < loss_block; first += L) {
-            Stored<P>* const to = pack_.data() + first / width() * width() * padded + first % width() * D;
-            for (Index k = 0; k < padded; k += L * D)
-                run_.kernels.transpose(as_real(weights_.at(first) + k), padded / D, as_real(to + k * width()), width());
-        }
+        std::copy_n(run_.layer.bias + first_class, count, bias_.data());
+        for (Index first = 0; first < loss_block; first += L)
+            pack_rows(run_.kernels, run_.layer.weight + (first_class + first) * F, F, std::clamp<Index>(count - first, 0, L),
+                      pack_.data() + first / width() * width() * run_.deep() + first % width() * depth<P>, width());
     }
 
     void multiply(Range rows) noexcept {
         for (Index r = rows.first; r < rows.last; ++r) x_[r - rows.first] = run_.layer.x + r * run_.layer.features;
         for (Index first = 0; first < loss_block; first += width())
-            run_.kernels.sum({rows.size(), x_.data(), 0, run_.layer.features, pack_.data() + first * run_.padded(), width() / run_.kernels.lanes,
-                              0, bias_.data() + first, scores_.data() + first, loss_block});
+            run_.kernels.sum({rows.size(), x_.data(), 0, run_.layer.features, pack_.data() + first * run_.deep(), width() / run_.kernels.lanes, 0,
+                              bias_.data() + first, scores_.data() + first, loss_block});
     }
 
     void note_targets(Index first_class, Range rows) noexcept {
@@ -126,126 +106,133 @@ private:
 
     /// Classes of a tile.
     Index width() const noexcept { return std::min(loss_block, gates * run_.kernels.lanes); }
-    /// D numbers side by side, moved as one Real without a look at them.
-    static Real<P>* as_real(Stored<P>* numbers) noexcept { return reinterpret_cast<Real<P>*>(numbers); }
 
     const Run<P>& run_;
     const LossForward<P>& job_;
     Real<P>*sums_, *own_;
-    RoundedWeights<P> weights_;
     Array<Stored<P>> pack_;  // by tiles: [F / D][width][D]
     Array<Real<P>> bias_, scores_;
     Array<const Stored<P>*> x_;
+};
+
+/// x as the right side of a product that sums over its rows, some of them at a time.
+template <typename P>
+class RowsToSum {
+public:
+    explicit RowsToSum(const Run<P>& run)
+        : run_(run), pack_((run.layer.rows + rows_backward - 1) / rows_backward * matrix({0, rows_backward}).numbers()) {
+        for (Index first = 0; first < run.layer.rows; first += rows_backward) {
+            const PackedMatrix<P> some = matrix({first, std::min(run.layer.rows, first + rows_backward)});
+            for (Index block = 0; block < some.blocks(); ++block) some.fill(run.kernels, block, pack(first));
+        }
+    }
+    /// Rows in whole blocks.
+    Index padded(Index rows) const noexcept { return round_up(rows, block_rows()); }
+    /// out[r] (+)= the sum over these rows of in[r] * x.
+    void multiply(Range rows, const Stored<P>* in, Index in_row, Index count, Real<P>* const* out) const noexcept {
+        const PackedMatrix<P> some = matrix(rows);
+        some.multiply(run_.kernels, in, in_row, block_rows(), count, pack(rows.first), out, 0, some.groups(), nullptr, false, rows.first > 0);
+    }
+
+private:
+    // So few that little of a block is padding.
+    static constexpr Index vectors = 2;
+
+    Index block_rows() const noexcept { return vectors * run_.kernels.lanes; }
+    PackedMatrix<P> matrix(Range rows) const noexcept {
+        const Index features = run_.layer.features;
+        return {{run_.layer.x + rows.first * features, features, features, 1, rows.size(), 0, vectors}, padded(rows.size()) / block_rows(),
+                run_.kernels.lanes, gates};
+    }
+    Stored<P>* pack(Index first) const noexcept { return pack_.data() + first / rows_backward * matrix({0, rows_backward}).numbers(); }
+
+    const Run<P>& run_;
+    Array<Stored<P>> pack_;
 };
 
 /// Some classes on their way back, on one thread.
 template <typename P>
 class BackwardPart {
 public:
-    /// The gradient of x that these classes give is added up in `dx`; `pairs` is x as the outer product takes it.
-    BackwardPart(const Run<P>& run, const LossBackward<P>& job, const Stored<P>* pairs, Real<P>* dx)
-        : run_(run), job_(job), pairs_(pairs), capacity_(std::min(run.layer.rows, rows_backward)), weights_(run, together * loss_block),
-          pack_(together * loss_block * run.padded()), grads_(together * grads_block()), room_(round_up(capacity_, depth<P>) * loss_block),
-          dweight_(together * loss_block * run.padded()), dbias_(together * loss_block), rows_(capacity_), dx_(run.layer.rows) {
+    /// The gradient of x that these classes give is added up in `dx`.
+    BackwardPart(const Run<P>& run, const LossBackward<P>& job, const RowsToSum<P>& x, Real<P>* dx)
+        : run_(run), job_(job), x_(x), capacity_(x.padded(std::min(run.layer.rows, rows_backward))),
+          pack_(classes * run.wide()), grads_(together * grads_block()), pairs_(capacity_ * loss_block), turned_(classes * capacity_),
+          dbias_(classes), dx_(run.layer.rows), dweight_(classes) {
         for (Index r = 0; r < run.layer.rows; ++r) dx_[r] = dx + r * run.layer.features;
     }
 
     void run(Range groups) noexcept {
         for (Index group = groups.first; group < groups.last; ++group) {
-            const Index first_class = group * together * loss_block, count = weights_.take(first_class);
+            const Index first_class = group * classes, count = std::min(classes, run_.layer.classes - first_class);
             const Range blocks{group * together, group * together + loss_blocks(count)};
-            const PackedMatrix<P> matrix = pack(count, blocks.size());
-            std::fill_n(dweight_.data(), blocks.size() * loss_block * run_.padded(), Real<P>{});
-            std::fill_n(dbias_.data(), blocks.size() * loss_block, Real<P>{});
+            const PackedMatrix<P> matrix = pack(first_class, count, blocks.size());
+            std::fill_n(dbias_.data(), classes, Real<P>{});
+            for (Index k = 0; k < count; ++k) dweight_[k] = job_.dweight + (first_class + k) * run_.layer.features;
             for (Index first = 0; first < run_.layer.rows; first += rows_backward) {
                 const Range rows{first, std::min(run_.layer.rows, first + rows_backward)};
-                differentiate(blocks, rows);
+                for (Index n = 0; n < blocks.size(); ++n) {
+                    differentiate(blocks.first + n, rows, &grads_[n * grads_block()], &dbias_[n * loss_block]);
+                    turn(x_.padded(rows.size()), &grads_[n * grads_block()], &turned_[n * loss_block * capacity_]);
+                }
                 matrix.multiply(run_.kernels, grads_.data(), loss_block, grads_block(), rows.size(), pack_.data(), dx_.data() + first, 0,
                                 matrix.groups(), nullptr, false, group > groups.first);
-                for (Index n = 0; n < blocks.size(); ++n) add_outer(n, rows);
+                x_.multiply(rows, turned_.data(), capacity_, count, dweight_.data());
             }
-            write(first_class, count);
+            std::copy_n(dbias_.data(), count, job_.dbias + first_class);
         }
     }
 
 private:
+    static constexpr Index classes = together * loss_block;
+
     // Blocks that lie a multiple of 4 KiB apart would fight for the same few lines of the caches.
     Index grads_block() const noexcept { return (capacity_ + spare_rows) * loss_block; }
 
-    PackedMatrix<P> pack(Index classes, Index blocks) const noexcept {
-        const Index L = run_.kernels.lanes;
-        const PackedMatrix<P> matrix({weights_.at(0), run_.layer.features, run_.padded(), 1, classes, 0, loss_block / L}, blocks, L, gates);
+    PackedMatrix<P> pack(Index first_class, Index count, Index blocks) const noexcept {
+        const Index L = run_.kernels.lanes, F = run_.layer.features;
+        const PackedMatrix<P> matrix({run_.layer.weight + first_class * F, F, F, 1, count, 0, loss_block / L}, blocks, L, gates);
         for (Index block = 0; block < blocks; ++block) matrix.fill(run_.kernels, block, pack_.data());
         return matrix;
     }
 
-    /// The gradients of the scores of these rows.
-    void differentiate(Range blocks, Range rows) noexcept {
-        const Index N = run_.layer.rows;
-        for (Index block = blocks.first; block < blocks.last; ++block) {
-            const Index n = block - blocks.first, at = block * N + rows.first;
-            Stored<P>* const grads = &grads_[n * grads_block()];
-            Real<P>* const totals = &dbias_[n * loss_block];
-            run_.pointwise.gradient({rows.size(), job_.kept.shares + at * loss_block, job_.kept.factors + at, job_.upstream + rows.first, grads,
-                                      totals});
-            for (Index r = 0; r < rows.size(); ++r) {
-                const Index k = run_.layer.targets[rows.first + r] - block * loss_block;
-                if (k < 0 || k >= loss_block) continue;
-                const Real<P> upstream = job_.upstream[rows.first + r];
-                const Real<P> share = Real<P>(job_.kept.shares[(at + r) * loss_block + k]) * job_.kept.factors[at + r];
-                grads[r * loss_block + k] = Stored<P>((share - 1) * upstream);
-                totals[k] -= upstream;
-            }
+    /// The gradients of some rows' scores in one block.
+    void differentiate(Index block, Range rows, Stored<P>* grads, Real<P>* totals) const noexcept {
+        const Index at = block * run_.layer.rows + rows.first;
+        const Real<P>* const upstream = job_.upstream + rows.first;
+        run_.pointwise.gradient({rows.size(), job_.kept.shares + at * loss_block, job_.kept.factors + at, upstream, grads, totals});
+        for (Index r = 0; r < rows.size(); ++r) {
+            const Index k = run_.layer.targets[rows.first + r] - block * loss_block;
+            if (k < 0 || k >= loss_block) continue;
+            const Real<P> share = Real<P>(job_.kept.shares[(at + r) * loss_block + k]) * job_.kept.factors[at + r];
+            grads[r * loss_block + k] = Stored<P>((share - 1) * upstream[r]);
+            totals[k] -= upstream[r];
         }
+        std::fill_n(grads + rows.size() * loss_block, (x_.padded(rows.size()) - rows.size()) * loss_block, Stored<P>{});
     }
 
-    /// Adds what the rows give to the gradient of one block's weights.
-    void add_outer(Index n, Range rows) noexcept {
-        const Index L = run_.kernels.lanes, padded = run_.padded();
-        for (Index r = 0; r < rows.size(); ++r) rows_[r] = &grads_[n * grads_block() + r * loss_block];
-        group_rows(run_.kernels, rows_.data(), rows.size(), loss_block, room_.data());
-        for (Index first = 0; first < run_.layer.features; first += gates * L) {
-            const Index vectors = std::min(gates, (run_.layer.features - first + L - 1) / L);
-            run_.kernels.outer({round_up(rows.size(), depth<P>) / depth<P>, 0, loss_block, rows_.data(),
-                                pairs_ + rows.first * padded + first * depth<P>, padded * depth<P>, vectors,
-                                &dweight_[(n * padded + first) * loss_block], nullptr});
+    /// [rows][64] to [64][capacity].
+    void turn(Index rows, Stored<P>* grads, Stored<P>* to) const noexcept {
+        constexpr Index D = depth<P>;
+        const Index L = run_.kernels.lanes;
+        for (Index r = 0; D == 2 && r < rows; r += 2) {
+            const Stored<P>* const even = grads + r * loss_block;
+            run_.kernels.interleave(even, even + loss_block, &pairs_[r * loss_block], loss_block);
         }
-    }
-
-    void write(Index first_class, Index count) const noexcept {
-        const Index L = run_.kernels.lanes, features = run_.layer.features, padded = run_.padded();
-        std::copy_n(dbias_.data(), count, job_.dbias + first_class);
-        for (Index k = 0; k < count; ++k)
-            for (Index first = 0; first < features; first += gates * L) {
-                const Index width = std::min(gates * L, round_up(features - first, L));
-                const Real<P>* const from = &dweight_[(k / loss_block * padded + first) * loss_block + k % loss_block * width];
-                std::copy_n(from, std::min(width, features - first), job_.dweight + (first_class + k) * features + first);
-            }
+        const Real<P>* const from = as_real<P>(D == 2 ? pairs_.data() : grads);
+        for (Index k = 0; k < loss_block; k += L)
+            for (Index r = 0; r < rows / D; r += L)
+                run_.kernels.transpose(from + r * loss_block + k, loss_block, as_real<P>(to + k * capacity_) + r, capacity_ / D);
     }
 
     const Run<P>& run_;
     const LossBackward<P>& job_;
-    const Stored<P>* pairs_;
+    const RowsToSum<P>& x_;
     Index capacity_;
-    RoundedWeights<P> weights_;
-    Array<Stored<P>> pack_, grads_, room_;  // grads [blocks][rows][64], room for one block of them in groups of D
-    Array<Real<P>> dweight_, dbias_;        // [blocks][tiles of features][64][width], [blocks][64]
-    Array<const Stored<P>*> rows_;
-    Array<Real<P>*> dx_;
+    Array<Stored<P>> pack_, grads_, pairs_, turned_;  // grads [blocks][rows][64], one block of them in pairs of rows, and [classes][rows]
+    Array<Real<P>> dbias_;
+    Array<Real<P>*> dx_, dweight_;
 };
-
-/// x in groups of D rows with their numbers in turn, and zeros behind its features.
-template <typename P>
-Array<Stored<P>> pair_rows(const Run<P>& run) {
-    const Index N = run.layer.rows, F = run.layer.features, padded = run.padded();
-    Array<Stored<P>> pairs = zeros<Stored<P>>(round_up(N, depth<P>) * padded);
-    for (Index r = 0; r < N; r += depth<P>) {
-        const Stored<P>* const row = run.layer.x + r * F;
-        if constexpr (depth<P> == 2) run.kernels.interleave(row, r + 1 < N ? row + F : nullptr, &pairs[r * padded], F);
-        else std::copy_n(row, F, &pairs[r * padded]);
-    }
-    return pairs;
-}
 
 }  // namespace
 
@@ -269,11 +256,11 @@ void run_loss(const LossBackward<P>& job, int threads, InstructionSet set) {
     const Run<P> run(job.layer, threads, set);
     check(job.layer);
     const Index numbers = job.layer.rows * job.layer.features;
-    const Array<Stored<P>> pairs = pair_rows(run);
+    const RowsToSum<P> x(run);
     Array<Real<P>> more((run.shares - 1) * numbers);
     run_shares(run.shares, run.shares, [&](int share) {
         const FlushDenormals flush;
-        BackwardPart<P>(run, job, pairs.data(), share ? &more[(share - 1) * numbers] : job.dx).run(run.groups(share));
+        BackwardPart<P>(run, job, x, share ? &more[(share - 1) * numbers] : job.dx).run(run.groups(share));
     });
     // In their order, so that the result does not depend on which finished first.
     for (int share = 1; share < run.shares; ++share)

@@ -11,15 +11,15 @@
 namespace lstmkit {
 
 /// Classes of a block; the last one may have fewer.
-inline constexpr Index loss_block = 64;
+inline constexpr Index loss_block = 128;
 
 constexpr Index loss_blocks(Index classes) noexcept { return (classes + loss_block - 1) / loss_block; }
 
 template <typename P>
 struct LossCase {
     Index rows, features, classes;
-    const Stored<P>* x;           ///< [N, F], contiguous like all that follows
-    const Real<P>*weight, *bias;  ///< [C, F] and [C]; rounded to Stored where they are multiplied
+    const Stored<P>*x, *weight;   ///< [N, F] and [C, F], contiguous like all that follows
+    const Real<P>* bias;          ///< [C]
     const std::int64_t* targets;  ///< [N] in 0..C
 };
 
