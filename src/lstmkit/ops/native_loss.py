@@ -1,6 +1,6 @@
 """A language model's last layer and its loss on the native core: one call forward, one backward."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,69 +17,75 @@ def has_native_loss(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype)
 
 
 def run_native_loss(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
-    """The losses ``(N,)`` of ``softmax(x W' + b)`` in nats, in the type of ``weight``.
+    """The losses ``(N,)`` of ``softmax(x W' + b)`` in nats, float32 where products are of bfloat16.
 
-    Products are those of ``dtype``, of which ``x`` may be. What lies between is kept for the gradient: a number of
-    ``dtype`` for every row and class.
+    A number of ``dtype`` for every row and class is kept for the gradient.
 
     Args:
         x: ``(N, F)``.
         weight: ``(C, F)``.
         bias: ``(C,)``.
         targets: ``(N,)`` in 0..C.
-        dtype: One that :func:`has_native_loss` allows.
+        dtype: What is multiplied; one that :func:`has_native_loss` allows.
     """
     if torch.is_grad_enabled() and any(each.requires_grad for each in (x, weight, bias)):
         return _NativeLoss.apply(x, weight, bias, targets, dtype)  # pyright: ignore
-    return _Call(x, weight, bias, targets, dtype).forward(None, empty(_factors_shape(x, weight), weight.dtype))
+    return _Call.of(x, weight, bias, targets, dtype).forward(keep=False)[0]
 
 
 class _NativeLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
-        factors = empty(_factors_shape(x, weight), weight.dtype)
-        shares = empty((*factors.shape, core.loss_block), dtype)
-        ctx.save_for_backward(x, weight, bias, targets, shares, factors)
-        return _Call(x, weight, bias, targets, dtype).forward(shares, factors)
+        call = _Call.of(x, weight, bias, targets, dtype)
+        losses, *kept = call.forward(keep=True)
+        ctx.save_for_backward(*call, *kept)
+        ctx.dtypes = x.dtype, weight.dtype, bias.dtype
+        return losses
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, *rest, shares, factors = ctx.saved_tensors
-        dx, dweight, dbias = _Call(x, *rest, shares.dtype).backward(shares, factors, upstream[0])
-        return cast(dx, x.dtype), dweight, dbias, None, None
+        *given, shares, factors = ctx.saved_tensors
+        grads = _Call(*given).backward(shares, factors, upstream[0])
+        return *(cast(grad, dtype) for grad, dtype in zip(grads, ctx.dtypes, strict=True)), None, None
 
 
-class _Call:
-    """Arguments as the core takes them; keeps alive what the addresses point to."""
+class _Call(NamedTuple):
+    """What the core is given: x and weight in one dtype, the bias in that of its sums, all dense."""
 
-    def __init__(self, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> None:
-        values = cast(x, dtype), weight, bias, targets
-        self._values = [dense(each.contiguous()) for each in values]
-        self._sizes = (*x.shape, len(weight))
-        self._dtype = dtype
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+    targets: Tensor
 
-    def forward(self, shares: Tensor | None, factors: Tensor) -> Tensor:
-        losses = empty(self._sizes[:1], factors.dtype)
-        kept = 0 if shares is None else shares.data_ptr(), factors.data_ptr()
-        self._run(core.loss_forward, kept, losses.data_ptr())
-        return losses
+    @classmethod
+    def of(cls, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> "_Call":
+        """Arguments of any dtype and layout."""
+        bias = _in_pool(bias, real_dtype(dtype))
+        return cls(_in_pool(x, dtype), _in_pool(weight, dtype), bias, dense(targets.contiguous()))
 
-    def backward(self, shares: Tensor, factors: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of x, in the type of ``factors``, weight and bias."""
-        N, F, C = self._sizes
+    def forward(self, *, keep: bool) -> tuple[Tensor, ...]:
+        """The losses, and what backward needs, if it is to come."""
+        N, C, dtype = len(self.x), len(self.weight), self.x.dtype
+        blocks = -(-C // core.loss_block)
+        losses, factors = (empty(shape, real_dtype(dtype)) for shape in ((N,), (blocks, N)))
+        shares = empty((blocks, N, core.loss_block) if keep else (0,), dtype)
+        self._run(core.loss_forward, (shares.data_ptr() if keep else 0, factors.data_ptr()), losses.data_ptr())
+        return losses, shares, factors
+
+    def backward(self, shares: Tensor, factors: Tensor, upstream: Tensor) -> list[Tensor]:
+        """Gradients of x, weight and bias, all in the dtype of sums."""
         upstream = dense(upstream.contiguous())
-        grads = [empty(shape, factors.dtype) for shape in ((N, F), (C, F), (C,))]
+        grads = [empty(each.shape, factors.dtype) for each in (self.x, self.weight, self.bias)]
         kept = shares.data_ptr(), factors.data_ptr()
         self._run(core.loss_backward, kept, upstream.data_ptr(), *(grad.data_ptr() for grad in grads))
-        dx, dweight, dbias = grads
-        return dx, dweight, dbias
+        return grads
 
     def _run(self, function: Any, *arguments: Any) -> None:
-        layer = self._sizes, *(each.data_ptr() for each in self._values)
-        run_scan(function, (layer, *arguments), PRECISIONS[self._dtype])
+        layer = (*self.x.shape, len(self.weight)), *(each.data_ptr() for each in self)
+        run_scan(function, (layer, *arguments), PRECISIONS[self.x.dtype])
 
 
-def _factors_shape(x: Tensor, weight: Tensor) -> tuple[int, int]:
-    """A factor of every row in each block of classes."""
-    return -(-len(weight) // core.loss_block), len(x)
+def _in_pool(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """The value, dense and of a dtype; a copy where it was not."""
+    return dense(value.contiguous()) if value.dtype == dtype else empty(value.shape, dtype).copy_(value)
