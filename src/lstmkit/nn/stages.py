@@ -165,9 +165,9 @@ def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
     return nn.AdaptiveLogSoftmaxWithLoss(options["features"], classes, cutoffs, div_value=options["shrink"])
 
 
-def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
+def _embedding(part: Any, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
     """With the option ``dropout`` whole tokens are dropped, wherever they stand: Gal & Ghahramani, NIPS 2016."""
-    rows = take_rows(part.weight, tokens)
+    rows = take_rows(part.weight, tokens, sparse=part.sparse)
     if training and (rate := options.get("dropout", 0.0)):
         rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
     return (rows, part.weight) if is_shared(options) else rows

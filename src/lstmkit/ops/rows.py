@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lstmkit.ops.native_core import PRECISIONS, empty, native_available
 
 
-def take_rows(table: Tensor, numbers: Tensor) -> Tensor:
+def take_rows(table: Tensor, numbers: Tensor, *, sparse: bool = False) -> Tensor:
     """``table[numbers]``, as ``torch.nn.functional.embedding``.
 
     The gradient of a table is as large as the table, and in a step that reads few of its rows the first touch of so
@@ -18,6 +18,8 @@ def take_rows(table: Tensor, numbers: Tensor) -> Tensor:
         >>> take_rows(torch.eye(3), torch.tensor([2, 0])).tolist()
         [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
+    if sparse:
+        return nn.functional.embedding(numbers, table, sparse=True)
     here = table.device.type == "cpu" and table.dtype in PRECISIONS and native_available()
     if here and table.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _Rows.apply(table, numbers)  # pyright: ignore

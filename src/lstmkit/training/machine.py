@@ -14,6 +14,7 @@ from lstmkit.spec.processes import process_count
 from lstmkit.training.config import TrainingConfig
 from lstmkit.training.group import Answer, Group
 from lstmkit.training.nested import to_device
+from lstmkit.training.rows import Tables, take_rows
 
 Loss: TypeAlias = Callable[[nn.Module, Any], Answer]
 Value = TypeVar("Value")
@@ -30,7 +31,7 @@ class Machine:
 
     def __enter__(self) -> "Machine":
         self._state_is_ours = not AcceleratorState._shared_state
-        self._attributes = set(vars(self.module))
+        self._attributes, self._tables = set(vars(self.module)), None
         try:
             self.accelerator = self._accelerator()
             # Without Accelerate's wrapper for several processes: Group adds the gradients up, whatever a loss calls.
@@ -45,9 +46,14 @@ class Machine:
         self.is_main = self.accelerator.is_main_process
         self.group = Group(self.accelerator.process_index, self.accelerator.num_processes, self.device, self.whole)
         self.group.start_alike(self.module)
+        plain = self.config.optimizer == "sgd" and self.config.weight_decay == 0
+        alone = self.device.type == "cpu" and self.group.count == 1 and self.scaler is None
+        self._tables = Tables(self.module) if plain and alone else None
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._tables is not None:
+            self._tables.release()
         for name in set(vars(self.module)) - self._attributes:
             delattr(self.module, name)  # Accelerate's mixed-precision wrap of forward
         if self._state_is_ours:
@@ -84,7 +90,9 @@ class Machine:
         """Clip and take one step, unless loss or gradient are not finite; 1.0 on the device if so, else 0.0."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        norm = get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
+        rows = take_rows(self._weights)
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        norm = get_total_norm([*gradients, *(each.values for each in rows)])
         skipped = ((norm + loss) * 0).isnan().float()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -93,6 +101,8 @@ class Machine:
             excess = ((norm + 1e-6) / self._clip).clamp(min=1.0)
             vars(self.optimizer).update(found_inf=skipped, grad_scale=excess)
             self.optimizer.step()
+            for each in rows if not skipped else ():
+                each.step(learning_rate / float(excess))
         else:
             clip_grads_with_norm_(self._weights, self._clip, norm)
             self.scaler.step(self.optimizer)
