@@ -16,19 +16,19 @@ using lstmkit::Index;
 namespace {
 
 using CaseAt = std::tuple<std::tuple<Index, Index, Index>, Address, Address, Address, Address>;
-using KeptAt = std::tuple<Address, Address>;
+using KeptAt = std::tuple<Address, Address, Address>;
 
 template <typename P>
 lstmkit::LossCase<P> loss_case(const CaseAt& at) {
     const auto& [sizes, x, weight, bias, targets] = at;
     const auto& [N, F, C] = sizes;
-    return {N, F, C, pointer<const lstmkit::Stored<P>>(x), pointer<const lstmkit::Stored<P>>(weight), pointer<const lstmkit::Real<P>>(bias),
+    return {N, F, C, pointer<const lstmkit::Stored<P>>(x), pointer<const lstmkit::Real<P>>(weight), pointer<const lstmkit::Real<P>>(bias),
             pointer<const std::int64_t>(targets)};
 }
 
 template <typename Share, typename Number>
 lstmkit::LossKept<Share, Number> loss_kept(const KeptAt& at) {
-    return {pointer<Share>(std::get<0>(at)), pointer<Number>(std::get<1>(at))};
+    return {pointer<Share>(std::get<0>(at)), pointer<Number>(std::get<1>(at)), pointer<Share>(std::get<2>(at))};
 }
 
 template <typename Function>

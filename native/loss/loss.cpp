@@ -17,6 +17,10 @@ constexpr Index rows_forward = 48, rows_backward = 512;
 // So many multiply-adds are worth another thread.
 constexpr double work_of_a_thread = 200'000;
 
+/// Whether weights are rounded before they are multiplied.
+template <typename P>
+constexpr bool rounds = !std::is_same_v<Stored<P>, Real<P>>;
+
 constexpr Index groups_of_blocks(Index classes) noexcept { return (loss_blocks(classes) + together - 1) / together; }
 
 void expect(bool condition, const char* what) {
@@ -60,7 +64,7 @@ template <typename P>
 class ForwardPart {
 public:
     ForwardPart(const Run<P>& run, const LossForward<P>& job, Real<P>* sums, Real<P>* own)
-        : run_(run), job_(job), sums_(sums), own_(own), pack_(loss_block * run.deep()), bias_(loss_block),
+        : run_(run), job_(job), sums_(sums), own_(own), pack_(loss_block * run.deep()), rounded_(rounds<P> && !job.kept.weight ? loss_block * run.layer.features : 0), bias_(loss_block),
           scores_(rows_forward * loss_block), x_(rows_forward) {}
 
     void run(Range blocks) noexcept {
@@ -85,9 +89,22 @@ private:
         const Index count = std::min(loss_block, run_.layer.classes - first_class);
         std::fill_n(bias_.data(), loss_block, std::numeric_limits<Real<P>>::lowest());
         std::copy_n(run_.layer.bias + first_class, count, bias_.data());
+        const Stored<P>* const weight = round(first_class, count);
         for (Index first = 0; first < loss_block; first += L)
-            pack_rows(run_.kernels, run_.layer.weight + (first_class + first) * F, F, std::clamp<Index>(count - first, 0, L),
+            pack_rows(run_.kernels, weight + first * F, F, std::clamp<Index>(count - first, 0, L),
                       pack_.data() + first / width() * width() * run_.deep() + first % width() * depth<P>, width());
+    }
+
+    /// The weights of some classes as they are multiplied.
+    const Stored<P>* round(Index first, Index count) noexcept {
+        const Index F = run_.layer.features;
+        const Real<P>* const from = run_.layer.weight + first * F;
+        if constexpr (!rounds<P>) return from;
+        else {
+            Stored<P>* const to = job_.kept.weight ? job_.kept.weight + first * F : rounded_.data();
+            run_.kernels.round(from, to, count * F);
+            return to;
+        }
     }
 
     void multiply(Range rows) noexcept {
@@ -110,7 +127,7 @@ private:
     const Run<P>& run_;
     const LossForward<P>& job_;
     Real<P>*sums_, *own_;
-    Array<Stored<P>> pack_;  // by tiles: [F / D][width][D]
+    Array<Stored<P>> pack_, rounded_;  // by tiles: [F / D][width][D], and one block of weights
     Array<Real<P>> bias_, scores_;
     Array<const Stored<P>*> x_;
 };
@@ -191,7 +208,9 @@ private:
 
     PackedMatrix<P> pack(Index first_class, Index count, Index blocks) const noexcept {
         const Index L = run_.kernels.lanes, F = run_.layer.features;
-        const PackedMatrix<P> matrix({run_.layer.weight + first_class * F, F, F, 1, count, 0, loss_block / L}, blocks, L, gates);
+        const Stored<P>* weight = job_.kept.weight;
+        if constexpr (!rounds<P>) weight = run_.layer.weight;
+        const PackedMatrix<P> matrix({weight + first_class * F, F, F, 1, count, 0, loss_block / L}, blocks, L, gates);
         for (Index block = 0; block < blocks; ++block) matrix.fill(run_.kernels, block, pack_.data());
         return matrix;
     }

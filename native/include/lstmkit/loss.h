@@ -18,16 +18,17 @@ constexpr Index loss_blocks(Index classes) noexcept { return (classes + loss_blo
 template <typename P>
 struct LossCase {
     Index rows, features, classes;
-    const Stored<P>*x, *weight;   ///< [N, F] and [C, F], contiguous like all that follows
-    const Real<P>* bias;          ///< [C]
+    const Stored<P>* x;           ///< [N, F], contiguous like all that follows
+    const Real<P>*weight, *bias;  ///< [C, F] and [C]
     const std::int64_t* targets;  ///< [N] in 0..C
 };
 
 /// The softmax is shares * factors: what forward leaves for backward.
 template <typename Share, typename Number>
 struct LossKept {
-    Share* shares;    ///< [blocks][N][64], relative to the largest of the row in its block; forward may be given null
+    Share* shares;    ///< [blocks][N][loss_block], relative to the largest of the row in its block; forward may be given null
     Number* factors;  ///< [blocks][N]
+    Share* weight;    ///< [C, F], rounded; may be null where Stored is Real, and where shares are
 };
 
 template <typename P>

@@ -1,5 +1,6 @@
 """A language model's last layer and its loss on the native core: one call forward, one backward."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -45,13 +46,12 @@ class _NativeLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        *given, shares, factors = ctx.saved_tensors
-        grads = _Call(*given).backward(shares, factors, upstream[0])
+        grads = _Call(*ctx.saved_tensors[:4]).backward(ctx.saved_tensors[4:], upstream[0])
         return *(cast(grad, dtype) for grad, dtype in zip(grads, ctx.dtypes, strict=True)), None, None
 
 
 class _Call(NamedTuple):
-    """What the core is given: x and weight in one dtype, the bias in that of its sums, all dense."""
+    """What the core is given: x in the dtype of the products, weight and bias in that of their sums, all dense."""
 
     x: Tensor
     weight: Tensor
@@ -61,8 +61,8 @@ class _Call(NamedTuple):
     @classmethod
     def of(cls, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> "_Call":
         """Arguments of any dtype and layout."""
-        bias = _in_pool(bias, real_dtype(dtype))
-        return cls(_in_pool(x, dtype), _in_pool(weight, dtype), bias, dense(targets.contiguous()))
+        weight, bias = (cast(each, real_dtype(dtype)).contiguous() for each in (weight, bias))
+        return cls(*(dense(each) for each in (cast(x, dtype).contiguous(), weight, bias, targets.contiguous())))
 
     def forward(self, *, keep: bool) -> tuple[Tensor, ...]:
         """The losses, and what backward needs, if it is to come."""
@@ -70,22 +70,22 @@ class _Call(NamedTuple):
         blocks = -(-C // core.loss_block)
         losses, factors = (empty(shape, real_dtype(dtype)) for shape in ((N,), (blocks, N)))
         shares = empty((blocks, N, core.loss_block) if keep else (0,), dtype)
-        self._run(core.loss_forward, (shares.data_ptr() if keep else 0, factors.data_ptr()), losses.data_ptr())
-        return losses, shares, factors
+        rounded = empty(self.weight.shape if keep and dtype != factors.dtype else (0,), dtype)
+        kept = shares, factors, rounded
+        self._run(core.loss_forward, _addresses(kept), losses.data_ptr())
+        return losses, *kept
 
-    def backward(self, shares: Tensor, factors: Tensor, upstream: Tensor) -> list[Tensor]:
+    def backward(self, kept: Sequence[Tensor], upstream: Tensor) -> list[Tensor]:
         """Gradients of x, weight and bias, all in the dtype of sums."""
         upstream = dense(upstream.contiguous())
-        grads = [empty(each.shape, factors.dtype) for each in (self.x, self.weight, self.bias)]
-        kept = shares.data_ptr(), factors.data_ptr()
-        self._run(core.loss_backward, kept, upstream.data_ptr(), *(grad.data_ptr() for grad in grads))
+        grads = [empty(each.shape, self.bias.dtype) for each in (self.x, self.weight, self.bias)]
+        self._run(core.loss_backward, _addresses(kept), upstream.data_ptr(), *_addresses(grads))
         return grads
 
     def _run(self, function: Any, *arguments: Any) -> None:
-        layer = (*self.x.shape, len(self.weight)), *(each.data_ptr() for each in self)
-        run_scan(function, (layer, *arguments), PRECISIONS[self.x.dtype])
+        run_scan(function, (((*self.x.shape, len(self.weight)), *_addresses(self)), *arguments), PRECISIONS[self.x.dtype])
 
 
-def _in_pool(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """The value, dense and of a dtype; a copy where it was not."""
-    return dense(value.contiguous()) if value.dtype == dtype else empty(value.shape, dtype).copy_(value)
+def _addresses(values: Iterable[Tensor]) -> tuple[int, ...]:
+    """Where they begin; 0 where nothing is in them."""
+    return tuple(value.data_ptr() if value.numel() else 0 for value in values)
