@@ -21,8 +21,6 @@ constexpr double work_of_a_thread = 200'000;
 template <typename P>
 constexpr bool rounds = !std::is_same_v<Stored<P>, Real<P>>;
 
-constexpr Index groups_of_blocks(Index classes) noexcept { return (loss_blocks(classes) + together - 1) / together; }
-
 void expect(bool condition, const char* what) {
     if (!condition) throw std::invalid_argument(what);
 }
@@ -47,11 +45,11 @@ struct Run {
     Run(const LossCase<P>& layer, int threads, InstructionSet set)
         : layer(layer), kernels(kernels_of<P>(set)), pointwise(loss_kernels_of<P>(set)), shares(1) {
         const double work = double(layer.rows) * double(layer.features) * double(layer.classes) / work_of_a_thread;
-        shares = static_cast<int>(std::clamp<double>(threads, 1, std::max(1.0, std::min(work, double(groups_of_blocks(layer.classes))))));
+        shares = static_cast<int>(std::clamp<double>(threads, 1, std::max(1.0, std::min(work, double(loss_blocks(layer.classes))))));
     }
-    /// Groups of blocks of one share.
-    Range groups(int share) const noexcept {
-        const Index all = groups_of_blocks(layer.classes);
+    /// Blocks of one share.
+    Range blocks(int share) const noexcept {
+        const Index all = loss_blocks(layer.classes);
         return {all * share / shares, all * (share + 1) / shares};
     }
     /// Features in whole groups of D, and in whole vectors.
@@ -64,8 +62,9 @@ template <typename P>
 class ForwardPart {
 public:
     ForwardPart(const Run<P>& run, const LossForward<P>& job, Real<P>* sums, Real<P>* own)
-        : run_(run), job_(job), sums_(sums), own_(own), pack_(loss_block * run.deep()), rounded_(rounds<P> && !job.kept.weight ? loss_block * run.layer.features : 0), bias_(loss_block),
-          scores_(rows_forward * loss_block), x_(rows_forward) {}
+        : run_(run), job_(job), sums_(sums), own_(own), pack_(loss_block * run.deep()),
+          rounded_(rounds<P> && !job.kept.weight ? loss_block * run.layer.features : 0), bias_(loss_block), scores_(rows_forward * loss_block),
+          x_(rows_forward) {}
 
     void run(Range blocks) noexcept {
         const Index N = run_.layer.rows;
@@ -179,10 +178,10 @@ public:
         for (Index r = 0; r < run.layer.rows; ++r) dx_[r] = dx + r * run.layer.features;
     }
 
-    void run(Range groups) noexcept {
-        for (Index group = groups.first; group < groups.last; ++group) {
-            const Index first_class = group * classes, count = std::min(classes, run_.layer.classes - first_class);
-            const Range blocks{group * together, group * together + loss_blocks(count)};
+    void run(Range all) noexcept {
+        for (Index block = all.first; block < all.last; block += together) {
+            const Range blocks{block, std::min(all.last, block + together)};
+            const Index first_class = block * loss_block, count = std::min(blocks.size() * loss_block, run_.layer.classes - first_class);
             const PackedMatrix<P> matrix = pack(first_class, count, blocks.size());
             std::fill_n(dbias_.data(), classes, Real<P>{});
             for (Index k = 0; k < count; ++k) dweight_[k] = job_.dweight + (first_class + k) * run_.layer.features;
@@ -193,7 +192,7 @@ public:
                     turn(x_.padded(rows.size()), &grads_[n * grads_block()], &turned_[n * loss_block * capacity_]);
                 }
                 matrix.multiply(run_.kernels, grads_.data(), loss_block, grads_block(), rows.size(), pack_.data(), dx_.data() + first, 0,
-                                matrix.groups(), nullptr, false, group > groups.first);
+                                matrix.groups(), nullptr, false, block > all.first);
                 x_.multiply(rows, turned_.data(), capacity_, count, dweight_.data());
             }
             std::copy_n(dbias_.data(), count, job_.dbias + first_class);
@@ -257,14 +256,15 @@ private:
 
 template <typename P>
 void run_loss(const LossForward<P>& job, int threads, InstructionSet set) {
-    const Run<P> run(job.layer, threads, set);
     check(job.layer);
+    expect(!job.layer.rows || (job.losses && job.kept.factors), "there is no room for the losses or their factors");
+    expect(!rounds<P> || !job.kept.shares || job.kept.weight, "there is no room for the rounded weight");
+    const Run<P> run(job.layer, threads, set);
     const Index N = job.layer.rows, blocks = loss_blocks(job.layer.classes);
     Array<Real<P>> sums(blocks * N), own(N), top(N), total(N);
     run_shares(run.shares, run.shares, [&](int share) {
         const FlushDenormals flush;
-        const Range groups = run.groups(share);
-        ForwardPart<P>(run, job, sums.data(), own.data()).run({groups.first * together, std::min(blocks, groups.last * together)});
+        ForwardPart<P>(run, job, sums.data(), own.data()).run(run.blocks(share));
     });
     run.pointwise.join({N, blocks, N, job.kept.factors, sums.data(), top.data(), total.data()});
     for (Index r = 0; r < N; ++r) job.losses[r] = top[r] - own[r] + std::log(total[r]);
@@ -272,14 +272,22 @@ void run_loss(const LossForward<P>& job, int threads, InstructionSet set) {
 
 template <typename P>
 void run_loss(const LossBackward<P>& job, int threads, InstructionSet set) {
-    const Run<P> run(job.layer, threads, set);
     check(job.layer);
+    expect(!rounds<P> || job.kept.weight, "the rounded weight is null");
+    expect(!job.layer.rows || (job.kept.shares && job.kept.factors && job.upstream && job.dx), "what forward kept, a gradient or its room is null");
+    expect(job.dweight && job.dbias, "the room for a gradient is null");
+    const Run<P> run(job.layer, threads, set);
     const Index numbers = job.layer.rows * job.layer.features;
+    if (!job.layer.rows) {
+        std::fill_n(job.dweight, job.layer.classes * job.layer.features, Real<P>{});
+        std::fill_n(job.dbias, job.layer.classes, Real<P>{});
+        return;
+    }
     const RowsToSum<P> x(run);
     Array<Real<P>> more((run.shares - 1) * numbers);
     run_shares(run.shares, run.shares, [&](int share) {
         const FlushDenormals flush;
-        BackwardPart<P>(run, job, x, share ? &more[(share - 1) * numbers] : job.dx).run(run.groups(share));
+        BackwardPart<P>(run, job, x, share ? &more[(share - 1) * numbers] : job.dx).run(run.blocks(share));
     });
     // In their order, so that the result does not depend on which finished first.
     for (int share = 1; share < run.shares; ++share)
