@@ -11,10 +11,11 @@ from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, native
 
 
 def has_native_loss(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the core can multiply these in numbers of ``dtype``."""
+    """Whether the core can multiply these in numbers of ``dtype``, with some classes for every thread."""
     if not native_available() or dtype not in PRECISIONS or torch.compiler.is_compiling():
         return False
-    return all(each.device.type == "cpu" for each in (x, weight, bias))
+    here = all(each.device.type == "cpu" for each in (x, weight, bias))
+    return here and _count_blocks(weight) >= torch.get_num_threads()
 
 
 def run_native_loss(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
@@ -66,8 +67,7 @@ class _Call(NamedTuple):
 
     def forward(self, *, keep: bool) -> tuple[Tensor, ...]:
         """The losses, and what backward needs, if it is to come."""
-        N, C, dtype = len(self.x), len(self.weight), self.x.dtype
-        blocks = -(-C // core.loss_block)
+        N, blocks, dtype = len(self.x), _count_blocks(self.weight), self.x.dtype
         losses, factors = (empty(shape, real_dtype(dtype)) for shape in ((N,), (blocks, N)))
         shares = empty((blocks, N, core.loss_block) if keep else (0,), dtype)
         rounded = empty(self.weight.shape if keep and dtype != factors.dtype else (0,), dtype)
@@ -84,6 +84,11 @@ class _Call(NamedTuple):
 
     def _run(self, function: Any, *arguments: Any) -> None:
         run_scan(function, (((*self.x.shape, len(self.weight)), *_addresses(self)), *arguments), PRECISIONS[self.x.dtype])
+
+
+def _count_blocks(weight: Tensor) -> int:
+    """Blocks of classes, the last of which may have fewer."""
+    return -(-len(weight) // core.loss_block)
 
 
 def _addresses(values: Iterable[Tensor]) -> tuple[int, ...]:

@@ -31,7 +31,8 @@ class Machine:
 
     def __enter__(self) -> "Machine":
         self._state_is_ours = not AcceleratorState._shared_state
-        self._attributes, self._tables = set(vars(self.module)), None
+        self._attributes = set(vars(self.module))
+        self._tables: Tables | None = None
         try:
             self.accelerator = self._accelerator()
             # Without Accelerate's wrapper for several processes: Group adds the gradients up, whatever a loss calls.
@@ -90,7 +91,7 @@ class Machine:
         """Clip and take one step, unless loss or gradient are not finite; 1.0 on the device if so, else 0.0."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        rows = take_rows(self._weights)
+        rows = [] if self._tables is None else take_rows(self._weights)
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         norm = get_total_norm([*gradients, *(each.values for each in rows)])
         skipped = ((norm + loss) * 0).isnan().float()

@@ -11,7 +11,8 @@ class Tables:
     """The embeddings of a module, whose gradients are their rows alone until :meth:`release`."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._parts = [part for part in module.modules() if isinstance(part, nn.Embedding) and not part.sparse]
+        tables = [part for part in module.modules() if isinstance(part, nn.Embedding)]
+        self._parts = [part for part in tables if not (part.sparse or part.scale_grad_by_freq)]
         for part in self._parts:
             part.sparse = True
 
