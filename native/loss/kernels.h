@@ -9,8 +9,8 @@ namespace lstmkit {
 template <typename P>
 struct ShareTile {
     Index rows;
-    const Real<P>* scores;  ///< [rows][64]
-    Stored<P>* shares;      ///< [rows][64], e^(score - highest); or null
+    const Real<P>* scores;  ///< [rows][loss_block]
+    Stored<P>* shares;      ///< [rows][loss_block], e^(score - highest); or null
     Real<P>*highest, *sums; ///< [rows], of the scores and of the shares
 };
 
@@ -27,10 +27,10 @@ struct JoinTile {
 template <typename P>
 struct GradientTile {
     Index rows;
-    const Stored<P>* shares;  ///< [rows][64]
+    const Stored<P>* shares;  ///< [rows][loss_block]
     const Real<P>*factors, *upstream;  ///< [rows]
-    Stored<P>* out;                    ///< [rows][64], shares * factors * upstream
-    Real<P>* totals;                   ///< [64], added to: the sums over the rows
+    Stored<P>* out;                    ///< [rows][loss_block], shares * factors * upstream
+    Real<P>* totals;                   ///< [loss_block], added to: the sums over the rows
 };
 
 /// They exist once per instruction set and precision, are thread-safe and allocate nothing.

@@ -1,7 +1,10 @@
 #include "lstmkit/loss.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
+#include <type_traits>
 
 #include "loss/kernels.h"
 #include "sequence/gathered.h"
@@ -229,7 +232,7 @@ private:
         std::fill_n(grads + rows.size() * loss_block, (x_.padded(rows.size()) - rows.size()) * loss_block, Stored<P>{});
     }
 
-    /// [rows][64] to [64][capacity].
+    /// [rows][loss_block] to [loss_block][capacity].
     void turn(Index rows, Stored<P>* grads, Stored<P>* to) const noexcept {
         constexpr Index D = depth<P>;
         const Index L = run_.kernels.lanes;
@@ -247,7 +250,7 @@ private:
     const LossBackward<P>& job_;
     const RowsToSum<P>& x_;
     Index capacity_;
-    Array<Stored<P>> pack_, grads_, pairs_, turned_;  // grads [blocks][rows][64], one block of them in pairs of rows, and [classes][rows]
+    Array<Stored<P>> pack_, grads_, pairs_, turned_;  // grads [blocks][rows][loss_block], one block of them in pairs of rows, and [classes][rows]
     Array<Real<P>> dbias_;
     Array<Real<P>*> dx_, dweight_;
 };
@@ -294,7 +297,7 @@ void run_loss(const LossBackward<P>& job, int threads, InstructionSet set) {
         for (Index k = 0; k < numbers; ++k) job.dx[k] += more[(share - 1) * numbers + k];
 }
 
-#define LSTMKIT_LOSS(P)                                                     \
+#define LSTMKIT_LOSS(P)                                                 \
     template void run_loss(const LossForward<P>&, int, InstructionSet); \
     template void run_loss(const LossBackward<P>&, int, InstructionSet);
 LSTMKIT_LOSS(Float32)

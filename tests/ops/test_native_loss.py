@@ -101,4 +101,3 @@ def test_core__rejects_a_target_that_is_no_class(wrong: int) -> None:
     targets[2] = wrong
     with pytest.raises(ValueError, match="targets"):
         run_native_loss(x, weight, bias, targets, torch.float32)
-

@@ -76,9 +76,7 @@ def test_fit__preserves_embeddings__where_a_loss_fails() -> None:
 def test_fit__never_takes_a_step_that_is_not_finite() -> None:
     module, config = build(tied=False), TrainingConfig(max_steps=3, optimizer="sgd", **OPTIONS)
     factors = iter([1.0, float("nan"), 1.0])
-    result = fit(
-        module, lambda epoch: BATCHES, loss=lambda module, batch: module(batch) * next(factors), config=config
-    )
+    result = fit(module, lambda epoch: BATCHES, loss=lambda module, batch: module(batch) * next(factors), config=config)
     assert result.skipped_steps == 1
     assert module.read.weight.isfinite().all()
     # 2 and 29 were read in the step that was not taken.

@@ -51,7 +51,7 @@ class _NativeLayer(torch.autograd.Function):
         rounded: list[Tensor],
         *inputs: Any,
     ) -> Any:
-        x, h, c, *weights = inputs
+        x, h, c = inputs[:3]
         outputs = run_native(x, h, c, rounded, lengths, resets, trace=True, gates_dtype=gates_dtype)
         y, _, _, cells, gates = outputs
         # Those that were not rounded are the inputs themselves.

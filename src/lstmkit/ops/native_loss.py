@@ -83,7 +83,8 @@ class _Call(NamedTuple):
         return grads
 
     def _run(self, function: Any, *arguments: Any) -> None:
-        run_scan(function, (((*self.x.shape, len(self.weight)), *_addresses(self)), *arguments), PRECISIONS[self.x.dtype])
+        layer = (*self.x.shape, len(self.weight)), *_addresses(self)
+        run_scan(function, (layer, *arguments), PRECISIONS[self.x.dtype])
 
 
 def _count_blocks(weight: Tensor) -> int:

@@ -36,4 +36,5 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
         (numbers,), (grad,) = ctx.saved_tensors, upstream
-        return empty(ctx.shape, grad.dtype).zero_().index_add_(0, numbers.flatten(), grad.reshape(-1, ctx.shape[1])), None
+        table = empty(ctx.shape, grad.dtype).zero_()
+        return table.index_add_(0, numbers.flatten(), grad.reshape(-1, table.shape[1])), None
