@@ -13,6 +13,7 @@
 #include "chosen.h"
 #include "layer.h"
 #include "lookup.h"
+#include "loss.h"
 #include "lstmkit/dispatch.h"
 #include "lstmkit/peak.h"
 #include "scan.h"
@@ -84,6 +85,7 @@ NB_MODULE(_native, module) {
     bind_attention_pool(module);
     bind_layer(module);
     bind_lookup(module);
+    bind_loss(module);
     bind_scan(module);
     bind_stream(module);
     module.def("peak", &peak, nb::arg("number") = "float32", nb::arg("seconds") = 0.2, nb::arg("instruction_set") = "");

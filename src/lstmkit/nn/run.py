@@ -116,12 +116,9 @@ def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, State,
 
 
 def _cast(stack: Stack, case: Case, dtype: torch.dtype, wanted: Wanted) -> tuple[Stack, Case]:
-    """Autocast by hand: as ATen's LSTM does it, everything takes part in the lower precision.
-
-    The core rounds weights by itself.
-    """
+    """Autocast by hand: as ATen's LSTM does it, everything takes part in the lower precision."""
     weights = stack.weights
-    if not (stack.is_plain() and _way_to_run(case.x, wanted) is _run_core):
+    if not (stack.is_plain() and _way_to_run(case.x, wanted) is _run_core):  # which rounds weights itself
         weights = [[weight.to(dtype) for weight in layer] for layer in weights]
     skips = {name: value.to(dtype) for name, value in stack.skips.items()}
     hx = None if case.hx is None else tuple([value.to(dtype) for value in case.hx])

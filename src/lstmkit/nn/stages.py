@@ -205,7 +205,7 @@ def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
 
 def _embedding(part: Any, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
     """With the option ``dropout`` whole tokens are dropped, wherever they stand: Gal & Ghahramani, NIPS 2016."""
-    rows = _gather(part.weight, tokens)
+    rows = nn.functional.embedding(tokens, part.weight, sparse=True) if part.sparse else _gather(part.weight, tokens)
     if training and (rate := options.get("dropout", 0.0)):
         rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
     return (rows, part.weight) if is_shared(options) else rows

@@ -12,6 +12,7 @@ from lstmkit.ops.engines import Layer, run_equations, split_weights
 from lstmkit.ops.layer import lstm_layer, lstm_layer_backward
 from lstmkit.ops.lookup import Bag, can_look_up, look_up
 from lstmkit.ops.native_core import native_available
+from lstmkit.ops.native_loss import has_native_loss, run_native_loss
 from lstmkit.ops.recurrent import cell_layer, describe, flatten_masks, run_cell_layer
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "draw_choices",
     "draw_factors",
     "flatten_masks",
+    "has_native_loss",
     "look_up",
     "lstm_layer",
     "lstm_layer_backward",
@@ -50,5 +52,6 @@ __all__ = [
     "run_cell_layer",
     "run_equations",
     "run_native_layer",
+    "run_native_loss",
     "split_weights",
 ]

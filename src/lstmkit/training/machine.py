@@ -16,6 +16,7 @@ from lstmkit.training.averaging import Following
 from lstmkit.training.config import TrainingConfig
 from lstmkit.training.group import Answer, Group
 from lstmkit.training.nested import to_device
+from lstmkit.training.rows import Tables, take_rows
 
 Loss: TypeAlias = Callable[[nn.Module, Any], Answer]
 Value = TypeVar("Value")
@@ -33,6 +34,7 @@ class Machine:
     def __enter__(self) -> "Machine":
         self._state_is_ours = not AcceleratorState._shared_state
         self._attributes = set(vars(self.module))
+        self._tables: Tables | None = None
         try:
             self.accelerator = self._accelerator()
             # Without Accelerate's wrapper for several processes: Group adds the gradients up, whatever a loss calls.
@@ -47,9 +49,14 @@ class Machine:
         self.is_main = self.accelerator.is_main_process
         self.group = Group(self.accelerator.process_index, self.accelerator.num_processes, self.device, self.whole)
         self.group.start_alike(self.module)
+        plain = self.config.optimizer == "sgd" and self.config.weight_decay == 0
+        alone = self.device.type == "cpu" and self.group.count == 1 and self.scaler is None
+        self._tables = Tables(self.module) if plain and alone else None
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._tables is not None:
+            self._tables.release()
         for name in set(vars(self.module)) - self._attributes:
             delattr(self.module, name)  # Accelerate's mixed-precision wrap of forward
         if self._state_is_ours:
@@ -92,23 +99,27 @@ class Machine:
         if self.scaler is None and can_step_at_once(self.optimizer):
             skipped = step_at_once(self.optimizer, loss, self._clip, following)
         else:
-            skipped = self._step(loss)
+            skipped = self._step(loss, learning_rate)
             if following is not None:
                 following.take_in()
         for weight in self._weights:  # as the optimizer's own zero_grad does it, at length
             weight.grad = None
         return skipped
 
-    def _step(self, loss: Tensor) -> Tensor:
+    def _step(self, loss: Tensor, learning_rate: float) -> Tensor:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        norm = get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
+        rows = [] if self._tables is None else take_rows(self._weights)
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        norm = get_total_norm([*gradients, *(each.values for each in rows)])
         skipped = ((norm + loss) * 0).isnan().float()
         if self.scaler is None:
             # The fused kernel clips and skips by itself: gradients are read once less, and nobody waits.
             excess = ((norm + 1e-6) / self._clip).clamp(min=1.0)
             vars(self.optimizer).update(found_inf=skipped, grad_scale=excess)
             self.optimizer.step()
+            for each in rows if not skipped else ():
+                each.step(learning_rate / float(excess))
         else:
             clip_grads_with_norm_(self._weights, self._clip, norm)
             self.scaler.step(self.optimizer)
