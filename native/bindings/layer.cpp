@@ -19,6 +19,7 @@
 #include "lstmkit/layer.h"
 #include "lstmkit/memory.h"
 #include "addresses.h"
+#include "chosen.h"
 #include "unlocked.h"
 
 namespace nb = nanobind;
@@ -162,10 +163,6 @@ lstmkit::BackwardJob<P> backward_job(const BackwardAt& at, lstmkit::CellOptions<
             {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Gate>(grad_trace)},
             {sequence<std::remove_const_t<Stored>>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
              pointer<Real>(bias), pointer<Real>(projection), pointer<Real>(totals), pointer<Real>(projection_bias)}};
-}
-
-lstmkit::InstructionSet set_called(const std::string& name) {
-    return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
 }
 
 double multiply_adds(const lstmkit::Course& layer) {

@@ -8,7 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "adamw.h"
+#include "attention_pool.h"
+#include "chosen.h"
 #include "layer.h"
+#include "lookup.h"
+#include "loss.h"
 #include "lstmkit/dispatch.h"
 #include "lstmkit/peak.h"
 #include "scan.h"
@@ -33,10 +38,6 @@ std::vector<std::string> machine_sets() {
     for (lstmkit::InstructionSet set : lstmkit::all_instruction_sets)
         if (lstmkit::machine_has(set)) found.push_back(set);
     return names(found);
-}
-
-lstmkit::InstructionSet set_called(const std::string& name) {
-    return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
 }
 
 void expect_one_length(std::size_t a, std::size_t b) {
@@ -80,7 +81,11 @@ NB_MODULE(_native, module) {
     module.def("available_threads", &lstmkit::available_threads);
     bind_kernels<lstmkit::Float32>(module);
     bind_kernels<lstmkit::Float64>(module);
+    bind_adamw(module);
+    bind_attention_pool(module);
     bind_layer(module);
+    bind_lookup(module);
+    bind_loss(module);
     bind_scan(module);
     bind_stream(module);
     module.def("peak", &peak, nb::arg("number") = "float32", nb::arg("seconds") = 0.2, nb::arg("instruction_set") = "");

@@ -10,6 +10,7 @@
 #include "lstmkit/mlstm.h"
 #include "lstmkit/scan.h"
 #include "addresses.h"
+#include "chosen.h"
 #include "unlocked.h"
 
 namespace nb = nanobind;
@@ -58,19 +59,8 @@ lstmkit::MlstmCase<P> mlstm_case(const MlstmCaseAt& at) {
             N, sequence<Real>(x), mlstm_state<Real>(first), pointer<Real>(weight), pointer<Real>(bias)};
 }
 
-lstmkit::InstructionSet set_called(const std::string& name) {
-    return name.empty() ? lstmkit::default_set() : lstmkit::choose_set(name);
-}
-
 double multiply_adds(const lstmkit::Course& layer) {
     return 3.0 * double(layer.steps) * double(layer.batch) * double(layer.units) * double(layer.inputs);
-}
-
-template <typename Function>
-void with_precision(const std::string& name, Function function) {
-    if (name == "float32") return function(lstmkit::Float32{});
-    if (name == "float64") return function(lstmkit::Float64{});
-    throw std::invalid_argument("the scan has no precision '" + name + "'; it has: float32, float64");
 }
 
 template <typename P>
@@ -91,7 +81,7 @@ void run(const Job& job, int threads, const std::string& instruction_set) {
 
 void forward(const CaseAt& layer, const SequenceAt& y, const StateAt& h, const SequenceAt& z, int threads,
              const std::string& instruction_set, const std::string& precision) {
-    with_precision(precision, [&](auto chosen) {
+    with_precision<lstmkit::Float32, lstmkit::Float64>("the scan", precision, [&](auto chosen) {
         using P = decltype(chosen);
         using Real = lstmkit::Real<P>;
         run<P>(lstmkit::ScanForward<P>{scan_case<P>(layer), sequence<Real>(y), state<Real>(h), sequence<Real>(z)}, threads, instruction_set);
@@ -101,7 +91,7 @@ void forward(const CaseAt& layer, const SequenceAt& y, const StateAt& h, const S
 void backward(const CaseAt& layer, const SequenceAt& y, const SequenceAt& z, const SequenceAt& grad_y, const StateAt& grad_h,
               const SequenceAt& dx, const StateAt& dh, Address dweight, Address dbias, int threads,
               const std::string& instruction_set, const std::string& precision) {
-    with_precision(precision, [&](auto chosen) {
+    with_precision<lstmkit::Float32, lstmkit::Float64>("the scan", precision, [&](auto chosen) {
         using P = decltype(chosen);
         using Real = lstmkit::Real<P>;
         run<P>(lstmkit::ScanBackward<P>{scan_case<P>(layer), sequence<const Real>(y), sequence<const Real>(z), sequence<const Real>(grad_y),
@@ -113,7 +103,7 @@ void backward(const CaseAt& layer, const SequenceAt& y, const SequenceAt& z, con
 
 void mlstm_forward(const MlstmCaseAt& layer, const SequenceAt& y, const MlstmStateAt& last, const KeptAt& kept, int threads,
                    const std::string& instruction_set, const std::string& precision) {
-    with_precision(precision, [&](auto chosen) {
+    with_precision<lstmkit::Float32, lstmkit::Float64>("the scan", precision, [&](auto chosen) {
         using P = decltype(chosen);
         using Real = lstmkit::Real<P>;
         run<P>(lstmkit::MlstmForward<P>{mlstm_case<P>(layer), sequence<Real>(y), mlstm_state<Real>(last), mlstm_kept<Real>(kept)}, threads,
@@ -124,7 +114,7 @@ void mlstm_forward(const MlstmCaseAt& layer, const SequenceAt& y, const MlstmSta
 void mlstm_backward(const MlstmCaseAt& layer, const MlstmStateAt& last, const KeptAt& kept, const SequenceAt& grad_y,
                     const MlstmStateAt& grad_last, const SequenceAt& dx, const MlstmStateAt& d_first, Address dweight, Address dbias, int threads,
                     const std::string& instruction_set, const std::string& precision) {
-    with_precision(precision, [&](auto chosen) {
+    with_precision<lstmkit::Float32, lstmkit::Float64>("the scan", precision, [&](auto chosen) {
         using P = decltype(chosen);
         using Real = lstmkit::Real<P>;
         run<P>(lstmkit::MlstmBackward<P>{mlstm_case<P>(layer), mlstm_state<const Real>(last), mlstm_kept<const Real>(kept), sequence<const Real>(grad_y),

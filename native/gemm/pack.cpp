@@ -1,34 +1,10 @@
 #include "gemm/pack.h"
 
-#include <algorithm>
-#include <type_traits>
-
 namespace lstmkit {
 namespace {
 
 // So many vectors of rows of a group of weights stay in the second-level cache while all rows pass: 256 KiB with 16 lanes of float.
 constexpr Index resident_vectors = 64;
-
-/// D numbers side by side, moved as one Real without a look at them.
-template <typename P, typename Number>
-auto* as_real(Number* numbers) noexcept {
-    using To = std::conditional_t<std::is_const_v<Number>, const Real<P>, Real<P>>;
-    return reinterpret_cast<To*>(numbers);
-}
-
-/// to[k / D][l][k % D] at distance `width` * D = from[l][k] for l < count and k < columns; zero beyond both.
-template <typename P>
-void transpose(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Stored<P>* to, Index width) noexcept {
-    constexpr Index D = depth<P>;
-    const Index L = kernels.lanes;
-    Index first = 0;
-    if (count == L && columns % D == 0)
-        for (; first + L * D <= columns; first += L * D)
-            kernels.transpose(as_real<P>(from + first), columns / D, as_real<P>(to + first * width), width);
-    for (Index l = 0; l < L; ++l)
-        for (Index k = first; k < round_up(columns, D); ++k)
-            to[(k / D * width + l) * D + k % D] = l < count && k < columns ? from[l * columns + k] : Stored<P>{};
-}
 
 template <typename P>
 void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index count, Real<P>* to, Index width) noexcept {
@@ -42,6 +18,19 @@ void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index column
 }  // namespace
 
 template <typename P>
+void pack_rows(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Stored<P>* to, Index width) noexcept {
+    constexpr Index D = depth<P>;
+    const Index L = kernels.lanes;
+    Index first = 0;
+    if (count == L && columns % D == 0)
+        for (; first + L * D <= columns; first += L * D)
+            kernels.transpose(as_real<P>(from + first), columns / D, as_real<P>(to + first * width), width);
+    for (Index l = 0; l < L; ++l)
+        for (Index k = first; k < round_up(columns, D); ++k)
+            to[(k / D * width + l) * D + k % D] = l < count && k < columns ? from[l * columns + k] : Stored<P>{};
+}
+
+template <typename P>
 void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
                 Real<P>* bias) noexcept {
     constexpr Index D = depth<P>;
@@ -50,9 +39,9 @@ void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Bloc
     for (Index sum = 0; sum < sizes.shape.sums; ++sum) {
         const Index row = sum * H + sizes.first(block);
         if (sum < sizes.shape.input)
-            transpose(kernels, layer.weight_input + row * I, I, count, weights + sum * L * D, sizes.input_sums());
+            pack_rows(kernels, layer.weight_input + row * I, I, count, weights + sum * L * D, sizes.input_sums());
         if (sum < sizes.shape.recurrent)
-            transpose(kernels, layer.weight_recurrent + row * R, R, count, recurrent + sum * L * D, sizes.recurrent_sums());
+            pack_rows(kernels, layer.weight_recurrent + row * R, R, count, recurrent + sum * L * D, sizes.recurrent_sums());
         for (Index l = 0; l < L; ++l) {
             const Real<P> one = layer.bias_input && l < count ? Real<P>(layer.bias_input[row + l]) : 0;
             bias[sum * L + l] = layer.bias_recurrent && l < count ? one + layer.bias_recurrent[row + l] : one;
@@ -123,6 +112,7 @@ void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Stored<P>* in, I
 }
 
 #define LSTMKIT_PRECISION(P)                                                                                            \
+    template void pack_rows(const Kernels<P>&, const Stored<P>*, Index, Index, Stored<P>*, Index) noexcept;             \
     template void pack_block(const Kernels<P>&, const LayerCase<P>&, const Blocks&, Index, Stored<P>*, Real<P>*) noexcept;  \
     template void unpack_block(const Kernels<P>&, const Blocks&, Index, const Real<P>*, const Real<P>*,                 \
                                const Gradients<P>&) noexcept;                                                          \

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "lstmkit/layer.h"
 
@@ -38,6 +39,17 @@ struct Blocks {
     Index projection_numbers() const noexcept { return wide_blocks(units) * outputs * gate_vectors(); }
     Index wide(Index columns) const noexcept { return wide_blocks(columns) * gate_vectors(); }
 };
+
+/// D numbers side by side, to be moved as one Real without a look at them.
+template <typename P, typename Number>
+auto* as_real(Number* numbers) noexcept {
+    using To = std::conditional_t<std::is_const_v<Number>, const Real<P>, Real<P>>;
+    return reinterpret_cast<To*>(numbers);
+}
+
+/// L rows side by side: to[k / D][l][k % D] at distance `width` * D = from[l][k] for l < count and k < columns; zero beyond both.
+template <typename P>
+void pack_rows(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Stored<P>* to, Index width) noexcept;
 
 /// One block as tiles have it: weights, the input's share first, and bias [G][L].
 template <typename P>

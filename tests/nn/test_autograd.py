@@ -261,3 +261,45 @@ def test_weights__never_stale__changed_between_runs() -> None:
             for which in (layer, other):
                 change(which)
             close(layer(x)[0], other(x)[0])
+
+
+@NEEDS_CORE
+@pytest.mark.parametrize("lengths", [None, [6, 2, 5, 1]])
+def test_weight_gradients__match_double_unrounded__autocast(lengths: list[int] | None) -> None:
+    layer, x = make("native"), draw(T, B, I)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total = layer(x, lengths=lengths)[0].float().sin().sum()
+    grads = torch.autograd.grad(total, list(layer.parameters()))
+    wide = copy.deepcopy(layer).double()
+    expected = torch.autograd.grad(wide(x.double(), lengths=lengths)[0].sin().sum(), list(wide.parameters()))
+    for found, right in zip(grads, expected, strict=True):
+        assert found.dtype == torch.float32
+        assert (found != found.bfloat16()).any()
+        assert (found - right).norm() < 0.05 * right.norm()
+
+
+@NEEDS_CORE
+def test_second_gradients__match_float32__autocast() -> None:
+    layer, x, found = make("native"), draw(T, B, I), list[tuple[Tensor, ...]]()
+    for narrow in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=narrow):
+            total = layer(x)[0].float().sin().sum()
+        first = torch.autograd.grad(total, list(layer.parameters()), create_graph=True)
+        slope = sum((grad.square().sum() for grad in first), start=torch.zeros(()))
+        found.append(torch.autograd.grad(slope, list(layer.parameters())))
+    for wide, rounded in zip(*found, strict=True):
+        assert (rounded - wide).norm() < 0.1 * wide.norm()
+
+
+@NEEDS_CORE
+def test_gradients__equal_one_by_one__many_at_once_under_autocast() -> None:
+    layer, x = make("native"), draw(T, B, I)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = layer(x)[0]
+    upstream = draw(3, *output.shape).to(output.dtype)
+    weights = list(layer.parameters())
+    together = torch.autograd.grad(output, weights, upstream, is_grads_batched=True, retain_graph=True)
+    for k, one in enumerate(upstream):
+        single = torch.autograd.grad(output, weights, one, retain_graph=True)
+        for left, right in zip(single, together, strict=True):
+            assert (left - right[k]).norm() < 0.05 * left.norm() + 1e-3

@@ -104,6 +104,36 @@ def test_stage__matches_torch(kind):
         np.testing.assert_allclose(array, theirs[name].numpy(), rtol=1e-6, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("narrow", [False, True], ids=["float32", "autocast"])
+@pytest.mark.parametrize("core", [False, True], ids=["torch", "core"])
+@pytest.mark.parametrize("kind", ["attention_pool", "bag", "embedding", "gather", "linear"])
+def test_trained_stage__matches_its_text(kind, core, narrow, monkeypatch):
+    if not core:
+        for name in ("can_attend", "can_look_up"):
+            monkeypatch.setattr(f"lstmkit.nn.stages.{name}", lambda *arguments: False)
+    stage, inputs, weights = case(kind)
+    module = StagedModel([stage])
+    module.load_arrays({f"stage.{name}": array for name, array in weights.items()})
+    tensors = {n: torch.from_numpy(a).requires_grad_(a.dtype == np.float32) for n, a in inputs.items()}
+    with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+        found = module(tensors)["stage"]
+    expected = run_stages(torch, [stage], module.stage_weights(), tensors)["stage"]
+    given = [*module.parameters(), *(tensor for tensor in tensors.values() if tensor.requires_grad)]
+    grads = [torch.autograd.grad(value.float().sin().sum(), given) for value in (found, expected)]
+    tolerance = 0.05 if narrow else 1e-5
+    for left, right in zip((found, *grads[0]), (expected, *grads[1]), strict=True):
+        torch.testing.assert_close(left.float(), right, rtol=tolerance, atol=tolerance)
+
+
+def test_linear__equals_itself__few_products_under_autocast():
+    small, large = ({"features": size, "units": size} for size in (8, 512))
+    for options, same in ((small, True), (large, False)):
+        module, x = StagedModel([Stage("head", "linear", ("x",), options)]), torch.randn(4, options["features"])
+        with torch.autocast("cpu", torch.bfloat16):
+            found = module({"x": x})["head"]
+        assert torch.equal(found.float(), module({"x": x})["head"]) is same
+
+
 @pytest.mark.parametrize("kind", CASES)
 def test_declared_shapes__match_computed_ones(kind):
     stage, inputs, weights = case(kind, batch=4)

@@ -283,6 +283,32 @@ def test_native__matches_second_gradient_of_reference() -> None:
     near(found[0], found[1], GRADIENTS)
 
 
+@pytest.mark.parametrize("how", ["once", "batched", "again"])
+def test_gradients_of_float32_weights__match_those_of_rounded_ones__autocast(how: str) -> None:
+    found: list[list[Tensor]] = []
+    for autocast in (True, False):
+        torch.manual_seed(1)
+        layer, x = nn.LSTM(3, 5, 2, bidirectional=True, engine="native"), torch.randn(6, 4, 3).bfloat16()
+        layer = layer if autocast else layer.bfloat16()
+        inputs = [x.requires_grad_(), *layer.parameters()]
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            output, _ = layer(x, lengths=[6, 2, 4, 1])
+        upstream = torch.ones(2, *output.shape, dtype=output.dtype)
+        many = how == "batched"
+        grads = torch.autograd.grad(
+            output, inputs, upstream if many else upstream[0], create_graph=how == "again", is_grads_batched=many
+        )
+        if how == "again":
+            grads = torch.autograd.grad(sum(grad.square().sum() for grad in grads), inputs)  # pyright: ignore
+        assert [grad.dtype for grad in grads] == [each.dtype for each in inputs]
+        found.append(list(grads))
+    rounded = [grad.bfloat16() for grad in found[0]]
+    if how == "once":
+        assert all(torch.equal(a, b) for a, b in zip(rounded, found[1], strict=True))
+        assert any(not torch.equal(a, b.float()) for a, b in zip(found[0][1:], found[1][1:], strict=True))
+    near(rounded, found[1], ROUNDED_GRADIENTS)
+
+
 def test_native__equals_op__outside_and_inside_a_graph() -> None:
     case = hostile(CellSpec(3, 5, bidirectional=True), dtype=torch.float32)
     arguments = (case.x, *case.hx, [*case.parameters.values()], case.lengths, case.resets)

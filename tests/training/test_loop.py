@@ -83,6 +83,15 @@ def test_fit__matches_plain_torch_loop(problem, hand, options) -> None:
         assert name == "frozen" or not torch.equal(got, start[name]), name
 
 
+def test_fit__matches_plain_torch_loop__without_core(problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstmkit.training.machine.can_step_at_once", lambda optimizer: False)
+    expected, module = by_hand(problem, 12, decay=0.3, average=0.8), problem.build()
+    config = TrainingConfig(**BASE, max_steps=12, weight_decay=0.3, averaging=0.8)
+    fit(module, problem.batches, loss=problem.loss, config=config)
+    for (name, got), want in zip(module.state_dict().items(), expected.state_dict().values(), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def test_fit__equals_itself__same_seed(problem) -> None:
     modules = [problem.build() for _ in range(3)]
     for module, seed in zip(modules, (3, 3, 4), strict=True):

@@ -1,4 +1,4 @@
-"""The last layer of a language model and its loss in one, a few rows at a time."""
+"""The last layer of a language model and its loss in one: on the native core, or else a few rows at a time."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lstmkit.nn.arrange import autocast_dtype
-from lstmkit.spec import ShapeError
+from lstmkit.ops import has_native_loss, run_native_loss
+from lstmkit.spec import DataError, ShapeError
 
 # Scores of so many pairs of a row and a class are worked on together, so that they stay in the cache.
 _TOGETHER = 2**21
@@ -16,8 +17,9 @@ _TOGETHER = 2**21
 def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """Mean cross entropy of ``softmax(x W' + b)``, which is never held in full precision for all rows.
 
-    The gradients are computed beside the loss, so scores are touched once. Under autocast the products are those of
-    its dtype; loss and gradients stay float32.
+    On a CPU the native core forms tiles of scores, which become shares of the softmax before they leave the cache.
+    Elsewhere the gradients are computed beside the loss, so scores are touched once. Under autocast the products are
+    those of its dtype; loss and gradients stay float32.
 
     Args:
         x: What the network says at every place.
@@ -32,7 +34,8 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tenso
         nats per place.
 
     Raises:
-        ShapeError: the shapes do not fit each other.
+        ShapeError: the shapes do not fit each other, or targets are no whole numbers.
+        DataError: a target on a CPU is not in 0..C; none is left out.
 
     Example:
         >>> x, weight, bias = torch.zeros(5, 3), torch.zeros(4, 3), torch.zeros(4)
@@ -43,11 +46,24 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tenso
     if not fits or targets.shape != x.shape[:1]:
         shapes = ", ".join(str(tuple(each.shape)) for each in (x, weight, bias, targets))
         raise ShapeError(f"expected x (N, F), weight (C, F), bias (C,) and targets (N,), got {shapes}")
+    _check_targets(targets, len(weight))
     dtype = autocast_dtype(x) or x.dtype
+    if has_native_loss(x, weight, bias, dtype):
+        return run_native_loss(x, weight, bias, targets, dtype).mean()
     with torch.autocast(x.device.type, enabled=False):
         if torch.is_grad_enabled() and any(each.requires_grad for each in (x, weight, bias)):
             return _LinearCrossEntropy.apply(x, weight, bias, targets, dtype)  # pyright: ignore
         return _Parts(x, weight, bias, targets, dtype).loss()
+
+
+def _check_targets(targets: Tensor, classes: int) -> None:
+    """A GPU is not asked: it would have to be waited for, and it looks at targets itself."""
+    if targets.dtype != torch.int64:
+        raise ShapeError(f"expected targets of torch.int64, got {targets.dtype}")
+    if targets.device.type == "cpu" and len(targets):
+        least, most = (int(each) for each in targets.aminmax())
+        if least < 0 or most >= classes:
+            raise DataError(f"expected targets in 0..{classes - 1}, got some from {least} to {most}")
 
 
 class _Parts:

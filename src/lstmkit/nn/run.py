@@ -110,14 +110,16 @@ def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, State,
     dtype = autocast_dtype(case.x)
     if dtype is None:
         return _run_layers(stack, case, wanted)
-    stack, case = _cast(stack, case, dtype)
+    stack, case = _cast(stack, case, dtype, wanted)
     with torch.autocast(case.x.device.type, enabled=False):
         return _run_layers(stack, case, wanted)
 
 
-def _cast(stack: Stack, case: Case, dtype: torch.dtype) -> tuple[Stack, Case]:
+def _cast(stack: Stack, case: Case, dtype: torch.dtype, wanted: Wanted) -> tuple[Stack, Case]:
     """Autocast by hand: as ATen's LSTM does it, everything takes part in the lower precision."""
-    weights = [[weight.to(dtype) for weight in layer] for layer in stack.weights]
+    weights = stack.weights
+    if not (stack.is_plain() and _way_to_run(case.x, wanted) is _run_core):  # which rounds weights itself
+        weights = [[weight.to(dtype) for weight in layer] for layer in weights]
     skips = {name: value.to(dtype) for name, value in stack.skips.items()}
     hx = None if case.hx is None else tuple([value.to(dtype) for value in case.hx])
     return stack._replace(weights=weights, skips=skips), case._replace(x=case.x.to(dtype), hx=hx)

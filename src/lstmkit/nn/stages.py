@@ -12,14 +12,16 @@ from torch import Tensor, nn
 from lstmkit.nn.build import build
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.regularisers import Rates
-from lstmkit.ops import draw_factors
+from lstmkit.nn.run import is_plain, transforming
+from lstmkit.ops import Bag, can_attend, can_look_up, draw_factors, look_up, run_attention_pool
 from lstmkit.runtime.stage_shapes import takes_lengths
 from lstmkit.runtime.stages import Stage, run_stages
-from lstmkit.runtime.text_stages import is_shared
+from lstmkit.runtime.text_stages import attention_pool, is_shared
 from lstmkit.spec import CellSpec
 
 # Set after training, not by it: the conformal calibration.
 _NOT_TRAINED = {"shift"}
+_FEW_PRODUCTS = 2**19
 
 
 class StagedModel(nn.Module):
@@ -91,8 +93,12 @@ class StagedModel(nn.Module):
                 overrides[stage.name] = partial(_bag, self.parts[stage.name], stage.options["how"])
             if stage.kind == "embedding":
                 overrides[stage.name] = partial(_embedding, self.parts[stage.name], stage.options, self.training)
+            if stage.kind == "attention_pool":
+                overrides[stage.name] = partial(_attention_pool, self.parts[stage.name])
             if stage.kind == "gather":
                 overrides[stage.name] = _gather
+            if stage.kind == "linear":
+                overrides[stage.name] = partial(_linear, self.parts[stage.name])
             if stage.kind == "tied_linear":
                 overrides[stage.name] = partial(
                     nn.functional.linear, bias=self.get_parameter(f"parts.{stage.name}.bias")
@@ -136,6 +142,8 @@ def _layer(options: Mapping[str, Any]) -> RecurrentLayer:
 
 def _bag(table: Any, how: str, numbers: Tensor) -> Tensor:
     """All things of a step in one go, without a tensor of their rows, and without the zeros that are none."""
+    if _is_native(table.weight, numbers):
+        return look_up(table.weight, numbers, Bag(skips_zero=True, is_mean=how == "mean"))
     steps = numbers.flatten(0, -2)
     there = steps > 0
     counts = there.sum(1)
@@ -155,9 +163,39 @@ def _dropout(options: Mapping[str, Any], training: bool, x: Tensor) -> Tensor:
     return x * draw_factors((len(x), 1, *x.shape[2:]) if same else x.shape, rate, x)
 
 
+def _attention_pool(part: Any, x: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+    """On the core where it can be: the equations compute with padding, and hold it all for their gradient."""
+    weights = part.weight, part.bias, part.v
+    if can_attend(x, weights) and _is_seen_by_nobody(x):
+        return run_attention_pool(x, lengths, *weights, _attention_equations)
+    return _attention_equations(x, lengths, *weights)
+
+
+def _attention_equations(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor, v: Tensor) -> Sequence[Tensor]:
+    return attention_pool(torch, {"weight": weight, "bias": bias, "v": v}, (x, lengths), {})
+
+
+def _linear(part: Any, *inputs: Tensor) -> Tensor:
+    """Few products are not worth rounding for under autocast: that takes longer than they do."""
+    x = inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1)
+    if x.numel() * len(part.weight) > _FEW_PRODUCTS or x.dtype != part.weight.dtype:
+        return nn.functional.linear(x, part.weight, part.bias)
+    with torch.autocast(x.device.type, enabled=False):
+        return nn.functional.linear(x, part.weight, part.bias)
+
+
 def _gather(rows: Tensor, places: Tensor) -> Tensor:
     """As the stage does it; the gradient of an embedding is added up faster than that of an index."""
-    return nn.functional.embedding(places, rows)
+    return look_up(rows, places) if _is_native(rows, places) else nn.functional.embedding(places, rows)
+
+
+def _is_native(table: Tensor, numbers: Tensor) -> bool:
+    return can_look_up(table, numbers) and _is_seen_by_nobody(table)
+
+
+def _is_seen_by_nobody(x: Tensor) -> bool:
+    """Neither by a compiler or a tracer nor by a transform, which see through operations of torch alone."""
+    return is_plain(x) and not transforming()
 
 
 def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
@@ -165,9 +203,9 @@ def _adaptive_softmax(options: Mapping[str, Any]) -> nn.Module:
     return nn.AdaptiveLogSoftmaxWithLoss(options["features"], classes, cutoffs, div_value=options["shrink"])
 
 
-def _embedding(part: nn.Module, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
+def _embedding(part: Any, options: Mapping[str, Any], training: bool, tokens: Tensor) -> Any:
     """With the option ``dropout`` whole tokens are dropped, wherever they stand: Gal & Ghahramani, NIPS 2016."""
-    rows = part(tokens)
+    rows = nn.functional.embedding(tokens, part.weight, sparse=True) if part.sparse else _gather(part.weight, tokens)
     if training and (rate := options.get("dropout", 0.0)):
         rows = rows * draw_factors((options["tokens"], 1), rate, rows)[tokens]
     return (rows, part.weight) if is_shared(options) else rows

@@ -77,12 +77,14 @@ def differentiate_native(
     *,
     wants: Wants,
     reverse: bool = False,
+    weights_dtype: torch.dtype | None = None,
 ) -> list[Tensor | None]:
     """Gradients with respect to x, h, c and each weight, None where they are not wanted.
 
     Args:
         upstream: Gradients of the five outputs; None is zero.
         saved: Output, cells and gates of the forward run.
+        weights_dtype: What the gradients of the weights are wanted in, if not in the type of ``x``.
     """
     y, cells, gates = map(dense, saved)
     call = _call(x, h, c, weights, lengths, resets, reverse, gates.dtype)
@@ -104,7 +106,8 @@ def differentiate_native(
         (dh, dc),
     )
     given = [grad for own in dweights for grad in _in_order(own, len(weights) // D)]
-    return [dx, *(None if grad is None else cast(grad, x.dtype) for grad in (dh, dc, *given))]
+    grads = [*((grad, x.dtype) for grad in (dh, dc)), *((grad, weights_dtype or x.dtype) for grad in given)]
+    return [dx, *(None if grad is None else cast(grad, dtype) for grad, dtype in grads)]
 
 
 class _Weights(NamedTuple):

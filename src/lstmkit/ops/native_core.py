@@ -52,6 +52,13 @@ def cast(value: Tensor, dtype: torch.dtype) -> Tensor:
     return value if value.dtype == dtype else value.to(dtype)
 
 
+def lower(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A weight of float32 as bfloat16, without a gradient; itself where it is not one."""
+    if value.dtype != torch.float32 or dtype != torch.bfloat16:
+        return value
+    return empty(value.shape, dtype).copy_(value.detach())
+
+
 def sequence_at(value: Tensor | None, first: int) -> tuple[int, int, int] | None:
     """Address and strides of ``(T, B, ...)`` from its column ``first`` on."""
     if value is None:

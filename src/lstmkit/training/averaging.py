@@ -1,10 +1,31 @@
 """Averages of the weights over the steps."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 # Validations that a better one must lie behind before the averaging is triggered.
 _PATIENCE = 5
+
+
+class Following(NamedTuple):
+    """Averages that are about to take in weights, by these.
+
+    Args:
+        averages: Weight -> average.
+        share: Of the weights in their new average.
+    """
+
+    averages: Mapping[nn.Parameter, Tensor]
+    share: float
+
+    def take_in(self) -> None:
+        """Do it."""
+        with torch.no_grad():
+            averages, weights = list(self.averages.values()), list(self.averages)
+            torch._foreach_lerp_(averages, weights, self.share)  # pyright: ignore
 
 
 class WeightAverage:
@@ -18,30 +39,27 @@ class WeightAverage:
     """
 
     def __init__(self, module: nn.Module, decay: float | None) -> None:
-        named = {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
+        named = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
         self.decay = decay
         self._names = list(named)
-        self._weights = list(named.values())
-        self._averages = [weight.clone() for weight in self._weights]
+        self._averages = {weight: weight.detach().clone() for weight in named.values()}
 
-    def update(self, step: int, since: int | None) -> None:
-        """Take in the weights after ``step`` steps; a plain mean was triggered after ``since``, or has not been yet."""
+    def following(self, step: int, since: int | None) -> Following:
+        """How they take in the weights after ``step`` steps; a plain mean was triggered after ``since``, or not yet."""
         if self.decay is None:
-            share = 1.0 if since is None else 1 / (step - since)
-        else:
-            share = 1 - min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averages, self._weights, share)  # pyright: ignore[reportPrivateImportUsage]
+            return Following(self._averages, 1.0 if since is None else 1 / (step - since))
+        return Following(self._averages, 1 - min(self.decay, (1 + step) / (10 + step)))
 
     def swap(self) -> None:
         """Exchange the module's weights and the averages."""
-        for weight, average in zip(self._weights, self._averages, strict=True):
-            held = weight.clone()
-            weight.copy_(average)
+        for weight, average in self._averages.items():
+            held = weight.detach().clone()
+            weight.detach().copy_(average)
             average.copy_(held)
 
     def state(self) -> dict[str, Tensor]:
         """The averages by name."""
-        return dict(zip(self._names, self._averages, strict=True))
+        return dict(zip(self._names, self._averages.values(), strict=True))
 
 
 def triggers(scores: list[float]) -> bool:

@@ -11,9 +11,12 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from lstmkit.spec.errors import LSTMKitError, OptionError
 from lstmkit.spec.processes import process_count
+from lstmkit.training.adamw import can_step_at_once, step_at_once
+from lstmkit.training.averaging import Following
 from lstmkit.training.config import TrainingConfig
 from lstmkit.training.group import Answer, Group
 from lstmkit.training.nested import to_device
+from lstmkit.training.rows import Tables, take_rows
 
 Loss: TypeAlias = Callable[[nn.Module, Any], Answer]
 Value = TypeVar("Value")
@@ -31,6 +34,7 @@ class Machine:
     def __enter__(self) -> "Machine":
         self._state_is_ours = not AcceleratorState._shared_state
         self._attributes = set(vars(self.module))
+        self._tables: Tables | None = None
         try:
             self.accelerator = self._accelerator()
             # Without Accelerate's wrapper for several processes: Group adds the gradients up, whatever a loss calls.
@@ -45,9 +49,14 @@ class Machine:
         self.is_main = self.accelerator.is_main_process
         self.group = Group(self.accelerator.process_index, self.accelerator.num_processes, self.device, self.whole)
         self.group.start_alike(self.module)
+        plain = self.config.optimizer == "sgd" and self.config.weight_decay == 0
+        alone = self.device.type == "cpu" and self.group.count == 1 and self.scaler is None
+        self._tables = Tables(self.module) if plain and alone else None
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._tables is not None:
+            self._tables.release()
         for name in set(vars(self.module)) - self._attributes:
             delattr(self.module, name)  # Accelerate's mixed-precision wrap of forward
         if self._state_is_ours:
@@ -80,24 +89,41 @@ class Machine:
             (value if self.scaler is None else self.scaler.scale(value)).backward()
         return self.group.add(self._weights, value.detach())
 
-    def update(self, loss: Tensor, learning_rate: float) -> Tensor:
-        """Clip and take one step, unless loss or gradient are not finite; 1.0 on the device if so, else 0.0."""
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
-        norm = get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
-        skipped = ((norm + loss) * 0).isnan().float()
+    def update(self, loss: Tensor, learning_rate: float, following: Following | None) -> Tensor:
+        """Clip and take one step, unless loss or gradient are not finite; 1.0 on the device if so, else 0.0.
+
+        Averages follow in any case.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+        if self.scaler is None and can_step_at_once(self.optimizer):
+            skipped = step_at_once(self.optimizer, loss, self._clip, following)
+        else:
+            skipped = self._step(loss, learning_rate)
+            if following is not None:
+                following.take_in()
+        for weight in self._weights:  # as the optimizer's own zero_grad does it, at length
+            weight.grad = None
+        return skipped
+
+    def _step(self, loss: Tensor, learning_rate: float) -> Tensor:
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        rows = [] if self._tables is None else take_rows(self._weights)
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        norm = get_total_norm([*gradients, *(each.values for each in rows)])
+        skipped = ((norm + loss) * 0).isnan().float()
         if self.scaler is None:
             # The fused kernel clips and skips by itself: gradients are read once less, and nobody waits.
             excess = ((norm + 1e-6) / self._clip).clamp(min=1.0)
             vars(self.optimizer).update(found_inf=skipped, grad_scale=excess)
             self.optimizer.step()
+            for each in rows if not skipped else ():
+                each.step(learning_rate / float(excess))
         else:
             clip_grads_with_norm_(self._weights, self._clip, norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
         return skipped
 
     def agree(self, value: Value) -> Value:

@@ -135,12 +135,12 @@ class Run:
         # The middle of the step: neither the first nor the last of a schedule is taken with a rate of 0.
         fraction = run_fraction(self.state.step + 0.5, self.total_steps, self.clock, self.config.time_limit)
         self.state.rate = learning_rate(self.config, fraction)
+        average = self.weights.average
+        following = None if average is None else average.following(self.state.step + 1, self.state.averaged_from)
         self.updating = True
-        self.tally.add(loss, self.machine.update(loss, self.state.rate))
+        self.tally.add(loss, self.machine.update(loss, self.state.rate, following))
         self.state.step += 1
         self.state.batch += 1
-        if self.weights.average is not None:
-            self.weights.average.update(self.state.step, self.state.averaged_from)
         self.updating = False
 
     def _after_step(self) -> StopReason | None:
