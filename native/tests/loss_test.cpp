@@ -192,6 +192,14 @@ void test_far_scores() {
     }
 }
 
+void test_low_scores() {
+    Case given({5, 4, 200});
+    const Doubles losses = given.expected().losses;
+    for (double& bias : given.bias) bias -= 1000;
+    for (lstmkit::InstructionSet set : lstmkit::usable_sets())
+        check(distance(run<lstmkit::Float32>(given, 1, set).losses, losses) < 1e-3, "losses do not change where all scores sink");
+}
+
 void test_no_rows() {
     const Case given({0, 3, 5});
     const Results found = run<lstmkit::Float32>(given, 2, lstmkit::default_set());
@@ -216,6 +224,7 @@ int main() {
     test_losses_are_exact_in_bfloat16();
     test_nan_stays_in_its_row();
     test_far_scores();
+    test_low_scores();
     test_no_rows();
     test_refusals();
     return failures != 0;
