@@ -16,7 +16,7 @@ from lstmkit.training.averaging import Following
 from lstmkit.training.config import TrainingConfig
 from lstmkit.training.group import Answer, Group
 from lstmkit.training.nested import to_device
-from lstmkit.training.rows import Tables, take_rows
+from lstmkit.training.rows import Tables, gradient_rows
 
 Loss: TypeAlias = Callable[[nn.Module, Any], Answer]
 Value = TypeVar("Value")
@@ -109,7 +109,7 @@ class Machine:
     def _step(self, loss: Tensor, learning_rate: float) -> Tensor:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        rows = [] if self._tables is None else take_rows(self._weights)
+        rows = [] if self._tables is None else gradient_rows(self._weights)
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         norm = get_total_norm([*gradients, *(each.values for each in rows)])
         skipped = ((norm + loss) * 0).isnan().float()

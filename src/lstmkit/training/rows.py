@@ -35,7 +35,7 @@ class Rows(NamedTuple):
             self.weight.index_add_(0, self.numbers, self.values, alpha=-rate)
 
 
-def take_rows(weights: Iterable[nn.Parameter]) -> list[Rows]:
+def gradient_rows(weights: Iterable[nn.Parameter]) -> list[Rows]:
     """The gradients that are rows, taken from their weights, so that an optimizer does not see them."""
     taken: list[Rows] = []
     for weight in weights:
