@@ -64,6 +64,9 @@ def fit(
     hidden_size: Annotated[int, option("--hidden-size", help="Units of the LSTM, per direction.")] = 128,
     num_layers: Annotated[int, option("--num-layers", help="Layers of the LSTM.")] = 1,
     dropout: Annotated[float, option("--dropout", help="Part of what was read that is dropped in training.")] = 0.5,
+    language_modelling: Annotated[
+        float, option("--language-modelling", help="How much it counts that words foretell each other.")
+    ] = 0.1,
     batch_size: Annotated[int, option("--batch-size", help="Sentences of a training step.")] = 32,
     learning_rate: Annotated[float, option("--learning-rate", help="The highest one.")] = 3e-3,
     max_epochs: Annotated[int | None, option("--max-epochs", help="Passes over the sentences, usually 20.")] = None,
@@ -82,6 +85,7 @@ def fit(
         hidden_size=hidden_size,
         num_layers=num_layers,
         dropout=dropout,
+        language_modelling=language_modelling,
         batch_size=batch_size,
         learning_rate=learning_rate,
         max_epochs=max_epochs,

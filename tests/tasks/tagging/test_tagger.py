@@ -242,7 +242,7 @@ def test_fit_model__preserves_random_states() -> None:
     sentences = [Sentence(*sentence) for sentence in draw_sentences(6)]
     tagger = Tagger(**TINY)
     recipe = Recipe(
-        tagger._config(sentences), tagger.sizes, TrainingConfig(max_epochs=1, quiet=True, device="cpu"), batch_size=2
+        tagger._config(sentences), tagger.sizes, TrainingConfig(max_epochs=1, quiet=True, device="cpu"), 2, 0.1
     )
     np.random.seed(1)
     torch.manual_seed(1)

@@ -19,6 +19,7 @@ from lstmkit.runtime.tag import LABEL_SCORES
 from lstmkit.tasks.tagging.batches import Batches
 from lstmkit.tasks.tagging.evaluation import evaluate_sentences
 from lstmkit.tasks.tagging.model import Sizes, tag_stages
+from lstmkit.tasks.tagging.network import TagNetwork
 from lstmkit.training import TrainingConfig, fit
 
 # Deviation of the first rows of words and characters.
@@ -36,23 +37,26 @@ class Recipe:
         sizes: The network.
         training: The loop's options.
         batch_size: Sentences of a batch.
+        language_modelling: How much it counts that words foretell each other.
     """
 
     config: TagConfig
     sizes: Sizes
     training: TrainingConfig
     batch_size: int
+    language_modelling: float
 
 
 def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Sentence]) -> TagModel:
     """Train a tagger; the weights that tag ``judged`` best are kept."""
     config = recipe.config
     module = _build(recipe)
+    model = module.model
     forbidden = _forbidden(config, sentences)
     batches = Batches(config, sentences, recipe.batch_size)
 
     def judge(network: nn.Module) -> float:
-        return evaluate_sentences(_as_model(module, config, forbidden), judged).loss
+        return evaluate_sentences(_as_model(model, config, forbidden), judged).loss
 
     result = fit(
         module,
@@ -62,15 +66,18 @@ def fit_model(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Se
         validate=judge if judged else None,
         identity=_identity(recipe, sentences, judged),
     )
-    model = _as_model(module, config, forbidden)
-    model.document["training"] = {"stopped": result.stopped}
-    return model
+    tagger = _as_model(model, config, forbidden)
+    tagger.document["training"] = {"stopped": result.stopped}
+    return tagger
 
 
 def tagging_loss(
     module: nn.Module, batch: Mapping[str, Tensor], forbidden: Sequence[Tensor]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Nats and number of the words, and of the labels of sentences. What has no answer does not count."""
+    """Nats and number of the words, and of the labels of sentences. What has no answer does not count.
+
+    The nats of words that a network foretells are among those of the tags.
+    """
     values = module(batch, only=_ANSWERS)
     lengths, tags = batch["lengths"], batch["tags"]
     if "path" in values:
@@ -81,14 +88,14 @@ def tagging_loss(
     else:
         real = torch.arange(tags.shape[1], device=tags.device) < lengths[:, None]
         missed = nn.functional.cross_entropy(values["scores"][real], tags[real], reduction="sum")
-    means = [(missed, lengths.sum())]
+    means = [(missed + values.get("foretold", 0), lengths.sum())]
     if "labels" in batch:
         missed = nn.functional.cross_entropy(values[LABEL_SCORES], batch["labels"], ignore_index=-1, reduction="sum")
         means.append((missed, (batch["labels"] >= 0).sum()))
     return means
 
 
-def _build(recipe: Recipe) -> StagedModel:
+def _build(recipe: Recipe) -> TagNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         module = StagedModel(tag_stages(recipe.config, recipe.sizes))
@@ -96,7 +103,7 @@ def _build(recipe: Recipe) -> StagedModel:
             if stage.kind == "embedding":
                 # Beside the outputs of an LSTM, which are below 1, a row as long as torch's would drown them.
                 nn.init.normal_(module.stage_weights()[stage.name]["weight"], std=_FIRST_ROWS)
-    return module
+        return TagNetwork(module, len(recipe.config.words), recipe.language_modelling)
 
 
 def _as_model(module: StagedModel, config: TagConfig, forbidden: Sequence[Tensor]) -> TagModel:
@@ -119,6 +126,7 @@ def _identity(recipe: Recipe, sentences: Sequence[Sentence], judged: Sequence[Se
     if recipe.training.checkpoint is None:
         return ""
     options = [recipe.config.to_dict(), asdict(recipe.sizes), recipe.training.fingerprint(), recipe.batch_size]
+    options.append(recipe.language_modelling)
     name = hashlib.sha256(json.dumps(options).encode())
     for sentence in chain(sentences, [None], judged):
         name.update(repr(sentence and (sentence.words, sentence.tags, sentence.label)).encode())
