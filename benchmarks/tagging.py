@@ -29,9 +29,12 @@ def ewt(seeds: range) -> Iterator[Row]:
 
 
 def snips(seeds: range) -> Iterator[Row]:
-    """Requests to an assistant: slots and intents; published for this split: 92.2 F1, 97.4 % (slot-gated model)."""
+    """Requests to an assistant: slots and intents; published for this split: 92.2 F1, 97.4 % (slot-gated model).
+
+    Few of its words are new, and foretelling words brings nothing on the validation part (94.7 F1, without it 94.8).
+    """
     parts = [_snips_part(DATA / "snips" / part) for part in ("train", "valid", "test")]
-    yield from _rows("SNIPS, slots and intents", parts, {"f1": 0.92, "intent_accuracy": 0.975}, seeds)
+    yield from _rows("SNIPS, slots and intents", parts, {"f1": 0.92, "intent_accuracy": 0.975}, seeds, language_modelling=0)
 
 
 def _snips_part(folder: Path) -> list[Sentence]:
