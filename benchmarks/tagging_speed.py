@@ -1,4 +1,7 @@
-"""The tagger's training beside the same model written with torch.nn.LSTM and packed sequences, in turn in one run."""
+"""The tagger's training beside the same model written with torch.nn.LSTM and packed sequences, in turn in one run.
+
+Both learn the tags alone; no words are foretold.
+"""
 
 from itertools import islice
 from pathlib import Path
