@@ -149,6 +149,7 @@ def test_parts_of_speech__print_beside_words(run, tmp_path: Path) -> None:
         (["fit", "train.conll", "-o", "x", "--column", "upsos"], "--column 'upsos' is no column"),
         (["fit", "train.conll", "-o", "x", "--column", "7"], "--column 7 is beyond the 2 columns"),
         (["fit", "train.conll", "-o", "x", "--encoding", "utf-99"], "there is no encoding 'utf-99'"),
+        (["fit", "train.conll", "-o", "x", "--language-modelling", "-1"], "must be a number of at least 0, not -1.0"),
         (["predict", "train.conll", "a.txt"], "is not a model file"),
         (["predict", "m", "empty.conll"], "is empty"),
         (["predict", "m", "a.txt", "-o", "x.png"], "--output must end in one of"),

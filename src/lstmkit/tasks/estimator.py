@@ -1,10 +1,11 @@
 """What the estimators of all tasks share: options of the training, a model once it is trained, one file."""
 
+import math
 import os
 from typing import Any, ClassVar, Self
 
 from lstmkit.runtime import Model, load
-from lstmkit.spec import LSTMKitError, ModelFileError, is_main_process
+from lstmkit.spec import LSTMKitError, ModelFileError, OptionError, is_main_process
 
 
 class Estimator:
@@ -73,3 +74,14 @@ class Estimator:
     def _restore(cls, model: Any) -> Self:
         """An estimator with the options that a model was trained with."""
         raise NotImplementedError
+
+
+def check_weights(**weights: object) -> None:
+    """Refuse what cannot say how much a part of the loss counts.
+
+    Raises:
+        OptionError: one is no number of at least 0.
+    """
+    for name, value in weights.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise OptionError(f"{name} must be a number of at least 0, not {value!r}")

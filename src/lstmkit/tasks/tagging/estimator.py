@@ -1,6 +1,5 @@
 """The tagger that people call: sentences in, tags, spans and labels out."""
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from lstmkit.features import Vocabulary
 from lstmkit.runtime import TagConfig, Tagged, TagModel
 from lstmkit.runtime.tag_config import UNKNOWN, word_key
 from lstmkit.spec import OptionError
-from lstmkit.tasks.estimator import Estimator
+from lstmkit.tasks.estimator import Estimator, check_weights
 from lstmkit.tasks.tagging.conllu import conllu_lines, retag_lines, tag_column
 from lstmkit.tasks.tagging.evaluation import Evaluation, evaluate_sentences
 from lstmkit.tasks.tagging.model import Sizes
@@ -113,13 +112,8 @@ class Tagger(Estimator):
         )
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise OptionError(f"dropout must be a number from 0 to below 1, not {dropout!r}")
-        if (
-            isinstance(language_modelling, bool)
-            or not isinstance(language_modelling, int | float)  # pyright: ignore[reportUnnecessaryIsInstance]
-            or not 0 <= language_modelling < math.inf
-        ):
-            raise OptionError(f"language_modelling must be a number of at least 0, not {language_modelling!r}")
-        self.language_modelling = float(language_modelling)
+        check_weights(language_modelling=language_modelling)
+        self.language_modelling = language_modelling
         if max_epochs is not None:
             _check_counts(max_epochs=max_epochs)
         self.max_epochs = max_epochs

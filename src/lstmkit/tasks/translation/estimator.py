@@ -1,6 +1,5 @@
 """The translator that people call: pairs of texts in, translations and honest scores out."""
 
-import math
 import os
 from collections.abc import Sequence
 from typing import Any, Self
@@ -12,7 +11,7 @@ from lstmkit.data import Pairs, hold_out, parts, take
 from lstmkit.features import Level
 from lstmkit.runtime import Search, TranslateModel, Translation
 from lstmkit.spec import DataError, ModelFileError, OptionError
-from lstmkit.tasks.estimator import Estimator
+from lstmkit.tasks.estimator import Estimator, check_weights
 from lstmkit.tasks.translation.evaluation import Evaluation, evaluate_pairs
 from lstmkit.tasks.translation.levels import LEVELS, Levels
 from lstmkit.tasks.translation.model import Sizes
@@ -118,8 +117,7 @@ class Translator(Estimator):
         source, target = (os.fspath(each) if isinstance(each, os.PathLike) else each for each in given)
         self.levels = Levels(source, target, size, joint, lowercase)
         self.sizes = Sizes(**counts, attention=attention, dropout=dropout)
-        if isinstance(consistency, bool) or not isinstance(consistency, int | float) or not 0 <= consistency < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise OptionError(f"consistency must be a number of at least 0, not {consistency!r}")
+        check_weights(consistency=consistency)
         self.batch_size, self.label_smoothing, self.consistency = batch_size, label_smoothing, consistency
 
     def fit(
