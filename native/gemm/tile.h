@@ -74,9 +74,9 @@ LSTMKIT_INLINE const Factor* accumulate(Vector (&sums)[R][V], const Factor* cons
     return weights + next;
 }
 
-/// In float32 so many terms, and half as many more at most, are added up before they join a long sum: its every term would
+/// In float32 and float64 so many terms, and half as many more at most, are added up before they join a long sum: its every term would
 /// lose what a large number cannot hold.
-constexpr Index run_terms = sizeof(Factor) == 4 ? 64 : std::numeric_limits<Index>::max() / 4;
+constexpr Index run_terms = sizeof(Factor) >= 4 ? 64 : std::numeric_limits<Index>::max() / 4;
 
 /// Terms of a sum: [R] rows -> [count].
 struct Terms {
