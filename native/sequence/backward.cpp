@@ -427,7 +427,7 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
     }
     const Kernels<P>& kernels = kernels_of<P>(set);
     check_heads(layer, kernels.lanes);
-    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer));
+    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer), layer.shape.sums);
     const Array<Index> order(layer.batch);
     order_rows(layer, order.data());
     std::optional<Run<P>> runs[most_directions];

@@ -13,7 +13,7 @@ constexpr double share_work = 500'000;
 constexpr double most_threads = 1024;
 // Threads that divide the units of a row wait for the slowest at every step.
 constexpr double meeting_cycles = 400;
-// What one core has written and another reads: weights that others packed, once, and outputs of other units, at every step.
+// What one core has written and another reads: weights that others packed, once, and what other units give, at every step.
 constexpr double handed_bytes_per_cycle = 4;
 constexpr double first_cache = 24 << 10, second_cache = 768 << 10;
 
@@ -55,7 +55,7 @@ void check_heads(const Course& layer, Index lanes) {
         throw std::invalid_argument("expected heads of whole vectors of " + std::to_string(lanes) + " units, got " + std::to_string(units));
 }
 
-Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile, bool whole_rows) noexcept {
+Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile, bool whole_rows, Index handed) noexcept {
     const Index blocks = divide_up(layer.units, tile.lanes);
     const double work = all_steps(layer) * static_cast<double>(layer.units * unit_weights(layer));
     const int useful = static_cast<int>(std::clamp(work * directions / share_work, 1.0, std::clamp<double>(threads, 1, most_threads)));
@@ -66,10 +66,10 @@ Plan plan_layer(const Course& layer, int directions, int threads, const TileSize
     const double steps = static_cast<double>(layer.steps), turns = divide_up(directions * row_shares, by_rows.threads);
     const double cycles_by_rows = steps * turns * step_cycles(layer, divide_up(layer.batch, row_shares), blocks, tile) +
                                   handed_cycles(directions * weight_bytes(layer, blocks, tile), by_rows.threads);
-    const double outputs = static_cast<double>(layer.batch * blocks * tile.vector_bytes);
+    const double handed_bytes = static_cast<double>(layer.batch * blocks * handed * tile.vector_bytes);
     const double cycles_by_units =
-        directions * (steps * (step_cycles(layer, layer.batch, divide_up(blocks, unit_shares), tile) + meeting_cycles) +
-                      (steps - 1) * handed_cycles(outputs, unit_shares));
+        directions * steps * (step_cycles(layer, layer.batch, divide_up(blocks, unit_shares), tile) + meeting_cycles +
+                              handed_cycles(handed_bytes, unit_shares));
     return cycles_by_units < cycles_by_rows ? by_units : by_rows;
 }
 

@@ -57,6 +57,8 @@ void weights_stay_with_the_core_that_arranged_them() {
     check(is(plan_layer(course(8, 16, 512, 512), 1, 2, wide), 2, 1, 2), "few steps of many weights: units");
     check(is(plan_layer(course(96, 16, 128, 128), 1, 2, wide), 2, 2, 1), "many steps pay for them: rows");
     check(is(plan_layer(course(96, 64, 512, 512), 1, 2, wide), 2, 2, 1), "outputs would be handed over at every step: rows");
+    check(is(plan_layer(course(1, 512, 128, 128), 1, 2, wide), 2, 1, 2), "outputs of one step are fewer than the weights: units");
+    check(is(plan_layer(course(1, 512, 128, 128), 1, 2, wide, false, 4), 2, 2, 1), "the gradients of its sums are not: rows");
 }
 
 void a_projection_never_divides_units() {
