@@ -6,6 +6,7 @@
 
 namespace lstmkit {
 
+/// Between two states that are kept for backward.
 inline constexpr Index chunk_steps = 64;
 
 /// The states of all rows, contiguous; null stands for zeros in what is read. Memory and normaliser are kept times e^-m.
@@ -26,16 +27,18 @@ struct MlstmCase : Course {
 
     Index width() const noexcept { return 4 * units + 2 * heads; }
     Index head_units() const noexcept { return units / heads; }
+    /// Steps that are taken at once, at most: what happens among them costs as many products as they are, what goes through the
+    /// memory as many as a head has units.
+    Index piece_steps() const noexcept { return head_units() <= 16 ? 16 : head_units() <= 32 ? 32 : chunk_steps; }
     Index chunks() const noexcept { return (steps + chunk_steps - 1) / chunk_steps; }
     /// Numbers of one head's state between two chunks.
     Index between_numbers() const noexcept { return head_units() * (head_units() + 1) + 2; }
 };
 
-/// What backward reads again; all null where there is none.
+/// What backward reads again; null where it is not to come. Without `z` it multiplies again.
 template <typename Number>
 struct MlstmKept {
     Sequence<Number> z;         ///< [T, B, 4H + 2N], products and bias, of real steps alone
-    Sequence<Number> raw;       ///< [T, B, H], outputs before their gate, of real steps alone
     Number* between = nullptr;  ///< [chunks, B, N, between_numbers], the states that enter each chunk
 };
 
@@ -47,13 +50,13 @@ struct MlstmForward {
     MlstmKept<Real<P>> kept;
 };
 
-/// Upstream: gradients of output and last states; null is zero. Gradients: null is not wanted; weight and bias come together.
+/// `y` is what forward wrote. Upstream: gradients of output and last states; null is zero. Gradients: null is not wanted; weight and bias come together.
 template <typename P>
 struct MlstmBackward {
     MlstmCase<P> layer;
     MlstmState<const Real<P>> last;
     MlstmKept<const Real<P>> kept;
-    Sequence<const Real<P>> grad_y;
+    Sequence<const Real<P>> y, grad_y;
     MlstmState<const Real<P>> grad_last;
     Sequence<Real<P>> dx;
     MlstmState<Real<P>> d_first;

@@ -125,14 +125,14 @@ class MLSTMCourse(_Course):
         return weight, torch.cat([w.resolve_neg() for w in own[2:]]) if len(own) > 2 else None
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Output ``(T, B, D*H)``, last states, and for backward products, outputs before their gate, states between."""
-        (T, B, _, H), D = self._sizes, self._directions
+        """Output ``(T, B, D*H)``, last states, and for backward states between and, row after row, products."""
+        (T, B, I, H), D = self._sizes, self._directions  # noqa: E741
         output, last = self._new(T, B, D * H), [self._new(*value.shape) for value in self._state]
         kept: list[Tensor] = []
         if keep:
             chunks, S = -(-T // core.mlstm_chunk_steps), H // self._heads
-            between = self._new(D, chunks * B * self._heads * (S * (S + 1) + 2))
-            kept = [self._new(T, B, D * self._room), self._new(T, B, D * H), between]
+            kept = [self._new(D, chunks * B * self._heads * (S * (S + 1) + 2))]
+            kept += [self._new(D * B, T, self._room)] if I >= _MULTIPLIES_AGAIN_BELOW else []
         for d in range(D):
             results = sequence_at(output, d * H), _addresses(last, d), self._kept(kept, d)
             self._call(core.mlstm_forward, self._direction(d), *results)
@@ -160,6 +160,7 @@ class MLSTMCourse(_Course):
                 self._direction(d),
                 _addresses(last, d),
                 self._kept(kept, d),
+                sequence_at(output, d * H),
                 sequence_at(grad_output, d * H),
                 _addresses(grad_last, d),
                 sequence_at(dx[d], 0),
@@ -185,11 +186,13 @@ class MLSTMCourse(_Course):
         every: list[Tensor | None] = [weight[:H4], weight[H4:], bias[:H4], bias[H4:]]
         return every[:count]
 
-    def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[Any, Any, int]:
+    def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[Any, int]:
         if not kept:
-            return None, None, 0
-        products, raw, between = kept
-        return sequence_at(products, d * self._room), sequence_at(raw, d * self._sizes[3]), between[d].data_ptr()
+            return None, 0
+        between, *products = kept
+        B = self._sizes[1]
+        rows = sequence_at(products[0][d * B : (d + 1) * B].transpose(0, 1), 0) if products and B else None
+        return rows, between[d].data_ptr()
 
     def _direction(self, d: int) -> tuple[Any, ...]:
         weight, bias = self._weights[d]
