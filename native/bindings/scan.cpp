@@ -21,7 +21,7 @@ namespace {
 using Sizes = std::tuple<Index, Index, Index, Index>;
 using MlstmSizes = std::tuple<Index, Index, Index, Index, Index>;
 using MlstmStateAt = std::tuple<Address, Address, Address>;
-using KeptAt = std::tuple<SequenceAt, Address>;
+using KeptAt = std::tuple<Address, Address>;
 using MlstmCaseAt = std::tuple<MlstmSizes, SequenceAt, MlstmStateAt, Address, Address, Address, Address, bool>;
 using CaseAt = std::tuple<std::string, Sizes, SequenceAt, StateAt, Address, Address, Address, Address, bool>;
 
@@ -47,7 +47,7 @@ lstmkit::MlstmState<Number> mlstm_state(const MlstmStateAt& at) {
 
 template <typename Number>
 lstmkit::MlstmKept<Number> mlstm_kept(const KeptAt& at) {
-    return {sequence<Number>(std::get<0>(at)), pointer<Number>(std::get<1>(at))};
+    return {pointer<Number>(std::get<0>(at)), pointer<Number>(std::get<1>(at))};
 }
 
 template <typename P>
@@ -57,6 +57,13 @@ lstmkit::MlstmCase<P> mlstm_case(const MlstmCaseAt& at) {
     const auto& [T, B, I, H, N] = sizes;
     return {{T, B, I, H, H, false, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards},
             N, sequence<Real>(x), mlstm_state<Real>(first), pointer<Real>(weight), pointer<Real>(bias)};
+}
+
+/// How many numbers of products and of states between chunks one direction keeps.
+std::tuple<Index, Index> mlstm_kept_numbers(const MlstmSizes& sizes) {
+    const auto& [T, B, I, H, N] = sizes;
+    const lstmkit::MlstmCase<lstmkit::Float32> layer{{T, B, I, H, H, false, nullptr, nullptr, false}, N, {}, {}, nullptr, nullptr};
+    return {layer.chunks() * B * layer.product_numbers(), layer.chunks() * B * N * layer.between_numbers()};
 }
 
 double multiply_adds(const lstmkit::Course& layer) {
@@ -137,5 +144,5 @@ void bind_scan(nb::module_& module) {
     module.def("mlstm_backward", &mlstm_backward, nb::arg("layer"), nb::arg("last"), nb::arg("kept"), nb::arg("y"), nb::arg("grad_y").none(),
                nb::arg("grad_last"), nb::arg("dx").none(), nb::arg("d_first"), nb::arg("dweight"), nb::arg("dbias"), nb::arg("threads"),
                nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
-    module.attr("mlstm_chunk_steps") = lstmkit::chunk_steps;
+    module.def("mlstm_kept", &mlstm_kept_numbers, nb::arg("sizes"));
 }

@@ -63,8 +63,8 @@ template <typename P>
 struct Piece {
     const Kernels<P>& kernels;
     Index steps, units;
-    const Real<P>* z;  ///< row t at z + t * step: query, key, value and output gate at distance `apart`
-    Index step, apart;
+    const Real<P>* z;  ///< row t at z + t * step: query, key, value and output gate
+    Index step;
     const Real<P>*write, *read, *least;  ///< [steps]
     Real<P> first;
     HeadMemory<P> state;  ///< before the piece; updated by forward, faded by backward
@@ -77,9 +77,11 @@ struct PieceBackward {
     const Real<P>* const* y;               ///< [steps] -> [H]
     const Real<P>* const* grad_y;          ///< likewise, or null
     HeadMemory<P> d_state;                 ///< the gradient of the state behind the piece, and then of that before it
-    Real<P>*d_write, *d_read, *d_state_scale;  ///< the head's series and number, as GatesBackward reads them for this piece and the one before
+    Real<P>*d_write, *d_read;              ///< [steps], written: of the logarithms of both weights
+    Real<P>* d_state_scale;                ///< written: of the logarithm of the scale of the state before the piece
     Real<P>* dz;                           ///< like z
     Index dz_step;
+    Fetch* fetch;  ///< a halt for each step; or null
 };
 
 /// They exist once per instruction set and precision, are thread-safe and allocate nothing.
@@ -93,10 +95,11 @@ struct MlstmKernels {
     /// Returns how many steps it took: fewer where weights would leave the numbers' range.
     Index (*gates)(const GatesForward<P>& piece) noexcept;
     void (*gates_backward)(const GatesBackward<P>& piece) noexcept;
-    /// y[t] -> [H], its units from `unit` on written; `streams`: past the caches.
+    /// y[t] -> [H], its units from `unit` on written; `streams`: past the caches, and other threads see it after finish.
     void (*forward)(const Piece<P>& piece, Real<P>* const* y, Index unit, bool streams) noexcept;
-    /// What forward does to the state alone.
-    void (*advance)(const Piece<P>& piece) noexcept;
+    void (*finish)() noexcept;
+    /// What forward does to the state alone, which goes to `to`, another or itself.
+    void (*advance)(const Piece<P>& piece, const HeadMemory<P>& to) noexcept;
     void (*backward)(const Piece<P>& piece, const PieceBackward<P>& job) noexcept;
 };
 

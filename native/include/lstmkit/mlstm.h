@@ -1,5 +1,6 @@
 // Layers of mLSTM cells, whose memory is a matrix; many steps at once, chunk after chunk. Float32 and Float64.
-// N heads of S units, H = N * S. Rows of the weight: query, key, value, output gate [H each], log i, f before its sigmoid [N each].
+// N heads of S units, H = N * S. Rows of the weight: of each head query, key, value and output gate [S each], then of all heads log i
+// and f before its sigmoid [N each].
 #pragma once
 
 #include "lstmkit/layer.h"
@@ -33,13 +34,17 @@ struct MlstmCase : Course {
     Index chunks() const noexcept { return (steps + chunk_steps - 1) / chunk_steps; }
     /// Numbers of one head's state between two chunks.
     Index between_numbers() const noexcept { return head_units() * (head_units() + 1) + 2; }
+    /// Products of a step, of one head's sides and of all heads' gates, in whole lines of the caches; and of one row's chunk.
+    Index side_row() const noexcept { return (4 * head_units() + 15) / 16 * 16; }
+    Index gate_row() const noexcept { return (2 * heads + 15) / 16 * 16; }
+    Index product_numbers() const noexcept { return (steps < chunk_steps ? steps : chunk_steps) * (heads * side_row() + gate_row()); }
 };
 
-/// What backward reads again; null where it is not to come. Without `z` it multiplies again.
+/// What backward reads again; null where it is not to come. Without products it multiplies again.
 template <typename Number>
 struct MlstmKept {
-    Sequence<Number> z;         ///< [T, B, 4H + 2N], products and bias, of real steps alone
-    Number* between = nullptr;  ///< [chunks, B, N, between_numbers], the states that enter each chunk
+    Number* products = nullptr;  ///< [B, chunks, product_numbers], with their bias
+    Number* between = nullptr;   ///< [B, chunks, N, between_numbers], the states that enter each chunk
 };
 
 template <typename P>
