@@ -40,8 +40,8 @@ struct AffineWeight {
 template <typename P>
 class AffineForward {
 public:
-    AffineForward(const ScanKernels<P>& kernels, Index lanes, const AffineWeight<P>& from)
-        : kernels_(kernels), columns_{from.width, lanes}, inputs_(from.inputs), weights_(zeros<Real<P>>(from.groups * columns_.padded() * inputs_)),
+    AffineForward(const ScanKernels<P>& kernels, Index lanes, Index tile_rows, const AffineWeight<P>& from)
+        : kernels_(kernels), columns_{from.width, lanes}, inputs_(from.inputs), tile_rows_(tile_rows), weights_(zeros<Real<P>>(from.groups * columns_.padded() * inputs_)),
           bias_(zeros<Real<P>>(from.groups * columns_.padded())) {
         const Index block = columns_.block();
         for (Index group = 0; group < from.groups; ++group)
@@ -52,22 +52,23 @@ public:
                 if (from.bias) bias_[group * columns_.padded() + row] = from.bias[given];
             }
     }
-    void multiply(const Real<P>* const* x, Index rows, Real<P>* const* z, Index group = 0) const noexcept {
+    void multiply(const Real<P>* const* x, Index rows, Real<P>* const* z, Fetch* fetch = nullptr, Index group = 0) const noexcept {
         const Real<P>* const bias = bias_.data() + group * columns_.padded();
         for (Index n = 0, first = 0; n < columns_.blocks(); ++n, first += columns_.block())
-            kernels_.affine({rows, x, inputs_, weights_of(group) + first * inputs_, bias + first, z, first, columns_.count(n)});
+            kernels_.affine({rows, x, inputs_, weights_of(group) + first * inputs_, bias + first, z, first, columns_.count(n), fetch});
     }
+    Index halts(Index rows) const noexcept { return columns_.blocks() * (rows / tile_rows_); }
 
 private:
     Real<P>* weights_of(Index group) const noexcept { return weights_.data() + group * columns_.padded() * inputs_; }
 
     const ScanKernels<P>& kernels_;
     Columns columns_;
-    Index inputs_;
+    Index inputs_, tile_rows_;
     Array<Real<P>> weights_, bias_;  // [groups][blocks][I][VL], [groups][blocks][VL]
 };
 
-/// dx (+)= sum of dz W over the groups, with W packed; rows of dz [groups][..] hold zeros from width up to in_row().
+/// dx (+)= sum of dz W over the groups, with W packed; rows of dz [groups][..] hold zeros from width up to in_row() at least.
 /// `streams`, for whole vectors at multiples of their size: past the caches.
 template <typename P>
 class AffineBackward {
@@ -77,10 +78,11 @@ public:
           matrix_(group_of(from, 0)), pack_(zeros<Real<P>>(from.groups * numbers())) {
         for (Index group = 0; group < from.groups; ++group) fill(from, group);
     }
-    Index in_row() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
+    /// An odd number of lines where it is many, so that the lines of a column do not all share a set of the cache.
+    Index in_row() const noexcept { return columns() + (columns() > gates * kernels_.lanes ? 16 : 0); }
     void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx, Fetch* fetch = nullptr, Index dz_group = 0, bool add = false,
                   bool streams = false) const noexcept {
-        if (is_narrow()) return scans_.narrow({rows, dz, in_row(), dz_group, groups_, pack_.data(), dx, inputs_, add, fetch});
+        if (is_narrow()) return scans_.narrow({rows, dz, in_row(), dz_group, groups_, columns(), pack_.data(), dx, inputs_, add, fetch});
         for (Index group = 0; group < groups_; ++group)
             matrix_.multiply(kernels_, dz + group * dz_group, in_row(), vectors_ * kernels_.lanes, rows, pack_.data() + group * numbers(), dx, 0,
                              matrix_.groups(), fetch, streams && group == groups_ - 1, add || group > 0);
@@ -88,8 +90,9 @@ public:
     Index halts(Index rows) const noexcept { return is_narrow() ? (rows + 1) / 2 : matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups()); }
 
 private:
+    Index columns() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
     bool is_narrow() const noexcept { return 2 * inputs_ <= kernels_.lanes; }
-    Index numbers() const noexcept { return is_narrow() ? kernels_.lanes / 2 * in_row() : matrix_.numbers(); }
+    Index numbers() const noexcept { return is_narrow() ? kernels_.lanes / 2 * columns() : matrix_.numbers(); }
     /// So many that no block multiplies padding.
     static Index vectors_of_block(Index all) noexcept { return all % 4 == 0 ? 4 : all % 2 == 0 ? 2 : 1; }
 
@@ -103,7 +106,7 @@ private:
         const PackedMatrix<P> matrix = group_of(from, group);
         for (Index block = 0; block < matrix.blocks() && !is_narrow(); ++block) matrix.fill(kernels_, block, pack);
         for (Index row = 0; row < from.width && is_narrow(); ++row)
-            for (Index k = 0; k < inputs_; ++k) pack[k * in_row() + row] = from.weight[(group * from.width + row) * inputs_ + k];
+            for (Index k = 0; k < inputs_; ++k) pack[k * columns() + row] = from.weight[(group * from.width + row) * inputs_ + k];
     }
 
     const Kernels<P>& kernels_;

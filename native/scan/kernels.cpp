@@ -120,6 +120,7 @@ struct Affine {
     template <Index R>
     struct Rows {
         static void run(const AffineTile<Precision>& t, Index first) noexcept {
+            fetch_some(t.fetch);
             Vector z[R][V];
 #pragma GCC unroll 4
             for (Index v = 0; v < V; ++v) {
@@ -149,12 +150,12 @@ void narrow(const NarrowTile<Precision>& t) noexcept {
         fetch_some(t.fetch);
         const Real *first = t.in + r * t.in_row, *second = r + 1 < t.rows ? first + t.in_row : first, *weights = t.weights;
         Vector sums[lanes] = {};
-        for (Index group = 0; group < t.groups; ++group, first += t.in_group, second += t.in_group, weights += most * t.in_row)
-            for (Index k = 0; k < t.in_row; k += lanes) {
+        for (Index group = 0; group < t.groups; ++group, first += t.in_group, second += t.in_group, weights += most * t.columns)
+            for (Index k = 0; k < t.columns; k += lanes) {
                 const Vector a = load(first + k), b = load(second + k);
 #pragma GCC unroll 8
                 for (Index n = 0; n < most; ++n) {
-                    const Vector w = load(weights + n * t.in_row + k);
+                    const Vector w = load(weights + n * t.columns + k);
                     sums[n] += a * w, sums[most + n] += b * w;
                 }
             }

@@ -15,6 +15,7 @@ struct AffineTile {
     const Real<P>*weights, *bias;  ///< [inputs][VL] and [VL] of the V vectors that hold `count` columns, 1..4; packed
     Real<P>* const* z;             ///< [rows]
     Index first, count;
+    Fetch* fetch;  ///< or null
 };
 
 /// out[r][k] (+)= sum over groups g of in[g][r][:] weights[g][k][:], for k < count <= L / 2: so few columns that lanes go along
@@ -22,9 +23,9 @@ struct AffineTile {
 template <typename P>
 struct NarrowTile {
     Index rows;
-    const Real<P>* in;  ///< row r of group g at in + g * in_group + r * in_row, whole vectors
-    Index in_row, in_group, groups;
-    const Real<P>* weights;  ///< [groups][L / 2][in_row], zeros beyond `count`
+    const Real<P>* in;  ///< row r of group g at in + g * in_group + r * in_row: [columns], whole vectors
+    Index in_row, in_group, groups, columns;
+    const Real<P>* weights;  ///< [groups][L / 2][columns], zeros beyond `count`
     Real<P>* const* out;
     Index count;
     bool add;      ///< to what is there, instead of replacing it

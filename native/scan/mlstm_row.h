@@ -98,7 +98,9 @@ template <typename P>
 struct MlstmWeights {
     AffineForward<P> sides, gates;
 
-    explicit MlstmWeights(const MlstmRun<P>& run) : sides(run.scans, run.kernels.lanes, run.sides()), gates(run.scans, run.kernels.lanes, run.gates()) {}
+    explicit MlstmWeights(const MlstmRun<P>& run)
+        : sides(run.scans, run.kernels.lanes, run.kernels.tile_rows, run.sides()),
+          gates(run.scans, run.kernels.lanes, run.kernels.tile_rows, run.gates()) {}
 };
 
 /// The products of a row's chunk, part by part: those that are kept, or, with weights, written there or into a thread's own room.
@@ -126,7 +128,7 @@ public:
     /// Rows at distance side_row; in a thread's own room until the next head's.
     const Real<P>* sides(Index head) noexcept {
         Real<P>* const to = now_ + (kept_ ? head * behind_ : 0);
-        if (weights_) weights_->sides.multiply(x_, count_, rows_of(to, run_.layer.side_row()), head);
+        if (weights_) weights_->sides.multiply(x_, count_, rows_of(to, run_.layer.side_row()), nullptr, head);
         return to;
     }
 

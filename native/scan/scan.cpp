@@ -58,13 +58,14 @@ class ForwardPart {
 public:
     ForwardPart(const Run<P>& run, const ScanForward<P>& job, const AffineForward<P>& weight)
         : run_(run), job_(job), weight_(weight), streams_(run.streams(job.y, run.layer.units) && (!job.z || run.streams(job.z, run.layer.units))),
-          z_(is_direct() ? 0 : block_slots * run.width), h_(block_slots * run.layer.units), x_(block_slots), rows_(block_slots) {}
+          z_(is_direct() ? 0 : block_slots * run.width), h_(block_slots * run.layer.units), x_(block_slots), rows_(block_slots),
+          pieces_(block_slots * pieces_of(run.layer.inputs * Index{sizeof(Real<P>)})), ahead_(pieces_.data(), run.fetches()) {}
 
     void run(const Walk& walk) noexcept {
         begin(walk);
         for (Index n = 0; n < walk.steps(); n += steps_of_block(walk)) {
             const Index last = std::min(walk.steps(), n + steps_of_block(walk));
-            multiply(walk, {n, last});
+            multiply(walk, {n, last}, {last, std::min(walk.steps(), last + steps_of_block(walk))});
             scan(walk, {n, last});
         }
         end(walk);
@@ -79,7 +80,11 @@ private:
         for (Index r = 0; r < walk.rows(); ++r) std::copy_n(run_.layer.h ? run_.layer.h.at(walk.row(r)) : run_.nothing.data(), H, &h_[r * H]);
     }
 
-    void multiply(const Walk& walk, Range steps) noexcept {
+    /// While the inputs of the steps `next` are brought.
+    void multiply(const Walk& walk, Range steps, Range next) noexcept {
+        ahead_.begin();
+        for (Index n = next.first; n < next.last; ++n)
+            for (Index t = walk.time(n), r = 0, active = walk.active(t); r < active; ++r) ahead_.add(run_.layer.x.at(t, walk.row(r)), run_.layer.inputs);
         Index slot = 0;
         for (Index n = steps.first; n < steps.last; ++n) {
             const Index t = walk.time(n), active = walk.active(t);
@@ -88,7 +93,7 @@ private:
                 rows_[slot] = is_direct() ? job_.z.at(t, walk.row(r)) : &z_[slot * run_.width];
             }
         }
-        weight_.multiply(x_.data(), slot, rows_.data());
+        weight_.multiply(x_.data(), slot, rows_.data(), ahead_.over(weight_.halts(slot)));
     }
 
     void scan(const Walk& walk, Range steps) noexcept {
@@ -118,6 +123,8 @@ private:
     Array<Real<P>> z_, h_;  // [slots][GH], [rows][H]
     Array<const Real<P>*> x_;
     Array<Real<P>*> rows_;
+    Array<const char*> pieces_;
+    Ahead ahead_;
 };
 
 /// Rows on their way back, on one thread.
@@ -231,7 +238,7 @@ void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
     check_scan(job.layer);
     expect_scan(job.y || job.layer.batch == 0, "the output is null");
     const Run<P> run(job.layer, set);
-    const AffineForward<P> weight(run.scans, run.kernels.lanes, run.weight());
+    const AffineForward<P> weight(run.scans, run.kernels.lanes, run.kernels.tile_rows, run.weight());
     const int shares = row_shares(job.layer, run.width, threads);
     run_shares(shares, shares, [&](int share) {
         ForwardPart<P> part(run, job, weight);
@@ -247,7 +254,7 @@ void run_scan(const ScanBackward<P>& job, int threads, InstructionSet set) {
     const Run<P> run(job.layer, set);
     const AffineBackward<P> weight(run.kernels, run.scans, run.weight());
     std::optional<AffineForward<P>> again;
-    if (!job.z) again.emplace(run.scans, run.kernels.lanes, run.weight());
+    if (!job.z) again.emplace(run.scans, run.kernels.lanes, run.kernels.tile_rows, run.weight());
     const int shares = row_shares(job.layer, run.width, threads);
     const AffineSums<P> sums(run.kernels, run.width, job.layer.inputs, job.dweight ? shares : 0);
     run_shares(shares, shares, [&](int share) {
