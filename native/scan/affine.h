@@ -124,14 +124,15 @@ public:
         : kernels_(kernels), columns_{width, kernels.lanes}, inputs_(inputs), groups_(groups), shares_(shares),
           sums_(zeros<Real<P>>(shares * groups * group_numbers())) {}
 
-    /// Adds `rows` rows of dz at distance dz_row, which is whole vectors, and of x; ones are as many pointers to a 1.
+    /// Adds `rows` rows of dz at distance dz_row, which is whole vectors, and of x, with a 1 behind each; or ones are as many pointers
+    /// to a 1.
     void add(int share, Index rows, const Real<P>* const* x, const Real<P>* const* ones, const Real<P>* dz, Index dz_row,
              Fetch* fetch = nullptr, Index group = 0) const noexcept {
         for (Index n = 0, first = 0; n < columns_.blocks(); ++n, first += columns_.block()) {
             Real<P>* const sum = at(share, group) + first * (inputs_ + 1);
             const Index vectors = columns_.vectors(n);
-            kernels_.outer({rows, 0, inputs_, x, dz + first, dz_row, vectors, sum, fetch});
-            kernels_.outer({rows, 0, 1, ones, dz + first, dz_row, vectors, sum + inputs_ * vectors * columns_.lanes, nullptr});
+            kernels_.outer({rows, 0, ones ? inputs_ : inputs_ + 1, x, dz + first, dz_row, vectors, sum, fetch});
+            if (ones) kernels_.outer({rows, 0, 1, ones, dz + first, dz_row, vectors, sum + inputs_ * vectors * columns_.lanes, nullptr});
         }
     }
     Index halts() const noexcept { return columns_.blocks() * (inputs_ / kernels_.tile_rows); }

@@ -3,7 +3,8 @@
 #include "scan/kernels.h"
 
 #include "activation.h"
-#include "scan/products.h"
+#include "scan/totals.h"
+#include "tile.h"
 
 namespace lstmkit {
 namespace {

@@ -112,13 +112,11 @@ class BackwardPart {
 public:
     BackwardPart(const MlstmRun<P>& run, const MlstmBackward<P>& job, const MlstmWeights<P>* again, const MlstmWeightsBackward<P>& weights, int share)
         : run_(run), job_(job), weights_(weights), share_(share), products_(run, again, const_cast<Real<P>*>(job.kept.products)), gates_(run),
-          d_states_(run, run.layer.heads), starts_(run, most_kept(run.layer) + 1), d_m_(zeros<Real<P>>(run.wide)),
+          d_states_(run, run.layer.heads), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
           d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
           dz_(zeros<Real<P>>(run.layer.heads * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
-          room_(run.chunks.room_numbers(run.layer.head_units())), fetched_(chunk_steps * pieces_of_row(run.layer)),
-          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {
-        std::fill_n(ones_, chunk_steps, &one_);
-    }
+          room_(run.chunks.room_numbers(run.layer.head_units())), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of(run.layer.heads * run.layer.between_numbers() * Index{sizeof(Real<P>)})),
+          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
         begin(walk);
@@ -127,7 +125,8 @@ public:
     }
 
 private:
-    static Index most_kept(const MlstmCase<P>& layer) noexcept { return chunk_steps / layer.piece_steps(); }
+    // A chunk is one piece, unless resets or gates that forget much cut it.
+    static constexpr Index most_kept = 2;
 
     /// Of what belongs to a head of this row: the product of a gradient and its state, as the caller has them.
     double product(const MlstmState<const Real<P>>& d, const MlstmState<const Real<P>>& state, Index at) const noexcept {
@@ -163,10 +162,10 @@ private:
         fetch_ = list(walk, {std::max<Index>(0, steps.first - chunk_steps), steps.first}, steps.size());
         for (Index head = 0; head < run_.layer.heads; ++head) {
             step_head(run_.between(chunk, b, head), head, &dz_[head * group_numbers()]);
-            if (job_.dweight) weights_.side_sums.add(share_, steps.size(), products_.x(), ones_, &dz_[head * group_numbers()], weights_.sides.in_row(), nullptr, head);
+            if (job_.dweight) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, &dz_[head * group_numbers()], weights_.sides.in_row(), nullptr, head);
         }
         step_gates();
-        if (job_.dweight) weights_.gate_sums.add(share_, steps.size(), products_.x(), ones_, d_gates_.data(), weights_.gates.in_row());
+        if (job_.dweight) weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
         if (!job_.dx) return;
         weights_.sides.multiply(dz_.data(), steps.size(), dx_, nullptr, group_numbers());
         weights_.gates.multiply(d_gates_.data(), steps.size(), dx_, nullptr, 0, true);
@@ -185,13 +184,13 @@ private:
 
     void step_head(Index kept, Index head, Real<P>* dz) noexcept {
         const Real<P>* const z = products_.sides(head);
-        const Index most = std::min(gates_.pieces(), most_kept(run_.layer)) - 1, row = weights_.sides.in_row();
+        const Index most = std::min(gates_.pieces(), most_kept) - 1, row = weights_.sides.in_row();
         auto piece = [&](Index n, Index from) noexcept { return gates_.of(n, head, z, starts_.at(from), room_.data()); };
         starts_.find(0, job_.kept.between + kept);
         for (Index n = 0; n < most; ++n) run_.chunks.advance(piece(n, n), starts_.at(n + 1));
         for (Index n = gates_.pieces(); n-- > 0;) {
             // Where a chunk falls into more pieces than usual, once more from the last state that is kept.
-            const Index passing = most_kept(run_.layer);
+            const Index passing = most_kept;
             for (Index k = most; k < n; ++k) run_.chunks.advance(piece(k, k == most ? k : passing), starts_.at(passing));
             const Index first = gates_.piece(n).first, at = head * series_steps + first;
             run_.chunks.backward(piece(n, n <= most ? n : passing),
@@ -219,6 +218,8 @@ private:
             if (job_.grad_y) ahead_.add(job_.grad_y.at(t, b), H);
             ahead_.add(run_.layer.x.at(t, b), run_.layer.inputs);
         }
+        const Index chunk = next.first / chunk_steps;
+        if (next.size() > 0) ahead_.add(job_.kept.between + run_.between(chunk, b, 0), run_.layer.heads * run_.layer.between_numbers());
         return ahead_.over(steps * run_.layer.heads);
     }
     static Index pieces_of_row(const MlstmCase<P>& layer) noexcept {
@@ -248,9 +249,8 @@ private:
     Array<const char*> fetched_;
     Ahead ahead_;
     Fetch* fetch_ = nullptr;
-    const Real<P>*y_[chunk_steps], *grad_y_[chunk_steps], *ones_[chunk_steps];
+    const Real<P>*y_[chunk_steps], *grad_y_[chunk_steps];
     Real<P>* dx_[chunk_steps];
-    Real<P> one_ = 1;
 };
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace lstmkit {
 namespace {
 
 constexpr bool is_wide = sizeof(Real) == 8;
-constexpr Real most_way = is_wide ? 600 : 80;
+constexpr Real most_way = is_wide ? 600 : 120;
 constexpr Real least_power = is_wide ? -708 : -87, most_power = is_wide ? 700 : 80;
 constexpr Real infinity = std::numeric_limits<Real>::infinity();
 

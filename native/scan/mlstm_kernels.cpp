@@ -2,7 +2,8 @@
 #include "scan/mlstm_kernels.h"
 
 #include "scan/mlstm_gates.h"
-#include "scan/products.h"
+#include "scan/passes.h"
+#include "scan/totals.h"
 
 namespace lstmkit {
 namespace {
@@ -31,57 +32,55 @@ private:
 
 Index room_numbers(Index units) noexcept {
     const Index L = padded(chunk_steps);
-    return 6 * panel_numbers(L, units) + 2 * panel_numbers(units, L) + 2 * panel_numbers(L, L) + 2 * panel_numbers(units, units) + (lanes + 8) * L;
+    return 7 * panel_numbers(L, units) + 2 * panel_numbers(units, units) + (lanes + 8) * L;
 }
 
-void transpose(const Kernels<Precision>& kernels, Panel from, Index rows, Index columns, Panel to) noexcept {
-    for (Index r = 0; r < rows; r += lanes)
-        for (Index c = 0; c < columns; c += lanes) kernels.transpose(from.at(r, c), from.row, to.at(c, r), to.row);
-}
-
-/// out[t][s] = sum of left[t][:] right[:][s], of s <= t alone by blocks of s.
-void multiply_scores(Panel left, Panel right, Index units, Index steps, Panel out) noexcept {
-    for (Index s = 0; s < steps; s += lanes)
-        multiply({steps - s, lanes, {left.at(s, 0), left.row, 1, right.at(0, s), right.row, units}, {}, {out.at(s, s), out.row}, false});
-}
-
-/// Puts zeros beyond s = t, which a triangle of a product takes for granted, and visit(row, vector) elsewhere; row is called
-/// first for each t, and gives what visit gets.
-template <typename Row, typename Visit>
-LSTMKIT_INLINE void each_score(Panel scores, Index steps, Row row, Visit visit) noexcept {
-    Vector ordinal, nothing = {};
-    for (Index lane = 0; lane < lanes; ++lane) ordinal[lane] = Real(lane);
-    for (Index t = 0; t < steps; ++t) {
-        Vector value = row(t);
-        Index s = 0;
-        for (; s + lanes <= t; s += lanes) store(scores.at(t, s), visit(value, load(scores.at(t, s))));
-        const Vector last = visit(value, ordinal <= nothing + Real(t - s) ? load(scores.at(t, s)) : nothing);
-        store(scores.at(t, s), ordinal <= nothing + Real(t - s) ? last : nothing);
-        for (s += lanes; s < steps; s += lanes) store(scores.at(t, s), nothing);
-    }
-}
-
-/// Heads of V vectors of units, or of any number where V is 0.
-template <Index V>
+/// Heads of V vectors of units, whole or a part of one, or of any number where V is 0.
+template <Index V, bool whole>
 struct Head {
-    static LSTMKIT_INLINE Index units(const Piece<Precision>& c) noexcept { return V > 0 ? V * lanes : c.units; }
+    static LSTMKIT_INLINE Index units(const Piece<Precision>& c) noexcept { return whole ? V * lanes : c.units; }
 
     /// Calls work(first column, count of columns) over the vectors of a row.
     template <typename Work>
     static LSTMKIT_INLINE void each_vector(Index units, Work work) noexcept {
-        if constexpr (V > 0)
-#pragma GCC unroll 4
-            for (Index v = 0; v < V; ++v) work(v * lanes, lanes);
-        else
+        if constexpr (V > 0) {
+            work(Index{0}, whole ? lanes : units);
+            if constexpr (V == 2) work(lanes, lanes);
+        } else
             for (Index u = 0; u < units; u += lanes) work(u, units - u < lanes ? units - u : lanes);
     }
     template <typename Work>
     static LSTMKIT_INLINE void each_part(const Piece<Precision>& c, Work work) noexcept {
         for (Index t = 0; t < c.steps; ++t) each_vector(units(c), [&](Index u, Index count) noexcept { work(t, u, count); });
     }
+    /// A normaliser on its way through steps, in registers where its size is known.
+    class Held {
+    public:
+        LSTMKIT_INLINE Held(Real* at, Index units) noexcept : at_(at) {
+            if constexpr (V > 0) each_vector(units, [&](Index u, Index) noexcept { parts_[u / lanes] = load(at_ + u); });
+        }
+        LSTMKIT_INLINE Vector add(Index u, Vector more) noexcept {
+            if constexpr (V > 0) return parts_[u / lanes] += more;
+            more += load(at_ + u);
+            store(at_ + u, more);
+            return more;
+        }
+        LSTMKIT_INLINE void leave() const noexcept {
+            if constexpr (V > 0) each_vector(lanes, [&](Index u, Index) noexcept { store(at_ + u, parts_[u / lanes]); });
+        }
+
+    private:
+        Real* at_;
+        Vector parts_[V > 0 ? V : 1];
+    };
+
     static LSTMKIT_INLINE Panel memory_of(const HeadMemory<Precision>& state, Index units) noexcept { return {state.memory, panel_row(units)}; }
     static LSTMKIT_INLINE Vector read(const Piece<Precision>& c, Index side, Index t, Index u, Index count) noexcept {
         return load_up_to(c.z + t * c.step + side * units(c) + u, count);
+    }
+    static LSTMKIT_INLINE void transpose(const Kernels<Precision>& kernels, Panel from, Index units, Panel to) noexcept {
+        for (Index r = 0; r < units; r += lanes)
+            for (Index c = 0; c < units; c += lanes) kernels.transpose(from.at(r, c), from.row, to.at(c, r), to.row);
     }
 
     /// to = state times `factor`; where that is 0 it may have been anything.
@@ -94,48 +93,27 @@ struct Head {
         each_vector(units, [&](Index u, Index) noexcept { store(to.normaliser + u, forgets ? Vector{} : load(state.normaliser + u) * by); });
     }
 
-    /// memory += left^T right, normaliser += the rows of left, each times its number.
-    static LSTMKIT_INLINE void collect(const HeadMemory<Precision>& state, Index units, Index steps, Panel left, Panel right, const Real* numbers) noexcept {
-        multiply({units, padded(units), turned(left, right, steps), {}, memory_of(state, units), true});
-        each_vector(units, [&](Index u, Index) noexcept {
-            Vector sum = load(state.normaliser + u);
-            for (Index t = 0; t < steps; ++t) sum += numbers ? load(left.at(t, u)) * broadcast(numbers + t) : load(left.at(t, u));
-            store(state.normaliser + u, sum);
-        });
-    }
-
-    /// What forward and backward both need of a piece.
+    /// What forward and backward both need of a piece. The state has faded then, and its normaliser is that behind the piece.
     struct Reading {
-        Panel query, key, value, scores;  // weighted; scores [t][s]
-        Real *weight, *inverse;           // [t]: what divides before its size is looked at, and one over what divides
+        Panel query, key, value;  // weighted
+        Real *weight, *inverse;   // [t]: what divides before its size is looked at, and one over what divides
 
         LSTMKIT_INLINE Reading(const Piece<Precision>& c, Room& room) noexcept
             : query(room.panel(c.steps, units(c))), key(room.panel(c.steps, units(c))), value(room.panel(c.steps, units(c))),
-              scores(room.panel(c.steps, c.steps)), weight(room.numbers(padded(c.steps))), inverse(room.numbers(padded(c.steps))) {
-            Room passing = room;
-            const Panel key_turned = passing.panel(units(c), c.steps);
-            Real* const parts = passing.numbers(padded(c.steps) * lanes);
+              weight(room.numbers(padded(c.steps))), inverse(room.numbers(padded(c.steps))) {
             fade(c.state, units(c), c.first, c.state);
+            Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
+            Held normaliser(c.state.normaliser, units(c));
             for (Index t = 0; t < c.steps; ++t) {
                 Vector part = {};
                 each_vector(units(c), [&](Index u, Index count) noexcept {
-                    const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t);
-                    part += q * load(c.state.normaliser + u);
-                    store(query.at(t, u), q), store(key.at(t, u), read(c, 1, t, u, count) * broadcast(c.write + t));
-                    store(value.at(t, u), read(c, 2, t, u, count));
+                    const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t), k = read(c, 1, t, u, count) * broadcast(c.write + t);
+                    part += q * normaliser.add(u, k);
+                    store(query.at(t, u), q), store(key.at(t, u), k), store(value.at(t, u), read(c, 2, t, u, count));
                 });
                 store(parts + t * lanes, part);
             }
-            transpose(c.kernels, key, padded(c.steps), padded(units(c)), key_turned);
-            multiply_scores(query, key_turned, units(c), c.steps, scores);
-            weigh(c, parts);
-        }
-
-    private:
-        LSTMKIT_INLINE void weigh(const Piece<Precision>& c, Real* parts) noexcept {
-            Vector* sum = nullptr;
-            each_score(scores, c.steps, [&](Index t) noexcept { sum = reinterpret_cast<Vector*>(parts + t * lanes); return Vector{}; },
-                       [&](Vector, Vector score) noexcept { *sum += score; return score; });
+            normaliser.leave();
             add_up(parts, c.steps, weight);
             for (Index t = 0; t < c.steps; t += lanes) {
                 const Vector size = magnitude(load(weight + t)), least = load(c.least + t);
@@ -151,24 +129,22 @@ struct Head {
         const Reading now(c, room);
         const Index S = units(c);
         const Panel out = room.panel(c.steps, S);
-        multiply({c.steps, padded(S), plain(now.scores, now.value, c.steps, Terms::up_to_row), plain(now.query, memory_of(c.state, S), S), out, false});
+        walk({S, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false});
         each_part(c, [&](Index t, Index u, Index count) noexcept {
             const Vector h = sigmoid(read(c, 3, t, u, count)) * load(out.at(t, u)) * broadcast(now.inverse + t);
             if (streams) stream(y[t] + unit + u, h);
             else store_up_to(y[t] + unit + u, h, count);
         });
-        collect(c.state, S, c.steps, now.key, now.value, nullptr);
     }
 
     static void advance(const Piece<Precision>& piece, const HeadMemory<Precision>& to) noexcept {
-        const Piece<Precision> c = piece;
-        Room room(c.room);
-        const Panel key = room.panel(c.steps, units(c)), value = room.panel(c.steps, units(c));
-        each_part(c, [&](Index t, Index u, Index count) noexcept {
-            store(key.at(t, u), read(c, 1, t, u, count) * broadcast(c.write + t)), store(value.at(t, u), read(c, 2, t, u, count));
-        });
+        Piece<Precision> c = piece;
         fade(c.state, units(c), c.first, to);
-        collect(to, units(c), c.steps, key, value, nullptr);
+        c.state = to, c.first = 1;
+        Room room(c.room);
+        const Reading now(c, room);
+        const Index S = units(c);
+        walk({S, padded(S), c.steps, now.key, now.value, now.query, memory_of(to, S), room.panel(c.steps, S), false});
     }
 
     /// Through the output gate and the quotient: the gradients of what each step read [t][unit], and of what divides it [t].
@@ -178,8 +154,7 @@ struct Head {
 
         LSTMKIT_INLINE Reads(const Piece<Precision>& c, const PieceBackward<Precision>& job, const Reading& now, Room& room) noexcept
             : d_read(room.panel(c.steps, units(c))), d_weight(room.numbers(padded(c.steps))) {
-            Room passing = room;
-            Real* const parts = passing.numbers(padded(c.steps) * lanes);
+            Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
             for (Index t = 0; t < c.steps; ++t) store(parts + t * lanes, step(c, job, t, broadcast(now.inverse + t)));
             add_up(parts, c.steps, d_weight);
             for (Index t = 0; t < c.steps; t += lanes) {
@@ -208,45 +183,42 @@ struct Head {
         }
     };
 
-    /// Values and keys of what was written: what read it inside the piece, and the state behind the piece.
+    /// Values and keys of what was written, and with them the state's gradient, from behind the piece to before it.
     static LSTMKIT_INLINE void backward_writes(const Piece<Precision>& c, const PieceBackward<Precision>& job, const Reading& now, const Reads& reads,
-                                               Panel d_scores, Room room) noexcept {
+                                               Room room) noexcept {
         const Index S = units(c), P = padded(S), n = c.steps;
-        const Panel d_memory = memory_of(job.d_state, S), d_turned = room.panel(S, S), d = room.panel(n, S);
-        Real* const parts = room.numbers(padded(n) * lanes);
-        multiply({n, P, plain(now.key, d_memory, S), {}, d, false});
-        for (Index s = 0; s < n; ++s) {
+        const Panel memory = memory_of(job.d_state, S), turned = room.panel(S, S), d_key = room.panel(n, S), d_value = room.panel(n, S);
+        Real *const parts = room.numbers(padded(n) * lanes), *const d_write = room.numbers(padded(n));
+        transpose(c.kernels, memory, P, turned);
+        walk({S, P, n, reads.d_read, now.query, now.value, turned, d_key, true});
+        walk({S, P, n, now.query, reads.d_read, now.key, memory, d_value, true});
+        Held normaliser(job.d_state.normaliser, S);
+        for (Index s = n; s-- > 0;) {
             Vector sum = {};
-            each_vector(S, [&](Index u, Index) noexcept {
-                sum += load(d.at(s, u)) * load(now.value.at(s, u)) + load(job.d_state.normaliser + u) * load(now.key.at(s, u));
+            Real* const dz = job.dz + s * job.dz_step;
+            each_vector(S, [&](Index u, Index count) noexcept {
+                const Vector d_normaliser = normaliser.add(u, load(now.query.at(s, u)) * broadcast(reads.d_weight + s)), value = load(d_value.at(s, u));
+                sum += value * load(now.value.at(s, u)) + d_normaliser * load(now.key.at(s, u));
+                store_up_to(dz + S + u, (load(d_key.at(s, u)) + d_normaliser) * broadcast(c.write + s), count);
+                store_up_to(dz + 2 * S + u, value, count);
             });
             store(parts + s * lanes, sum);
         }
-        Real* const d_write = room.numbers(padded(n));
+        normaliser.leave();
         add_up(parts, n, d_write);
-        // By the scores that forward added up, so that what cancels there cancels here.
-        for (Index s = 0; s < n; s += lanes) {
-            Vector sum = load(d_write + s);
-            for (Index t = s; t < n; ++t) sum += load(now.scores.at(t, s)) * load(d_scores.at(t, s));
-            store_up_to(job.d_write + s, sum, n - s < lanes ? n - s : lanes);
-        }
-        multiply({n, P, turned(now.scores, reads.d_read, n, Terms::from_row), {}, d, true});
-        each_part(c, [&](Index t, Index u, Index count) noexcept { store_up_to(job.dz + t * job.dz_step + 2 * S + u, load(d.at(t, u)), count); });
-        transpose(c.kernels, d_memory, P, P, d_turned);
-        multiply({n, P, turned(d_scores, now.query, n, Terms::from_row), plain(now.value, d_turned, S), d, false});
-        each_part(c, [&](Index t, Index u, Index count) noexcept {
-            store_up_to(job.dz + t * job.dz_step + S + u, (load(d.at(t, u)) + load(job.d_state.normaliser + u)) * broadcast(c.write + t), count);
-        });
+        for (Index s = 0; s < n; s += lanes) store_up_to(job.d_write + s, load(d_write + s), n - s < lanes ? n - s : lanes);
     }
 
+    /// `before` is the normaliser before the piece; changed.
     static LSTMKIT_INLINE void backward_queries(const Piece<Precision>& c, const PieceBackward<Precision>& job, const Reading& now, const Reads& reads,
-                                                Panel d_scores, Room room) noexcept {
-        const Index S = units(c), P = padded(S), n = c.steps;
-        const Panel turned_memory = room.panel(S, S), d = room.panel(n, S);
-        transpose(c.kernels, memory_of(c.state, S), P, P, turned_memory);
-        multiply({n, P, plain(d_scores, now.key, n, Terms::up_to_row), plain(reads.d_read, turned_memory, S), d, false});
+                                                Real* before, Room room) noexcept {
+        const Index S = units(c), P = padded(S);
+        const Panel turned = room.panel(S, S), d = room.panel(c.steps, S);
+        transpose(c.kernels, memory_of(c.state, S), P, turned);
+        walk({S, P, c.steps, now.value, now.key, reads.d_read, turned, d, false});
+        Held normaliser(before, S);
         each_part(c, [&](Index t, Index u, Index count) noexcept {
-            const Vector value = load(d.at(t, u)) + load(c.state.normaliser + u) * broadcast(reads.d_weight + t);
+            const Vector value = load(d.at(t, u)) + normaliser.add(u, load(now.key.at(t, u))) * broadcast(reads.d_weight + t);
             store_up_to(job.dz + t * job.dz_step + u, value * broadcast(c.read + t), count);
         });
     }
@@ -261,32 +233,30 @@ struct Head {
     }
 
     static void backward(const Piece<Precision>& piece, const PieceBackward<Precision>& given) noexcept {
-        const Piece<Precision> c = piece;
+        Piece<Precision> c = piece;
         const PieceBackward<Precision> job = given;
         const Index S = units(c);
         Room room(c.room);
+        Real *const before = room.numbers(padded(S)), *const passing = room.numbers(padded(S));
+        fade(c.state, S, c.first, c.state);
+        each_vector(S, [&](Index u, Index) noexcept { store(before + u, load(c.state.normaliser + u)), store(passing + u, load(c.state.normaliser + u)); });
+        c.first = 1;
         const Reading now(c, room);
         const Reads reads(c, job, now, room);
-        const Panel d_scores = room.panel(c.steps, c.steps);
-        Room passing = room;
-        const Panel value_turned = passing.panel(S, c.steps);
-        transpose(c.kernels, now.value, padded(c.steps), padded(S), value_turned);
-        multiply_scores(reads.d_read, value_turned, S, c.steps, d_scores);
-        each_score(d_scores, c.steps, [&](Index t) noexcept { return broadcast(reads.d_weight + t); }, [](Vector weight, Vector d) noexcept { return d + weight; });
-        backward_writes(c, job, now, reads, d_scores, room);
-        backward_queries(c, job, now, reads, d_scores, room);
-        collect(job.d_state, S, c.steps, now.query, reads.d_read, reads.d_weight);
-        *job.d_state_scale = product_of(job.d_state, c.state, S);
-        fade(job.d_state, S, c.first, job.d_state);
+        backward_queries(c, job, now, reads, passing, room);
+        backward_writes(c, job, now, reads, room);
+        *job.d_state_scale = product_of(job.d_state, {c.state.memory, before}, S);
+        fade(job.d_state, S, piece.first, job.d_state);
     }
 };
 
 /// Calls work(Head) of the head's size.
 template <typename Work>
 LSTMKIT_INLINE void of_size(Index units, Work work) noexcept {
-    if (units == lanes) work(Head<1>{});
-    else if (units == 2 * lanes) work(Head<2>{});
-    else work(Head<0>{});
+    if (units == lanes) work(Head<1, true>{});
+    else if (units < lanes) work(Head<1, false>{});
+    else if (units == 2 * lanes) work(Head<2, true>{});
+    else work(Head<0, false>{});
 }
 
 void forward(const Piece<Precision>& c, Real* const* y, Index unit, bool streams) noexcept {

@@ -74,11 +74,15 @@ public:
     }
     /// Compact, in between_numbers less two, and back.
     void keep(Index n, Real<P>* to) const noexcept {
-        for (Index k = 0; k < units_; ++k) std::copy_n(&number(n, k, 0), units_, to + k * units_);
+        if (row_ == units_) std::copy_n(&number(n, 0, 0), units_ * units_, to);
+        else
+            for (Index k = 0; k < units_; ++k) std::copy_n(&number(n, k, 0), units_, to + k * units_);
         std::copy_n(at(n).normaliser, units_, to + units_ * units_);
     }
     void find(Index n, const Real<P>* kept) noexcept {
-        for (Index k = 0; k < units_; ++k) std::copy_n(kept + k * units_, units_, &number(n, k, 0));
+        if (row_ == units_) std::copy_n(kept, units_ * units_, &number(n, 0, 0));
+        else
+            for (Index k = 0; k < units_; ++k) std::copy_n(kept + k * units_, units_, &number(n, k, 0));
         std::copy_n(kept + units_ * units_, units_, at(n).normaliser);
     }
     bool is_empty(Index n) const noexcept {
@@ -108,16 +112,21 @@ template <typename P>
 class ChunkProducts {
 public:
     ChunkProducts(const MlstmRun<P>& run, const MlstmWeights<P>* weights, Real<P>* kept)
-        : run_(run), weights_(weights), kept_(kept), own_(kept ? 0 : chunk_steps * (run.layer.side_row() + run.layer.gate_row())) {}
+        : run_(run), weights_(weights), kept_(kept), own_(kept ? 0 : chunk_steps * (run.layer.side_row() + run.layer.gate_row())),
+          input_row_(round_up(run.layer.inputs + 1, 16) | 16), inputs_(chunk_steps * input_row_) {
+        for (Index n = 0; n < chunk_steps; ++n) x_[n] = &inputs_[n * input_row_], inputs_[n * input_row_ + run.layer.inputs] = 1;
+    }
 
     void enter(const Walk& walk, Index chunk) noexcept {
         const Range steps = chunk_of(walk, chunk);
         count_ = steps.size();
-        for (Index n = 0; n < count_; ++n) x_[n] = run_.layer.x.at(walk.time(steps.first + n), walk.row(0));
+        for (Index n = 0; n < count_; ++n)
+            std::copy_n(run_.layer.x.at(walk.time(steps.first + n), walk.row(0)), run_.layer.inputs, &inputs_[n * input_row_]);
         const Index rows = std::min(run_.layer.steps, chunk_steps), at = walk.row(0) * run_.layer.chunks() + chunk;
         now_ = kept_ ? kept_ + at * run_.layer.product_numbers() : own_.data();
         behind_ = rows * run_.layer.side_row();
     }
+    /// The inputs of the chunk's steps, side by side in the caches, with a 1 behind each.
     const Real<P>* const* x() const noexcept { return x_; }
     /// Rows at distance gate_row.
     const Real<P>* gates() noexcept {
@@ -142,6 +151,8 @@ private:
     const MlstmWeights<P>* weights_;
     Real<P>*kept_, *now_ = nullptr;
     Array<Real<P>> own_;
+    Index input_row_;
+    Array<Real<P>> inputs_;
     Index count_ = 0, behind_ = 0;
     const Real<P>* x_[chunk_steps];
     Real<P>* rows_[chunk_steps];
@@ -188,7 +199,7 @@ private:
     Range next(const Walk& walk, Range chunk, Index n) noexcept {
         if (is_reset(walk, chunk, n)) std::fill_n(m_.data(), run_.layer.heads, empty<P>);
         Index steps = 1;
-        while (steps < std::min(run_.layer.piece_steps(), chunk.size() - n) && !is_reset(walk, chunk, n + steps)) ++steps;
+        while (steps < chunk.size() - n && !is_reset(walk, chunk, n + steps)) ++steps;
         const GateSeries<P> to{series(0) + n, series(1) + n, series(2) + n, &first_[n * run_.wide], &share_[n * run_.wide]};
         return {n, n + run_.chunks.gates({run_.kernels, columns(n), steps, m_.data(), lag_.data(), to, room_.data()})};
     }

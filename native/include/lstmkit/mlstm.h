@@ -28,9 +28,6 @@ struct MlstmCase : Course {
 
     Index width() const noexcept { return 4 * units + 2 * heads; }
     Index head_units() const noexcept { return units / heads; }
-    /// Steps that are taken at once, at most: what happens among them costs as many products as they are, what goes through the
-    /// memory as many as a head has units.
-    Index piece_steps() const noexcept { return head_units() <= 16 ? 16 : head_units() <= 32 ? 32 : chunk_steps; }
     Index chunks() const noexcept { return (steps + chunk_steps - 1) / chunk_steps; }
     /// Numbers of one head's state between two chunks.
     Index between_numbers() const noexcept { return head_units() * (head_units() + 1) + 2; }
