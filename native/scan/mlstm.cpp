@@ -37,7 +37,8 @@ public:
         : run_(run), job_(job), products_(run, &weights, job.kept.products), states_(run, run.layer.heads), gates_(run),
           room_(run.chunks.room_numbers(run.layer.head_units())),
           streams_(is_large(run.layer, run.layer.units) && run.layer.head_units() % run.kernels.lanes == 0 &&
-                   is_aligned(job.y, run.kernels.lanes * Index{sizeof(Real<P>)})) {}
+                   is_aligned(job.y, run.kernels.lanes * Index{sizeof(Real<P>)})),
+          fetched_(chunk_steps * pieces_of(run.layer.inputs * Index{sizeof(Real<P>)})), ahead_(fetched_.data(), is_large(run.layer, run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
         const Index b = walk.row(0), N = run_.layer.heads;
@@ -57,17 +58,25 @@ private:
         products_.enter(walk, chunk);
         if (job_.kept.between) keep(walk, chunk);
         gates_.cut(walk, chunk, products_.gates());
+        Fetch* const fetch = list(walk, {steps.last, std::min(walk.steps(), steps.last + chunk_steps)});
         for (Index head = 0; head < run_.layer.heads; ++head) {
-            const Real<P>* const z = products_.sides(head);
+            const Real<P>* const z = products_.sides(head, fetch);
             for (Index n = 0; n < gates_.pieces(); ++n)
                 run_.chunks.forward(gates_.of(n, head, z, states_.at(head), room_.data()), y_ + gates_.piece(n).first, head * run_.layer.head_units(), streams_);
         }
     }
 
+    /// Lists the inputs of the steps `next`, to be brought during the products of these.
+    Fetch* list(const Walk& walk, Range next) noexcept {
+        ahead_.begin();
+        for (Index n = next.first; n < next.last; ++n) ahead_.add(run_.layer.x.at(walk.time(n), walk.row(0)), run_.layer.inputs);
+        return ahead_.over(products_.halts());
+    }
+
     void keep(const Walk& walk, Index chunk) const noexcept {
         for (Index head = 0; head < run_.layer.heads; ++head) {
             Real<P>* const to = job_.kept.between + run_.between(chunk, walk.row(0), head);
-            Real<P>* const marks = to + run_.layer.between_numbers() - 2;
+            Real<P>* const marks = to + run_.layer.between_numbers() - 16;
             states_.keep(head, to);
             marks[0] = gates_.m(head), marks[1] = gates_.lag(head);
         }
@@ -80,7 +89,7 @@ private:
             states_.write(head, gates_.to_m(head), job_.last.memory + at * S * S, job_.last.normaliser + at * S);
             job_.last.scale[at] = gates_.m(head);
         }
-        if (streams_) run_.chunks.finish();
+        run_.chunks.finish();
         zero_padding(run_.layer, walk, job_.y, {0, run_.layer.units});
     }
 
@@ -91,6 +100,8 @@ private:
     RowGates<P> gates_;
     Array<Real<P>> room_;
     bool streams_;
+    Array<const char*> fetched_;
+    Ahead ahead_;
     Real<P>* y_[chunk_steps];
 };
 
@@ -115,7 +126,7 @@ public:
           d_states_(run, run.layer.heads), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
           d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
           dz_(zeros<Real<P>>(run.layer.heads * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
-          room_(run.chunks.room_numbers(run.layer.head_units())), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of(run.layer.heads * run.layer.between_numbers() * Index{sizeof(Real<P>)})),
+          room_(run.chunks.room_numbers(run.layer.head_units())), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of(numbers_of_chunk(run.layer) * Index{sizeof(Real<P>)}) + 1),
           ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
@@ -174,7 +185,7 @@ private:
 
     void cut(const Walk& walk, Index chunk) noexcept {
         for (Index head = 0; head < run_.layer.heads; ++head) {
-            const Real<P>* const marks = job_.kept.between + run_.between(chunk, walk.row(0), head) + run_.layer.between_numbers() - 2;
+            const Real<P>* const marks = job_.kept.between + run_.between(chunk, walk.row(0), head) + run_.layer.between_numbers() - 16;
             gates_.set(head, marks[0], marks[1]);
         }
         gates_.cut(walk, chunk, products_.gates());
@@ -220,8 +231,11 @@ private:
         }
         const Index chunk = next.first / chunk_steps;
         if (next.size() > 0) ahead_.add(job_.kept.between + run_.between(chunk, b, 0), run_.layer.heads * run_.layer.between_numbers());
+        if (next.size() > 0 && job_.kept.products)
+            ahead_.add(job_.kept.products + (b * run_.layer.chunks() + chunk) * run_.layer.product_numbers(), run_.layer.product_numbers());
         return ahead_.over(steps * run_.layer.heads);
     }
+    static Index numbers_of_chunk(const MlstmCase<P>& layer) noexcept { return layer.heads * layer.between_numbers() + layer.product_numbers(); }
     static Index pieces_of_row(const MlstmCase<P>& layer) noexcept {
         const Index size = sizeof(Real<P>);
         return 2 * pieces_of(layer.units * size) + pieces_of(layer.inputs * size);

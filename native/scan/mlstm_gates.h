@@ -13,14 +13,18 @@ namespace {
 
 constexpr bool is_wide = sizeof(Real) == 8;
 constexpr Real most_way = is_wide ? 600 : 120;
+// Between these e^x is a normal number.
 constexpr Real least_power = is_wide ? -708 : -87, most_power = is_wide ? 700 : 80;
 constexpr Real infinity = std::numeric_limits<Real>::infinity();
 
-/// e^x, zero below e^least_power.
-LSTMKIT_INLINE Vector power_of_e(Vector x) noexcept {
-    const Exponential<Vector> e = exponential(at_least(at_most(x, most_power), least_power));
-    return where_below(x, least_power, Vector{}, e.m * e.scale + e.scale);
+/// e^x for what is in range.
+LSTMKIT_INLINE Vector e_to(Vector x) noexcept {
+    const Exponential<Vector> e = exponential(x);
+    return e.m * e.scale + e.scale;
 }
+
+/// The same, zero below it.
+LSTMKIT_INLINE Vector e_to_any(Vector x) noexcept { return where_below(x, least_power, Vector{}, e_to(at_least(x, least_power))); }
 
 /// log(1 + x) for x in 0..1, as 2 atanh(x / (2 + x)).
 LSTMKIT_INLINE Vector log_of_one_and(Vector x) noexcept {
@@ -32,7 +36,7 @@ LSTMKIT_INLINE Vector log_of_one_and(Vector x) noexcept {
     return two * s * sum;
 }
 
-LSTMKIT_INLINE Vector log_sigmoid(Vector z) noexcept { return at_most(z, 0) - log_of_one_and(power_of_e(-magnitude(z))); }
+LSTMKIT_INLINE Vector log_sigmoid(Vector z) noexcept { return at_most(z, 0) - log_of_one_and(e_to_any(-magnitude(z))); }
 
 /// `lanes` heads from `head` on, in rows [steps][lanes].
 struct GateBlock {
@@ -55,29 +59,30 @@ struct GateBlock {
             most = (most < now) | (now != now) ? now : most;  // a NaN stays
             store(decay + t * lanes, sum), store(written + t * lanes, now), store(largest + t * lanes, most);
         }
-        while (steps > 1 && is_too_far(load(largest + (steps - 1) * lanes) - load(largest))) --steps;
+        while (steps > 1 && is_too_far(load(largest), load(largest + (steps - 1) * lanes))) --steps;
         return steps;
     }
 
     void write(Index steps) noexcept {
         const Vector first = load(largest), last = load(largest + (steps - 1) * lanes), half = Real(0.5) * (last - first);
-        const Vector m = load(c.m + head), weight = power_of_e((m - first) - load(c.lag + head) - half), nothing = {};
+        const Vector m = load(c.m + head), weight = e_to_any((m - first) - load(c.lag + head) - half), nothing = {};
         store(c.to.first + head, m == nothing - infinity ? nothing : weight);
         if (c.to.share) divide(steps, m);
         for (Index t = 0; t < steps; ++t) {
             const Vector now = load(written + t * lanes), most = load(largest + t * lanes);
-            store(written + t * lanes, power_of_e((now - first) - half)), store(largest + t * lanes, power_of_e(half - (most - first)));
+            store(written + t * lanes, e_to_any((now - first) - half)), store(largest + t * lanes, e_to(half - (most - first)));
             const Vector power = at_least(at_most(-(most + load(decay + t * lanes)), most_power), least_power);
             if (t == steps - 1) store(c.m + head, last + load(decay + t * lanes)), store(c.lag + head, half);
-            store(decay + t * lanes, power_of_e(power));
+            store(decay + t * lanes, e_to(power));
         }
         turn(written, steps, c.to.write), turn(largest, steps, c.to.read), turn(decay, steps, c.to.least);
     }
 
 private:
-    static LSTMKIT_INLINE bool is_too_far(Vector way) noexcept {
+    /// Also where the first NaN comes, which what is before it must not see.
+    static LSTMKIT_INLINE bool is_too_far(Vector first, Vector last) noexcept {
         bool is = false;
-        for (Index lane = 0; lane < lanes; ++lane) is |= way[lane] > most_way;
+        for (Index lane = 0; lane < lanes; ++lane) is |= last[lane] - first[lane] > most_way || (last[lane] != last[lane] && first[lane] == first[lane]);
         return is;
     }
     void divide(Index steps, Vector most) noexcept {

@@ -35,17 +35,20 @@ Index room_numbers(Index units) noexcept {
     return 7 * panel_numbers(L, units) + 2 * panel_numbers(units, units) + (lanes + 8) * L;
 }
 
-/// Heads of V vectors of units, whole or a part of one, or of any number where V is 0.
-template <Index V, bool whole>
+/// Heads of so many units, at most two vectors; or of any number where none is known.
+template <Index known>
 struct Head {
-    static LSTMKIT_INLINE Index units(const Piece<Precision>& c) noexcept { return whole ? V * lanes : c.units; }
+    static constexpr Index V = (known + lanes - 1) / lanes;
+    static constexpr bool is_whole = known > 0 && known % lanes == 0;
+
+    static LSTMKIT_INLINE Index units(const Piece<Precision>& c) noexcept { return known > 0 ? known : c.units; }
 
     /// Calls work(first column, count of columns) over the vectors of a row.
     template <typename Work>
     static LSTMKIT_INLINE void each_vector(Index units, Work work) noexcept {
         if constexpr (V > 0) {
-            work(Index{0}, whole ? lanes : units);
-            if constexpr (V == 2) work(lanes, lanes);
+            work(Index{0}, known < lanes ? known : lanes);
+            if constexpr (V == 2) work(lanes, known - lanes);
         } else
             for (Index u = 0; u < units; u += lanes) work(u, units - u < lanes ? units - u : lanes);
     }
@@ -66,7 +69,7 @@ struct Head {
             return more;
         }
         LSTMKIT_INLINE void leave() const noexcept {
-            if constexpr (V > 0) each_vector(lanes, [&](Index u, Index) noexcept { store(at_ + u, parts_[u / lanes]); });
+            if constexpr (V > 0) each_vector(known, [&](Index u, Index) noexcept { store(at_ + u, parts_[u / lanes]); });
         }
 
     private:
@@ -95,11 +98,11 @@ struct Head {
 
     /// What forward and backward both need of a piece. The state has faded then, and its normaliser is that behind the piece.
     struct Reading {
-        Panel query, key, value;  // weighted
+        Panel query, key, value;  // weighted; the values are the products themselves where these are whole vectors
         Real *weight, *inverse;   // [t]: what divides before its size is looked at, and one over what divides
 
         LSTMKIT_INLINE Reading(const Piece<Precision>& c, Room& room) noexcept
-            : query(room.panel(c.steps, units(c))), key(room.panel(c.steps, units(c))), value(room.panel(c.steps, units(c))),
+            : query(room.panel(c.steps, units(c))), key(room.panel(c.steps, units(c))), value(is_whole ? Panel{const_cast<Real*>(c.z) + 2 * known, c.step} : room.panel(c.steps, units(c))),
               weight(room.numbers(padded(c.steps))), inverse(room.numbers(padded(c.steps))) {
             fade(c.state, units(c), c.first, c.state);
             Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
@@ -109,7 +112,8 @@ struct Head {
                 each_vector(units(c), [&](Index u, Index count) noexcept {
                     const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t), k = read(c, 1, t, u, count) * broadcast(c.write + t);
                     part += q * normaliser.add(u, k);
-                    store(query.at(t, u), q), store(key.at(t, u), k), store(value.at(t, u), read(c, 2, t, u, count));
+                    store(query.at(t, u), q), store(key.at(t, u), k);
+                    if constexpr (!is_whole) store(value.at(t, u), read(c, 2, t, u, count));
                 });
                 store(parts + t * lanes, part);
             }
@@ -253,10 +257,10 @@ struct Head {
 /// Calls work(Head) of the head's size.
 template <typename Work>
 LSTMKIT_INLINE void of_size(Index units, Work work) noexcept {
-    if (units == lanes) work(Head<1, true>{});
-    else if (units < lanes) work(Head<1, false>{});
-    else if (units == 2 * lanes) work(Head<2, true>{});
-    else work(Head<0, false>{});
+    if (units == lanes) work(Head<lanes>{});
+    else if (2 * units == lanes) work(Head<lanes / 2>{});
+    else if (units == 2 * lanes) work(Head<2 * lanes>{});
+    else work(Head<0>{});
 }
 
 void forward(const Piece<Precision>& c, Real* const* y, Index unit, bool streams) noexcept {
@@ -270,10 +274,18 @@ void backward(const Piece<Precision>& c, const PieceBackward<Precision>& job) no
 }
 void finish() noexcept { finish_streams(); }
 
+void leave(const Real* from, Index count, Real* to) noexcept {
+    const bool streams = reinterpret_cast<std::uintptr_t>(to) % sizeof(Vector) == 0;
+    for (Index k = 0; k < count; k += lanes) {
+        if (streams) stream(to + k, load(from + k));
+        else store(to + k, load(from + k));
+    }
+}
+
 Index memory_row(Index units) noexcept { return panel_row(units); }
 Index padded_units(Index units) noexcept { return padded(units); }
 
-constexpr MlstmKernels<Precision> table = {padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward, forward, finish, advance, backward};
+constexpr MlstmKernels<Precision> table = {padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward, forward, finish, leave, advance, backward};
 
 }  // namespace
 

@@ -98,6 +98,8 @@ struct MlstmKernels {
     /// y[t] -> [H], its units from `unit` on written; `streams`: past the caches, and other threads see it after finish.
     void (*forward)(const Piece<P>& piece, Real<P>* const* y, Index unit, bool streams) noexcept;
     void (*finish)() noexcept;
+    /// Copies whole vectors, past the caches where they go to multiples of their size.
+    void (*leave)(const Real<P>* from, Index count, Real<P>* to) noexcept;
     /// What forward does to the state alone, which goes to `to`, another or itself.
     void (*advance)(const Piece<P>& piece, const HeadMemory<P>& to) noexcept;
     void (*backward)(const Piece<P>& piece, const PieceBackward<P>& job) noexcept;

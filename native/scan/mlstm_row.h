@@ -46,7 +46,7 @@ template <typename P>
 class Memories {
 public:
     Memories(const MlstmRun<P>& run, Index count)
-        : count_(count), units_(run.layer.head_units()), padded_(run.chunks.padded(units_)), row_(run.chunks.memory_row(units_)),
+        : kernels_(run.chunks), count_(count), units_(run.layer.head_units()), kept_numbers_(run.layer.memory_numbers()), padded_(run.chunks.padded(units_)), row_(run.chunks.memory_row(units_)),
           memory_(zeros<Real<P>>(count * padded_ * row_)), normaliser_(zeros<Real<P>>(count * padded_)) {}
 
     HeadMemory<P> at(Index n) const noexcept { return {&memory_[n * padded_ * row_], &normaliser_[n * padded_]}; }
@@ -54,6 +54,7 @@ public:
     /// All heads of row b from states as the caller has them, or zeros.
     template <typename Number>
     void read(const MlstmState<Number>& from, Index b) noexcept {
+        for (Index n = 0; n < count_; ++n) clear(n);
         for (Index n = 0; n < count_; ++n)
             for (Index k = 0, first = (b * count_ + n) * units_; k < units_; ++k) {
                 at(n).normaliser[k] = from.normaliser ? from.normaliser[first + k] : Real<P>{};
@@ -72,18 +73,17 @@ public:
             for (Index v = 0; v < units_; ++v) number(n, k, v) *= factor;
         }
     }
-    /// Compact, in between_numbers less two, and back.
+    /// In between_numbers, of which the last 16 are for the caller, and back.
     void keep(Index n, Real<P>* to) const noexcept {
-        if (row_ == units_) std::copy_n(&number(n, 0, 0), units_ * units_, to);
-        else
-            for (Index k = 0; k < units_; ++k) std::copy_n(&number(n, k, 0), units_, to + k * units_);
-        std::copy_n(at(n).normaliser, units_, to + units_ * units_);
+        for (Index k = 0; k < units_; ++k) leave(&number(n, k, 0), to + k * units_);
+        leave(at(n).normaliser, to + kept_numbers_);
     }
     void find(Index n, const Real<P>* kept) noexcept {
+        if (padded_ != units_) clear(n);
         if (row_ == units_) std::copy_n(kept, units_ * units_, &number(n, 0, 0));
         else
             for (Index k = 0; k < units_; ++k) std::copy_n(kept + k * units_, units_, &number(n, k, 0));
-        std::copy_n(kept + units_ * units_, units_, at(n).normaliser);
+        std::copy_n(kept + kept_numbers_, units_, at(n).normaliser);
     }
     bool is_empty(Index n) const noexcept {
         const Real<P>* const normaliser = at(n).normaliser;
@@ -91,9 +91,19 @@ public:
     }
 
 private:
+    /// A row with NaN leaves some in the padding.
+    void clear(Index n) noexcept {
+        std::fill_n(at(n).memory, padded_ * row_, Real<P>{});
+        std::fill_n(at(n).normaliser, padded_, Real<P>{});
+    }
+    void leave(const Real<P>* from, Real<P>* to) const noexcept {
+        if (padded_ == units_) kernels_.leave(from, units_, to);
+        else std::copy_n(from, units_, to);
+    }
     Real<P>& number(Index n, Index k, Index v) const noexcept { return memory_[(n * padded_ + k) * row_ + v]; }
 
-    Index count_, units_, padded_, row_;
+    const MlstmKernels<P>& kernels_;
+    Index count_, units_, kept_numbers_, padded_, row_;
     Array<Real<P>> memory_, normaliser_;
 };
 
@@ -107,12 +117,13 @@ struct MlstmWeights {
           gates(run.scans, run.kernels.lanes, run.kernels.tile_rows, run.gates()) {}
 };
 
-/// The products of a row's chunk, part by part: those that are kept, or, with weights, written there or into a thread's own room.
+/// The products of a row's chunk, part by part. With weights they are multiplied and, where there is room, kept; else they are those
+/// that were kept.
 template <typename P>
 class ChunkProducts {
 public:
     ChunkProducts(const MlstmRun<P>& run, const MlstmWeights<P>* weights, Real<P>* kept)
-        : run_(run), weights_(weights), kept_(kept), own_(kept ? 0 : chunk_steps * (run.layer.side_row() + run.layer.gate_row())),
+        : run_(run), weights_(weights), kept_(kept), own_(weights ? chunk_steps * (run.layer.side_row() + run.layer.gate_row()) : 0),
           input_row_(round_up(run.layer.inputs + 1, 16) | 16), inputs_(chunk_steps * input_row_) {
         for (Index n = 0; n < chunk_steps; ++n) x_[n] = &inputs_[n * input_row_], inputs_[n * input_row_ + run.layer.inputs] = 1;
     }
@@ -122,29 +133,30 @@ public:
         count_ = steps.size();
         for (Index n = 0; n < count_; ++n)
             std::copy_n(run_.layer.x.at(walk.time(steps.first + n), walk.row(0)), run_.layer.inputs, &inputs_[n * input_row_]);
-        const Index rows = std::min(run_.layer.steps, chunk_steps), at = walk.row(0) * run_.layer.chunks() + chunk;
-        now_ = kept_ ? kept_ + at * run_.layer.product_numbers() : own_.data();
-        behind_ = rows * run_.layer.side_row();
+        now_ = kept_ ? kept_ + (walk.row(0) * run_.layer.chunks() + chunk) * run_.layer.product_numbers() : nullptr;
     }
     /// The inputs of the chunk's steps, side by side in the caches, with a 1 behind each.
     const Real<P>* const* x() const noexcept { return x_; }
     /// Rows at distance gate_row.
     const Real<P>* gates() noexcept {
-        Real<P>* const to = now_ + (kept_ ? run_.layer.heads * behind_ : chunk_steps * run_.layer.side_row());
-        if (weights_) weights_->gates.multiply(x_, count_, rows_of(to, run_.layer.gate_row()));
-        return to;
+        const Index row = run_.layer.gate_row(), at = run_.layer.heads * head_numbers();
+        return find(weights_ ? &weights_->gates : nullptr, row, 0, own_.data() + chunk_steps * run_.layer.side_row(), at, nullptr);
     }
-    /// Rows at distance side_row; in a thread's own room until the next head's.
-    const Real<P>* sides(Index head) noexcept {
-        Real<P>* const to = now_ + (kept_ ? head * behind_ : 0);
-        if (weights_) weights_->sides.multiply(x_, count_, rows_of(to, run_.layer.side_row()), nullptr, head);
-        return to;
+    /// Rows at distance side_row, valid until the next head's.
+    const Real<P>* sides(Index head, Fetch* fetch = nullptr) noexcept {
+        return find(weights_ ? &weights_->sides : nullptr, run_.layer.side_row(), head, own_.data(), head * head_numbers(), fetch);
     }
+    Index halts() const noexcept { return run_.layer.heads * weights_->sides.halts(count_); }
 
 private:
-    Real<P>* const* rows_of(Real<P>* first, Index row) noexcept {
-        for (Index n = 0; n < count_; ++n) rows_[n] = first + n * row;
-        return rows_;
+    Index head_numbers() const noexcept { return std::min(run_.layer.steps, chunk_steps) * run_.layer.side_row(); }
+
+    const Real<P>* find(const AffineForward<P>* weight, Index row, Index group, Real<P>* own, Index at, Fetch* fetch) noexcept {
+        if (!weight) return now_ + at;
+        for (Index n = 0; n < count_; ++n) rows_[n] = own + n * row;
+        weight->multiply(x_, count_, rows_, fetch, group);
+        if (now_) run_.chunks.leave(own, count_ * row, now_ + at);
+        return own;
     }
 
     const MlstmRun<P>& run_;
@@ -153,7 +165,7 @@ private:
     Array<Real<P>> own_;
     Index input_row_;
     Array<Real<P>> inputs_;
-    Index count_ = 0, behind_ = 0;
+    Index count_ = 0;
     const Real<P>* x_[chunk_steps];
     Real<P>* rows_[chunk_steps];
 };

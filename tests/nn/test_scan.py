@@ -24,7 +24,7 @@ def sizes(cell: str, inputs: int, units: int, heads: int = 1, **options: Any) ->
     return CellSpec(inputs, units, cell=cell, **({"num_heads": heads} if cell == "mlstm" else {}), **options)
 
 
-# Beside odd sizes: whole vectors and blocks of them, chunks of 64 steps with one step more, many rows.
+# Beside odd sizes: whole vectors and blocks of them, also in each head, chunks of 64 steps with one step more, many rows.
 CASES: dict[str, tuple[CellSpec, int, int]] = {
     f"{cell}-{name}": (sizes(cell, *numbers, **options), steps, batch)
     for cell in LAYERS
@@ -37,6 +37,9 @@ CASES: dict[str, tuple[CellSpec, int, int]] = {
         ("wide", (70, 66, 1), {}, 64, 2),
         ("many-rows", (3, 5, 1), {}, 3, 140),
         ("L2-bi", (3, 6, 3), {"num_layers": 2, "bidirectional": True}, 9, 3),
+        ("half-vectors", (5, 16, 4), {}, 3, 2),
+        ("vectors", (3, 32, 4), {}, 70, 2),
+        ("two-vectors", (3, 32, 2), {}, 66, 3),
     ]
 }
 EVERY = pytest.mark.parametrize(("spec", "steps", "batch"), CASES.values(), ids=CASES)
@@ -219,13 +222,21 @@ def test_last_states__train_alone(spec: CellSpec) -> None:
 def test_nan__stays_in_its_row(spec: CellSpec) -> None:
     case = hostile(spec, steps=70)
     layer = make(case)
-    clean, dirty = case.clean.clone(), case.clean.clone()
+    dirty = case.clean.clone()
     dirty[3, 1, 0] = torch.nan
-    (expected, *_), (output, *_) = layer(clean), layer(dirty)
+    (expected, *_, right), (output, *_, found) = (_with_input_gradient(layer, x, case.hx) for x in (case.clean, dirty))
     assert output[3:, 1].isnan().all()
-    # The products of an mLSTM's chunk multiply what a step must not see by zero, as those of the equations.
     assert torch.equal(output[:3, 1], expected[:3, 1]) or spec.cell == "mlstm"
+    close(output[:3, 1], expected[:3, 1])
     assert torch.equal(output[:, [0, 2]], expected[:, [0, 2]])
+    assert torch.equal(found[:, [0, 2]], right[:, [0, 2]])
+
+
+def _with_input_gradient(layer: Any, x: Tensor, hx: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Outputs, and the gradient of x alone."""
+    x = x.clone().requires_grad_()
+    every = flat(layer(x, one(hx)))
+    return *(y.detach() for y in every), *torch.autograd.grad(sum(y.sum() for y in every), x)
 
 
 def test_gradient__rejects_change_in_place() -> None:

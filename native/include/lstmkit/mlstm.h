@@ -29,8 +29,9 @@ struct MlstmCase : Course {
     Index width() const noexcept { return 4 * units + 2 * heads; }
     Index head_units() const noexcept { return units / heads; }
     Index chunks() const noexcept { return (steps + chunk_steps - 1) / chunk_steps; }
-    /// Numbers of one head's state between two chunks.
-    Index between_numbers() const noexcept { return head_units() * (head_units() + 1) + 2; }
+    /// Numbers of one head's state between two chunks: memory, normaliser and two more, each in whole lines of the caches.
+    Index memory_numbers() const noexcept { return (head_units() * head_units() + 15) / 16 * 16; }
+    Index between_numbers() const noexcept { return memory_numbers() + (head_units() + 15) / 16 * 16 + 16; }
     /// Products of a step, of one head's sides and of all heads' gates, in whole lines of the caches; and of one row's chunk.
     Index side_row() const noexcept { return (4 * head_units() + 15) / 16 * 16; }
     Index gate_row() const noexcept { return (2 * heads + 15) / 16 * 16; }
