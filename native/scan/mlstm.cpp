@@ -126,7 +126,7 @@ public:
           d_states_(run, run.layer.heads), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
           d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
           dz_(zeros<Real<P>>(run.layer.heads * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
-          room_(run.chunks.room_numbers(run.layer.head_units())), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of(numbers_of_chunk(run.layer) * Index{sizeof(Real<P>)}) + 1),
+          room_(run.chunks.room_numbers(run.layer.head_units())), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
           ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
@@ -229,13 +229,18 @@ private:
             if (job_.grad_y) ahead_.add(job_.grad_y.at(t, b), H);
             ahead_.add(run_.layer.x.at(t, b), run_.layer.inputs);
         }
-        const Index chunk = next.first / chunk_steps;
-        if (next.size() > 0) ahead_.add(job_.kept.between + run_.between(chunk, b, 0), run_.layer.heads * run_.layer.between_numbers());
-        if (next.size() > 0 && job_.kept.products)
-            ahead_.add(job_.kept.products + (b * run_.layer.chunks() + chunk) * run_.layer.product_numbers(), run_.layer.product_numbers());
+        if (next.size() > 0) list_kept(b, next.first / chunk_steps);
         return ahead_.over(steps * run_.layer.heads);
     }
-    static Index numbers_of_chunk(const MlstmCase<P>& layer) noexcept { return layer.heads * layer.between_numbers() + layer.product_numbers(); }
+    void list_kept(Index b, Index chunk) noexcept {
+        const MlstmCase<P>& layer = run_.layer;
+        ahead_.add(job_.kept.between + run_.between(chunk, b, 0), layer.heads * layer.between_numbers());
+        if (job_.kept.products) ahead_.add(job_.kept.products + (b * layer.chunks() + chunk) * layer.product_numbers(), layer.product_numbers());
+    }
+    static Index pieces_of_chunk(const MlstmCase<P>& layer) noexcept {
+        const Index size = sizeof(Real<P>);
+        return pieces_of(layer.heads * layer.between_numbers() * size) + pieces_of(layer.product_numbers() * size);
+    }
     static Index pieces_of_row(const MlstmCase<P>& layer) noexcept {
         const Index size = sizeof(Real<P>);
         return 2 * pieces_of(layer.units * size) + pieces_of(layer.inputs * size);

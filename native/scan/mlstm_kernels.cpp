@@ -86,6 +86,21 @@ struct Head {
             for (Index c = 0; c < units; c += lanes) kernels.transpose(from.at(r, c), from.row, to.at(c, r), to.row);
     }
 
+    /// Calls take(t, first column, count of columns, vector of out) at each step of a pass, in its order; where one block holds the
+    /// matrix that goes on beside the products.
+    template <typename Take>
+    static LSTMKIT_INLINE void walk_through(const Pass& pass, Take take) noexcept {
+        if constexpr (known > 0 && known <= lanes && known <= pass_rows(1)) {
+            PassBlock<1>::template Rows<known>::take_all(pass, 0, 0, [&](Index t, Index u, Vector sum) noexcept { take(t, u, known, sum); });
+        } else {
+            walk(pass);
+            for (Index step = 0; step < pass.steps; ++step) {
+                const Index t = pass.backwards ? pass.steps - 1 - step : step;
+                each_vector(pass.rows, [&](Index u, Index count) noexcept { take(t, u, count, load(pass.out.at(t, u))); });
+            }
+        }
+    }
+
     /// to = state times `factor`; where that is 0 it may have been anything.
     static void fade(const HeadMemory<Precision>& state, Index units, Real factor, const HeadMemory<Precision>& to) noexcept {
         const Panel memory = memory_of(state, units), faded = memory_of(to, units);
@@ -133,12 +148,12 @@ struct Head {
         const Reading now(c, room);
         const Index S = units(c);
         const Panel out = room.panel(c.steps, S);
-        walk({S, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false});
-        each_part(c, [&](Index t, Index u, Index count) noexcept {
-            const Vector h = sigmoid(read(c, 3, t, u, count)) * load(out.at(t, u)) * broadcast(now.inverse + t);
-            if (streams) stream(y[t] + unit + u, h);
-            else store_up_to(y[t] + unit + u, h, count);
-        });
+        walk_through({S, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false},
+                     [&](Index t, Index u, Index count, Vector sum) noexcept {
+                         const Vector h = sigmoid(read(c, 3, t, u, count)) * sum * broadcast(now.inverse + t);
+                         if (streams) stream(y[t] + unit + u, h);
+                         else store_up_to(y[t] + unit + u, h, count);
+                     });
     }
 
     static void advance(const Piece<Precision>& piece, const HeadMemory<Precision>& to) noexcept {
@@ -187,27 +202,26 @@ struct Head {
         }
     };
 
+    /// Of a sum over the vectors of a row, by its lanes.
+    static LSTMKIT_INLINE void add_part(Real* sum, Index u, Vector part) noexcept { store(sum, u > 0 ? load(sum) + part : part); }
+
     /// Values and keys of what was written, and with them the state's gradient, from behind the piece to before it.
     static LSTMKIT_INLINE void backward_writes(const Piece<Precision>& c, const PieceBackward<Precision>& job, const Reading& now, const Reads& reads,
                                                Room room) noexcept {
         const Index S = units(c), P = padded(S), n = c.steps;
-        const Panel memory = memory_of(job.d_state, S), turned = room.panel(S, S), d_key = room.panel(n, S), d_value = room.panel(n, S);
+        const Panel memory = memory_of(job.d_state, S), turned = room.panel(S, S), d = room.panel(n, S);
         Real *const parts = room.numbers(padded(n) * lanes), *const d_write = room.numbers(padded(n));
         transpose(c.kernels, memory, P, turned);
-        walk({S, P, n, reads.d_read, now.query, now.value, turned, d_key, true});
-        walk({S, P, n, now.query, reads.d_read, now.key, memory, d_value, true});
         Held normaliser(job.d_state.normaliser, S);
-        for (Index s = n; s-- > 0;) {
-            Vector sum = {};
-            Real* const dz = job.dz + s * job.dz_step;
-            each_vector(S, [&](Index u, Index count) noexcept {
-                const Vector d_normaliser = normaliser.add(u, load(now.query.at(s, u)) * broadcast(reads.d_weight + s)), value = load(d_value.at(s, u));
-                sum += value * load(now.value.at(s, u)) + d_normaliser * load(now.key.at(s, u));
-                store_up_to(dz + S + u, (load(d_key.at(s, u)) + d_normaliser) * broadcast(c.write + s), count);
-                store_up_to(dz + 2 * S + u, value, count);
-            });
-            store(parts + s * lanes, sum);
-        }
+        walk_through({S, P, n, reads.d_read, now.query, now.value, turned, d, true}, [&](Index s, Index u, Index count, Vector sum) noexcept {
+            const Vector d_normaliser = normaliser.add(u, load(now.query.at(s, u)) * broadcast(reads.d_weight + s));
+            store_up_to(job.dz + s * job.dz_step + S + u, (sum + d_normaliser) * broadcast(c.write + s), count);
+            add_part(parts + s * lanes, u, d_normaliser * load(now.key.at(s, u)));
+        });
+        walk_through({S, P, n, now.query, reads.d_read, now.key, memory, d, true}, [&](Index s, Index u, Index count, Vector sum) noexcept {
+            store_up_to(job.dz + s * job.dz_step + 2 * S + u, sum, count);
+            store(parts + s * lanes, load(parts + s * lanes) + sum * load(now.value.at(s, u)));
+        });
         normaliser.leave();
         add_up(parts, n, d_write);
         for (Index s = 0; s < n; s += lanes) store_up_to(job.d_write + s, load(d_write + s), n - s < lanes ? n - s : lanes);
@@ -219,10 +233,9 @@ struct Head {
         const Index S = units(c), P = padded(S);
         const Panel turned = room.panel(S, S), d = room.panel(c.steps, S);
         transpose(c.kernels, memory_of(c.state, S), P, turned);
-        walk({S, P, c.steps, now.value, now.key, reads.d_read, turned, d, false});
         Held normaliser(before, S);
-        each_part(c, [&](Index t, Index u, Index count) noexcept {
-            const Vector value = load(d.at(t, u)) + normaliser.add(u, load(now.key.at(t, u))) * broadcast(reads.d_weight + t);
+        walk_through({S, P, c.steps, now.value, now.key, reads.d_read, turned, d, false}, [&](Index t, Index u, Index count, Vector sum) noexcept {
+            const Vector value = sum + normaliser.add(u, load(now.key.at(t, u))) * broadcast(reads.d_weight + t);
             store_up_to(job.dz + t * job.dz_step + u, value * broadcast(c.read + t), count);
         });
     }

@@ -32,6 +32,9 @@ struct PassColumns {
     Index column;
 };
 
+/// What takes a pass's sums: its `out`, or someone else, while the registers are busy.
+struct ToOut {};
+
 template <Index V>
 struct PassBlock {
     // One sum after the other would wait for the latency of each.
@@ -39,9 +42,12 @@ struct PassBlock {
 
     template <Index R>
     struct Rows {
-        static void run(const PassColumns& t, Index first) noexcept {
-            const Pass p = t.pass;
-            const Index column = t.column, from = p.backwards ? p.steps - 1 : 0, sign = p.backwards ? -1 : 1;
+        static void run(const PassColumns& t, Index first) noexcept { take_all(t.pass, first, t.column, ToOut{}); }
+
+        template <typename Take>
+        static LSTMKIT_INLINE void take_all(const Pass& given, Index first, Index column, [[maybe_unused]] Take take) noexcept {
+            const Pass p = given;
+            const Index from = p.backwards ? p.steps - 1 : 0, sign = p.backwards ? -1 : 1;
             const Real *write_row = p.write_row.at(from, first), *write = p.write.at(from, column), *read_row = p.read_row.at(from, first);
             Real* out = p.out.at(from, column);
             Vector matrix[R][V];
@@ -58,15 +64,16 @@ struct PassBlock {
                 }
 #pragma GCC unroll 16
                 for (Index r = 0; r < R; ++r) {
-                    const Vector add = broadcast(write_row + r), take = broadcast(read_row + r);
+                    const Vector add = broadcast(write_row + r), read = broadcast(read_row + r);
 #pragma GCC unroll 4
-                    for (Index v = 0; v < V; ++v) matrix[r][v] += add * w[v], sums[r % parts][v] += take * matrix[r][v];
+                    for (Index v = 0; v < V; ++v) matrix[r][v] += add * w[v], sums[r % parts][v] += read * matrix[r][v];
                 }
 #pragma GCC unroll 4
                 for (Index v = 0; v < V; ++v) {
 #pragma GCC unroll 4
                     for (Index n = 1; n < parts; ++n) sums[0][v] += sums[n][v];
-                    store(out + v * lanes, sums[0][v]);
+                    if constexpr (std::is_same_v<Take, ToOut>) store(out + v * lanes, sums[0][v]);
+                    else take(from + sign * step, column + v * lanes, sums[0][v]);
                 }
                 write_row += sign * p.write_row.row, write += sign * p.write.row, read_row += sign * p.read_row.row, out += sign * p.out.row;
             }
