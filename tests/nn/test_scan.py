@@ -24,7 +24,7 @@ def sizes(cell: str, inputs: int, units: int, heads: int = 1, **options: Any) ->
     return CellSpec(inputs, units, cell=cell, **({"num_heads": heads} if cell == "mlstm" else {}), **options)
 
 
-# Beside odd sizes: whole vectors and blocks of them, also in each head, chunks of 64 steps with one step more, many rows.
+# Beside odd sizes: whole vectors and blocks of them, also in each head, 64 steps and one step more, many rows.
 CASES: dict[str, tuple[CellSpec, int, int]] = {
     f"{cell}-{name}": (sizes(cell, *numbers, **options), steps, batch)
     for cell in LAYERS
@@ -232,11 +232,12 @@ def test_nan__stays_in_its_row(spec: CellSpec) -> None:
     assert torch.equal(found[:, [0, 2]], right[:, [0, 2]])
 
 
-def _with_input_gradient(layer: Any, x: Tensor, hx: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _with_input_gradient(layer: Any, x: Tensor, hx: tuple[Tensor, ...]) -> list[Tensor]:
     """Outputs, and the gradient of x alone."""
     x = x.clone().requires_grad_()
     every = flat(layer(x, one(hx)))
-    return *(y.detach() for y in every), *torch.autograd.grad(sum(y.sum() for y in every), x)
+    total: Any = sum(y.sum() for y in every)
+    return [*(y.detach() for y in every), *torch.autograd.grad(total, x)]
 
 
 def test_gradient__rejects_change_in_place() -> None:

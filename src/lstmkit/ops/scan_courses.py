@@ -193,7 +193,8 @@ class MLSTMCourse(_Course):
         if weight is None or bias is None:
             return [None] * count
         self._keys(weight).div_(self._root)
-        return [*self._split_rows(weight), *self._split_rows(bias)][:count]
+        every: list[Tensor | None] = [*self._split_rows(weight), *self._split_rows(bias)]
+        return every[:count]
 
     def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[int, int]:
         between, products = (_address(kept[n][d] if n < len(kept) else None) for n in (0, 1))
