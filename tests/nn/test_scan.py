@@ -218,6 +218,22 @@ def test_last_states__train_alone(spec: CellSpec) -> None:
             close(left, right)
 
 
+@pytest.mark.parametrize("inputs", [5, 64])
+@pytest.mark.parametrize("cell", LAYERS)
+def test_native_scan__equals_its_rows__more_than_the_caches_hold(cell: str, inputs: int, instruction_set: str) -> None:
+    """What is large is fetched ahead, and written past the caches.
+
+    Tiles of other sizes round differently, and an mLSTM that divides by little makes much of it.
+    """
+    case = hostile(sizes(cell, inputs, 64, 4), steps=150, batch=64)
+    layer = make(case)
+    every = _with_input_gradient(layer, case.clean, case.hx)
+    rows = [slice(b, b + 4) for b in range(0, 64, 4)]
+    parts = [_with_input_gradient(layer, case.clean[:, some], tuple(h[:, some] for h in case.hx)) for some in rows]
+    for whole, *own in zip(every, *parts, strict=True):
+        torch.testing.assert_close(whole, torch.cat(own, 1), rtol=0.0, atol=1e-9 * float(whole.abs().max()))
+
+
 @SMALL
 def test_nan__stays_in_its_row(spec: CellSpec) -> None:
     case = hostile(spec, steps=70)
