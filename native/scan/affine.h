@@ -41,8 +41,8 @@ template <typename P>
 class AffineForward {
 public:
     AffineForward(const ScanKernels<P>& kernels, Index lanes, Index tile_rows, const AffineWeight<P>& from)
-        : kernels_(kernels), columns_{from.width, lanes}, inputs_(from.inputs), tile_rows_(tile_rows), weights_(zeros<Real<P>>(from.groups * columns_.padded() * inputs_)),
-          bias_(zeros<Real<P>>(from.groups * columns_.padded())) {
+        : kernels_(kernels), columns_{from.width, lanes}, inputs_(from.inputs), tile_rows_(tile_rows),
+          weights_(zeros<Real<P>>(from.groups * columns_.padded() * inputs_)), bias_(zeros<Real<P>>(from.groups * columns_.padded())) {
         const Index block = columns_.block();
         for (Index group = 0; group < from.groups; ++group)
             for (Index row = 0; row < from.width; ++row) {
@@ -74,7 +74,8 @@ template <typename P>
 class AffineBackward {
 public:
     AffineBackward(const Kernels<P>& kernels, const ScanKernels<P>& scans, const AffineWeight<P>& from)
-        : kernels_(kernels), scans_(scans), inputs_(from.inputs), groups_(from.groups), vectors_(vectors_of_block(Columns{from.width, kernels.lanes}.padded() / kernels.lanes)),
+        : kernels_(kernels), scans_(scans), inputs_(from.inputs), groups_(from.groups),
+          vectors_(vectors_of_block(Columns{from.width, kernels.lanes}.padded() / kernels.lanes)),
           matrix_(group_of(from, 0)), pack_(zeros<Real<P>>(from.groups * numbers())) {
         for (Index group = 0; group < from.groups; ++group) fill(from, group);
     }

@@ -34,11 +34,12 @@ template <typename P>
 class ForwardPart {
 public:
     ForwardPart(const MlstmRun<P>& run, const MlstmForward<P>& job, const MlstmWeights<P>& weights)
-        : run_(run), job_(job), products_(run, &weights, job.kept.products), states_(run, run.layer.heads), gates_(run),
+        : run_(run), job_(job), products_(run, &weights, job.kept.products), states_(run, run.layer.heads), gates_(run, false),
           room_(run.chunks.room_numbers(run.layer.head_units())),
           streams_(is_large(run.layer, run.layer.units) && run.layer.head_units() % run.kernels.lanes == 0 &&
                    is_aligned(job.y, run.kernels.lanes * Index{sizeof(Real<P>)})),
-          fetched_(chunk_steps * pieces_of(run.layer.inputs * Index{sizeof(Real<P>)})), ahead_(fetched_.data(), is_large(run.layer, run.layer.inputs)) {}
+          fetched_(chunk_steps * pieces_of(run.layer.inputs * Index{sizeof(Real<P>)})),
+          ahead_(fetched_.data(), is_large(run.layer, run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
         const Index b = walk.row(0), N = run_.layer.heads;
@@ -62,7 +63,8 @@ private:
         for (Index head = 0; head < run_.layer.heads; ++head) {
             const Real<P>* const z = products_.sides(head, fetch);
             for (Index n = 0; n < gates_.pieces(); ++n)
-                run_.chunks.forward(gates_.of(n, head, z, states_.at(head), room_.data()), y_ + gates_.piece(n).first, head * run_.layer.head_units(), streams_);
+                run_.chunks.forward(gates_.of(n, head, z, states_.at(head), room_.data()), y_ + gates_.piece(n).first,
+                                    head * run_.layer.head_units(), streams_);
         }
     }
 
@@ -121,12 +123,15 @@ struct MlstmWeightsBackward {
 template <typename P>
 class BackwardPart {
 public:
-    BackwardPart(const MlstmRun<P>& run, const MlstmBackward<P>& job, const MlstmWeights<P>* again, const MlstmWeightsBackward<P>& weights, int share)
-        : run_(run), job_(job), weights_(weights), share_(share), products_(run, again, const_cast<Real<P>*>(job.kept.products)), gates_(run),
+    BackwardPart(const MlstmRun<P>& run, const MlstmBackward<P>& job, const MlstmWeights<P>* again, const MlstmWeightsBackward<P>& weights,
+                 int share)
+        : run_(run), job_(job), weights_(weights), share_(share), products_(run, again, const_cast<Real<P>*>(job.kept.products)),
+          gates_(run, true),
           d_states_(run, run.layer.heads), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
           d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
           dz_(zeros<Real<P>>(run.layer.heads * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
-          room_(run.chunks.room_numbers(run.layer.head_units())), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
+          room_(run.chunks.room_numbers(run.layer.head_units())),
+          fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
           ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
@@ -137,7 +142,7 @@ public:
 
 private:
     // A chunk is one piece, unless resets or gates that forget much cut it.
-    static constexpr Index most_kept = 2;
+    static constexpr Index most_kept = 4;
 
     /// Of what belongs to a head of this row: the product of a gradient and its state, as the caller has them.
     double product(const MlstmState<const Real<P>>& d, const MlstmState<const Real<P>>& state, Index at) const noexcept {
@@ -173,10 +178,13 @@ private:
         fetch_ = list(walk, {std::max<Index>(0, steps.first - chunk_steps), steps.first}, steps.size());
         for (Index head = 0; head < run_.layer.heads; ++head) {
             step_head(run_.between(chunk, b, head), head, &dz_[head * group_numbers()]);
-            if (job_.dweight) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, &dz_[head * group_numbers()], weights_.sides.in_row(), nullptr, head);
+            if (!job_.dweight) continue;
+            const Real<P>* const dz = &dz_[head * group_numbers()];
+            weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, head);
         }
         step_gates();
-        if (job_.dweight) weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
+        if (job_.dweight)
+            weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
         if (!job_.dx) return;
         weights_.sides.multiply(dz_.data(), steps.size(), dx_, nullptr, group_numbers());
         weights_.gates.multiply(d_gates_.data(), steps.size(), dx_, nullptr, 0, true);
@@ -206,7 +214,8 @@ private:
             const Index first = gates_.piece(n).first, at = head * series_steps + first;
             run_.chunks.backward(piece(n, n <= most ? n : passing),
                                  {head * run_.layer.head_units(), y_ + first, grad_y_ + first, d_states_.at(head), &d_series_[at],
-                                  &d_series_[run_.wide * series_steps + at], &d_scale_[(gates_.pieces() - n) * run_.wide + head], dz + first * row, row, fetch_});
+                                  &d_series_[run_.wide * series_steps + at], &d_scale_[(gates_.pieces() - n) * run_.wide + head],
+                                  dz + first * row, row, fetch_});
         }
     }
 
@@ -214,8 +223,8 @@ private:
     void step_gates() noexcept {
         const Index count = gates_.pieces(), row = weights_.gates.in_row();
         for (Index n = count; n-- > 0;)
-            run_.chunks.gates_backward(gates_.backward(n, d_series_.data(), &d_series_[run_.wide * series_steps], &d_scale_[(count - 1 - n) * run_.wide],
-                                                       d_m_.data(), d_gates_.data(), row));
+            run_.chunks.gates_backward(gates_.backward(n, d_series_.data(), &d_series_[run_.wide * series_steps],
+                                                       &d_scale_[(count - 1 - n) * run_.wide], d_m_.data(), d_gates_.data(), row));
         std::copy_n(&d_scale_[count * run_.wide], run_.wide, d_scale_.data());
     }
 

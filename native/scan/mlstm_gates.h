@@ -1,8 +1,9 @@
 // The gates of a piece of an mLSTM, heads side by side in the lanes. Included only by mlstm_kernels.cpp.
 //
-// With decays b_t = sum of log f from behind the first step up to t, so that one step alone is not rounded, and written_s = log i_s - b_s the weight D of relatives.md is e^(written_s - M_t), where
-// M_t = m_t - b_t is the largest of what was written so far. It is the product of e^(written_s - c) and e^(c - M_t), with c in the
-// middle of what M goes through: of a number for s and one for t. So a piece ends where M has gone further than these can hold.
+// With decays b_t = sum of log f from behind the first step up to t, so that one step alone is not rounded, and with written_s =
+// log i_s - b_s, the weight D of relatives.md is e^(written_s - M_t), where M_t = m_t - b_t is the largest of what was written so
+// far. It is the product of e^(written_s - c) and e^(c - M_t), with c in the middle of what M goes through: of a number for s and
+// one for t. So a piece ends where M has gone further than these can hold.
 #pragma once
 
 #include "activation.h"

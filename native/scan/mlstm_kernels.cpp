@@ -117,7 +117,8 @@ struct Head {
         Real *weight, *inverse;   // [t]: what divides before its size is looked at, and one over what divides
 
         LSTMKIT_INLINE Reading(const Piece<Precision>& c, Room& room) noexcept
-            : query(room.panel(c.steps, units(c))), key(room.panel(c.steps, units(c))), value(is_whole ? Panel{const_cast<Real*>(c.z) + 2 * known, c.step} : room.panel(c.steps, units(c))),
+            : query(room.panel(c.steps, units(c))), key(room.panel(c.steps, units(c))),
+              value(is_whole ? Panel{const_cast<Real*>(c.z) + 2 * known, c.step} : room.panel(c.steps, units(c))),
               weight(room.numbers(padded(c.steps))), inverse(room.numbers(padded(c.steps))) {
             fade(c.state, units(c), c.first, c.state);
             Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
@@ -256,7 +257,10 @@ struct Head {
         Room room(c.room);
         Real *const before = room.numbers(padded(S)), *const passing = room.numbers(padded(S));
         fade(c.state, S, c.first, c.state);
-        each_vector(S, [&](Index u, Index) noexcept { store(before + u, load(c.state.normaliser + u)), store(passing + u, load(c.state.normaliser + u)); });
+        each_vector(S, [&](Index u, Index) noexcept {
+            const Vector normaliser = load(c.state.normaliser + u);
+            store(before + u, normaliser), store(passing + u, normaliser);
+        });
         c.first = 1;
         const Reading now(c, room);
         const Reads reads(c, job, now, room);
@@ -298,7 +302,8 @@ void leave(const Real* from, Index count, Real* to) noexcept {
 Index memory_row(Index units) noexcept { return panel_row(units); }
 Index padded_units(Index units) noexcept { return padded(units); }
 
-constexpr MlstmKernels<Precision> table = {padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward, forward, finish, leave, advance, backward};
+constexpr MlstmKernels<Precision> table = {padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward,
+                                          forward,      finish,     leave,        advance,   backward};
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-// A piece of an mLSTM: up to piece_steps steps of one row, first the gates of all its heads, then head by head the chunk form as
-// products of matrices. docs/explanation/relatives.md has the equations.
-// Legend: s is the step that wrote, t the step that reads; S units of a head, N heads, L lanes; `wide` is N rounded up to L.
+// A piece of an mLSTM: some steps of one row's chunk, first the gates of all its heads, then head by head passes of the memory through
+// the steps. docs/explanation/relatives.md has the equations.
+// Legend: s is the step that wrote, t the step that reads; N heads, L lanes; `wide` is N rounded up to L.
 #pragma once
 
 #include "lstmkit/dispatch.h"

@@ -46,7 +46,8 @@ template <typename P>
 class Memories {
 public:
     Memories(const MlstmRun<P>& run, Index count)
-        : kernels_(run.chunks), count_(count), units_(run.layer.head_units()), kept_numbers_(run.layer.memory_numbers()), padded_(run.chunks.padded(units_)), row_(run.chunks.memory_row(units_)),
+        : kernels_(run.chunks), count_(count), units_(run.layer.head_units()), kept_numbers_(run.layer.memory_numbers()),
+          padded_(run.chunks.padded(units_)), row_(run.chunks.memory_row(units_)),
           memory_(zeros<Real<P>>(count * padded_ * row_)), normaliser_(zeros<Real<P>>(count * padded_)) {}
 
     HeadMemory<P> at(Index n) const noexcept { return {&memory_[n * padded_ * row_], &normaliser_[n * padded_]}; }
@@ -174,9 +175,10 @@ private:
 template <typename P>
 class RowGates {
 public:
-    explicit RowGates(const MlstmRun<P>& run)
+    RowGates(const MlstmRun<P>& run, bool is_backward)
         : run_(run), m_(zeros<Real<P>>(run.wide)), lag_(zeros<Real<P>>(run.wide)), series_(zeros<Real<P>>(3 * run.wide * series_steps)),
-          first_(chunk_steps * run.wide), share_(chunk_steps * run.wide), room_(run.chunks.gate_room(run.layer.heads)) {}
+          first_(chunk_steps * run.wide), share_(is_backward ? chunk_steps * run.wide : 0), is_backward_(is_backward),
+          room_(run.chunks.gate_room(run.layer.heads)) {}
 
     void set(Index head, Real<P> m, Real<P> lag) noexcept { m_[head] = m, lag_[head] = lag; }
     Real<P> m(Index head) const noexcept { return m_[head]; }
@@ -201,10 +203,11 @@ public:
                 first_[steps.first * run_.wide + head], state, room};
     }
     /// The series of the heads from the chunk's first step on.
-    GatesBackward<P> backward(Index n, const Real<P>* d_write, const Real<P>* d_read, const Real<P>* d_state, Real<P>* d_m, Real<P>* dz, Index dz_row) const noexcept {
+    GatesBackward<P> backward(Index n, const Real<P>* d_write, const Real<P>* d_read, const Real<P>* d_state, Real<P>* d_m, Real<P>* dz,
+                              Index dz_row) const noexcept {
         const Range steps = pieces_[n];
-        return {run_.kernels, columns(steps.first), steps.size(), d_write + steps.first, d_read + steps.first, d_state, &share_[steps.first * run_.wide], d_m,
-                dz + steps.first * dz_row, dz_row, room_.data()};
+        return {run_.kernels, columns(steps.first), steps.size(), d_write + steps.first, d_read + steps.first, d_state,
+                &share_[steps.first * run_.wide], d_m, dz + steps.first * dz_row, dz_row, room_.data()};
     }
 
 private:
@@ -212,7 +215,8 @@ private:
         if (is_reset(walk, chunk, n)) std::fill_n(m_.data(), run_.layer.heads, empty<P>);
         Index steps = 1;
         while (steps < chunk.size() - n && !is_reset(walk, chunk, n + steps)) ++steps;
-        const GateSeries<P> to{series(0) + n, series(1) + n, series(2) + n, &first_[n * run_.wide], &share_[n * run_.wide]};
+        Real<P>* const share = is_backward_ ? &share_[n * run_.wide] : nullptr;
+        const GateSeries<P> to{series(0) + n, series(1) + n, series(2) + n, &first_[n * run_.wide], share};
         return {n, n + run_.chunks.gates({run_.kernels, columns(n), steps, m_.data(), lag_.data(), to, room_.data()})};
     }
     GateColumns<P> columns(Index n) const noexcept { return {z_ + n * run_.layer.gate_row(), run_.layer.gate_row(), run_.layer.heads}; }
@@ -220,7 +224,9 @@ private:
     Real<P>* series(Index which) const noexcept { return &series_[which * run_.wide * series_steps]; }
 
     const MlstmRun<P>& run_;
-    Array<Real<P>> m_, lag_, series_, first_, share_, room_;
+    Array<Real<P>> m_, lag_, series_, first_, share_;
+    bool is_backward_;
+    Array<Real<P>> room_;
     const Real<P>* z_ = nullptr;
     Range pieces_[chunk_steps];
     Index count_ = 0;
