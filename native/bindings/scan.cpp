@@ -21,7 +21,7 @@ namespace {
 using Sizes = std::tuple<Index, Index, Index, Index>;
 using MlstmSizes = std::tuple<Index, Index, Index, Index, Index>;
 using MlstmStateAt = std::tuple<Address, Address, Address>;
-using KeptAt = std::tuple<SequenceAt, SequenceAt, Address>;
+using KeptAt = std::tuple<Address, Address>;
 using MlstmCaseAt = std::tuple<MlstmSizes, SequenceAt, MlstmStateAt, Address, Address, Address, Address, bool>;
 using CaseAt = std::tuple<std::string, Sizes, SequenceAt, StateAt, Address, Address, Address, Address, bool>;
 
@@ -47,7 +47,7 @@ lstmkit::MlstmState<Number> mlstm_state(const MlstmStateAt& at) {
 
 template <typename Number>
 lstmkit::MlstmKept<Number> mlstm_kept(const KeptAt& at) {
-    return {sequence<Number>(std::get<0>(at)), sequence<Number>(std::get<1>(at)), pointer<Number>(std::get<2>(at))};
+    return {pointer<Number>(std::get<0>(at)), pointer<Number>(std::get<1>(at))};
 }
 
 template <typename P>
@@ -57,6 +57,13 @@ lstmkit::MlstmCase<P> mlstm_case(const MlstmCaseAt& at) {
     const auto& [T, B, I, H, N] = sizes;
     return {{T, B, I, H, H, false, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards},
             N, sequence<Real>(x), mlstm_state<Real>(first), pointer<Real>(weight), pointer<Real>(bias)};
+}
+
+/// How many numbers of products and of states between chunks one direction keeps.
+std::tuple<Index, Index> mlstm_kept_numbers(const MlstmSizes& sizes) {
+    const auto& [T, B, I, H, N] = sizes;
+    const lstmkit::MlstmCase<lstmkit::Float32> layer{{T, B, I, H, H, false, nullptr, nullptr, false}, N, {}, {}, nullptr, nullptr};
+    return {layer.chunks() * B * layer.product_numbers(), layer.chunks() * B * N * layer.between_numbers()};
 }
 
 double multiply_adds(const lstmkit::Course& layer) {
@@ -111,14 +118,14 @@ void mlstm_forward(const MlstmCaseAt& layer, const SequenceAt& y, const MlstmSta
     });
 }
 
-void mlstm_backward(const MlstmCaseAt& layer, const MlstmStateAt& last, const KeptAt& kept, const SequenceAt& grad_y,
+void mlstm_backward(const MlstmCaseAt& layer, const MlstmStateAt& last, const KeptAt& kept, const SequenceAt& y, const SequenceAt& grad_y,
                     const MlstmStateAt& grad_last, const SequenceAt& dx, const MlstmStateAt& d_first, Address dweight, Address dbias, int threads,
                     const std::string& instruction_set, const std::string& precision) {
     with_precision<lstmkit::Float32, lstmkit::Float64>("the scan", precision, [&](auto chosen) {
         using P = decltype(chosen);
         using Real = lstmkit::Real<P>;
-        run<P>(lstmkit::MlstmBackward<P>{mlstm_case<P>(layer), mlstm_state<const Real>(last), mlstm_kept<const Real>(kept), sequence<const Real>(grad_y),
-                                         mlstm_state<const Real>(grad_last), sequence<Real>(dx), mlstm_state<Real>(d_first),
+        run<P>(lstmkit::MlstmBackward<P>{mlstm_case<P>(layer), mlstm_state<const Real>(last), mlstm_kept<const Real>(kept), sequence<const Real>(y),
+                                         sequence<const Real>(grad_y), mlstm_state<const Real>(grad_last), sequence<Real>(dx), mlstm_state<Real>(d_first),
                                          pointer<Real>(dweight), pointer<Real>(dbias)},
                threads, instruction_set);
     });
@@ -134,8 +141,8 @@ void bind_scan(nb::module_& module) {
                nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
     module.def("mlstm_forward", &mlstm_forward, nb::arg("layer"), nb::arg("y"), nb::arg("last"), nb::arg("kept"), nb::arg("threads"),
                nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
-    module.def("mlstm_backward", &mlstm_backward, nb::arg("layer"), nb::arg("last"), nb::arg("kept"), nb::arg("grad_y").none(),
+    module.def("mlstm_backward", &mlstm_backward, nb::arg("layer"), nb::arg("last"), nb::arg("kept"), nb::arg("y"), nb::arg("grad_y").none(),
                nb::arg("grad_last"), nb::arg("dx").none(), nb::arg("d_first"), nb::arg("dweight"), nb::arg("dbias"), nb::arg("threads"),
                nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
-    module.attr("mlstm_chunk_steps") = lstmkit::chunk_steps;
+    module.def("mlstm_kept", &mlstm_kept_numbers, nb::arg("sizes"));
 }

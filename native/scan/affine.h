@@ -28,55 +28,91 @@ struct Columns {
     Index padded() const noexcept { return round_up(width, lanes); }
 };
 
-/// z = bias + W x, with W [width, inputs] and the bias, or zeros, packed.
+/// The parameters of a product, or of `groups` products of the same width one behind the other: W [groups, width, inputs] and a
+/// bias [groups, width], or null.
+template <typename P>
+struct AffineWeight {
+    const Real<P>*weight, *bias;
+    Index width, inputs, groups = 1;
+};
+
+/// z = bias + W x of one group, with W and the bias, or zeros, packed.
 template <typename P>
 class AffineForward {
 public:
-    AffineForward(const ScanKernels<P>& kernels, Index lanes, const Real<P>* weight, const Real<P>* bias, Index width, Index inputs)
-        : kernels_(kernels), columns_{width, lanes}, inputs_(inputs), weights_(zeros<Real<P>>(columns_.padded() * inputs)),
-          bias_(zeros<Real<P>>(columns_.padded())) {
+    AffineForward(const ScanKernels<P>& kernels, Index lanes, Index tile_rows, const AffineWeight<P>& from)
+        : kernels_(kernels), columns_{from.width, lanes}, inputs_(from.inputs), tile_rows_(tile_rows),
+          weights_(zeros<Real<P>>(from.groups * columns_.padded() * inputs_)), bias_(zeros<Real<P>>(from.groups * columns_.padded())) {
         const Index block = columns_.block();
-        for (Index row = 0; row < width; ++row) {
-            Real<P>* const to = weights_.data() + row / block * block * inputs + row % block;
-            for (Index k = 0; k < inputs; ++k) to[k * columns_.vectors(row / block) * lanes] = weight[row * inputs + k];
-            if (bias) bias_[row] = bias[row];
-        }
+        for (Index group = 0; group < from.groups; ++group)
+            for (Index row = 0; row < from.width; ++row) {
+                const Index given = group * from.width + row;
+                Real<P>* const to = weights_of(group) + row / block * block * inputs_ + row % block;
+                for (Index k = 0; k < inputs_; ++k) to[k * columns_.vectors(row / block) * lanes] = from.weight[given * inputs_ + k];
+                if (from.bias) bias_[group * columns_.padded() + row] = from.bias[given];
+            }
     }
-    Index width() const noexcept { return columns_.width; }
-    void multiply(const Real<P>* const* x, Index rows, Real<P>* const* z) const noexcept {
+    void multiply(const Real<P>* const* x, Index rows, Real<P>* const* z, Fetch* fetch = nullptr, Index group = 0) const noexcept {
+        const Real<P>* const bias = bias_.data() + group * columns_.padded();
         for (Index n = 0, first = 0; n < columns_.blocks(); ++n, first += columns_.block())
-            kernels_.affine({rows, x, inputs_, weights_.data() + first * inputs_, bias_.data() + first, z, first, columns_.count(n)});
+            kernels_.affine({rows, x, inputs_, weights_of(group) + first * inputs_, bias + first, z, first, columns_.count(n), fetch});
     }
+    Index halts(Index rows) const noexcept { return columns_.blocks() * (rows / tile_rows_); }
 
 private:
+    Real<P>* weights_of(Index group) const noexcept { return weights_.data() + group * columns_.padded() * inputs_; }
+
     const ScanKernels<P>& kernels_;
     Columns columns_;
-    Index inputs_;
-    Array<Real<P>> weights_, bias_;  // [blocks][I][VL], [blocks][VL]
+    Index inputs_, tile_rows_;
+    Array<Real<P>> weights_, bias_;  // [groups][blocks][I][VL], [groups][blocks][VL]
 };
 
-/// dx = dz W, with W [width, inputs] packed; rows of dz hold zeros from width up to in_row().
+/// dx (+)= sum of dz W over the groups, with W packed; rows of dz [groups][..] hold zeros from width up to in_row() at least.
+/// `streams`, for whole vectors at multiples of their size: past the caches.
 template <typename P>
 class AffineBackward {
 public:
-    AffineBackward(const Kernels<P>& kernels, const Real<P>* weight, Index width, Index inputs)
-        : kernels_(kernels), vectors_(vectors_of_block(Columns{width, kernels.lanes}.padded() / kernels.lanes)),
-          matrix_({weight, inputs, inputs, 1, width, 0, vectors_}, round_up(width, kernels.lanes) / (vectors_ * kernels.lanes), kernels.lanes, gates),
-          pack_(matrix_.numbers()) {
-        for (Index block = 0; block < matrix_.blocks(); ++block) matrix_.fill(kernels, block, pack_.data());
+    AffineBackward(const Kernels<P>& kernels, const ScanKernels<P>& scans, const AffineWeight<P>& from)
+        : kernels_(kernels), scans_(scans), inputs_(from.inputs), groups_(from.groups),
+          vectors_(vectors_of_block(Columns{from.width, kernels.lanes}.padded() / kernels.lanes)),
+          matrix_(group_of(from, 0)), pack_(zeros<Real<P>>(from.groups * numbers())) {
+        for (Index group = 0; group < from.groups; ++group) fill(from, group);
     }
-    Index in_row() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
-    void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx, Fetch* fetch = nullptr) const noexcept {
-        matrix_.multiply(kernels_, dz, in_row(), vectors_ * kernels_.lanes, rows, pack_.data(), dx, 0, matrix_.groups(), fetch);
+    /// An odd number of lines where it is many, so that the lines of a column do not all share a set of the cache.
+    Index in_row() const noexcept { return columns() + (columns() > gates * kernels_.lanes ? 16 : 0); }
+    void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx, Fetch* fetch = nullptr, Index dz_group = 0, bool add = false,
+                  bool streams = false) const noexcept {
+        if (is_narrow()) return scans_.narrow({rows, dz, in_row(), dz_group, groups_, columns(), pack_.data(), dx, inputs_, add, fetch});
+        for (Index group = 0; group < groups_; ++group)
+            matrix_.multiply(kernels_, dz + group * dz_group, in_row(), vectors_ * kernels_.lanes, rows, pack_.data() + group * numbers(), dx, 0,
+                             matrix_.groups(), fetch, streams && group == groups_ - 1, add || group > 0);
     }
-    Index halts(Index rows) const noexcept { return matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups()); }
+    Index halts(Index rows) const noexcept { return is_narrow() ? (rows + 1) / 2 : matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups()); }
 
 private:
+    Index columns() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
+    bool is_narrow() const noexcept { return 2 * inputs_ <= kernels_.lanes; }
+    Index numbers() const noexcept { return is_narrow() ? kernels_.lanes / 2 * columns() : matrix_.numbers(); }
     /// So many that no block multiplies padding.
     static Index vectors_of_block(Index all) noexcept { return all % 4 == 0 ? 4 : all % 2 == 0 ? 2 : 1; }
 
+    PackedMatrix<P> group_of(const AffineWeight<P>& from, Index group) const noexcept {
+        const Real<P>* const weight = from.weight + group * from.width * from.inputs;
+        const Index block = vectors_ * kernels_.lanes;
+        return {{weight, from.inputs, from.inputs, 1, from.width, 0, vectors_}, round_up(from.width, kernels_.lanes) / block, kernels_.lanes, gates};
+    }
+    void fill(const AffineWeight<P>& from, Index group) noexcept {
+        Real<P>* const pack = pack_.data() + group * numbers();
+        const PackedMatrix<P> matrix = group_of(from, group);
+        for (Index block = 0; block < matrix.blocks() && !is_narrow(); ++block) matrix.fill(kernels_, block, pack);
+        for (Index row = 0; row < from.width && is_narrow(); ++row)
+            for (Index k = 0; k < inputs_; ++k) pack[k * columns() + row] = from.weight[(group * from.width + row) * inputs_ + k];
+    }
+
     const Kernels<P>& kernels_;
-    Index vectors_;
+    const ScanKernels<P>& scans_;
+    Index inputs_, groups_, vectors_;
     PackedMatrix<P> matrix_;
     Array<Real<P>> pack_;
 };
@@ -85,41 +121,44 @@ private:
 template <typename P>
 class AffineSums {
 public:
-    AffineSums(const Kernels<P>& kernels, Index width, Index inputs, int shares)
-        : kernels_(kernels), columns_{width, kernels.lanes}, inputs_(inputs), shares_(shares), sums_(zeros<Real<P>>(shares * share_numbers())) {}
+    AffineSums(const Kernels<P>& kernels, Index width, Index inputs, int shares, Index groups = 1)
+        : kernels_(kernels), columns_{width, kernels.lanes}, inputs_(inputs), groups_(groups), shares_(shares),
+          sums_(zeros<Real<P>>(shares * groups * group_numbers())) {}
 
-    /// Adds `rows` rows of dz at distance dz_row, which is whole vectors, and of x; ones are as many pointers to a 1.
+    /// Adds `rows` rows of dz at distance dz_row, which is whole vectors, and of x, with a 1 behind each; or ones are as many pointers
+    /// to a 1.
     void add(int share, Index rows, const Real<P>* const* x, const Real<P>* const* ones, const Real<P>* dz, Index dz_row,
-             Fetch* fetch = nullptr) const noexcept {
+             Fetch* fetch = nullptr, Index group = 0) const noexcept {
         for (Index n = 0, first = 0; n < columns_.blocks(); ++n, first += columns_.block()) {
-            Real<P>* const sum = sums_.data() + share * share_numbers() + first * (inputs_ + 1);
+            Real<P>* const sum = at(share, group) + first * (inputs_ + 1);
             const Index vectors = columns_.vectors(n);
-            kernels_.outer({rows, 0, inputs_, x, dz + first, dz_row, vectors, sum, fetch});
-            kernels_.outer({rows, 0, 1, ones, dz + first, dz_row, vectors, sum + inputs_ * vectors * columns_.lanes, nullptr});
+            kernels_.outer({rows, 0, ones ? inputs_ : inputs_ + 1, x, dz + first, dz_row, vectors, sum, fetch});
+            if (ones) kernels_.outer({rows, 0, 1, ones, dz + first, dz_row, vectors, sum + inputs_ * vectors * columns_.lanes, nullptr});
         }
     }
     Index halts() const noexcept { return columns_.blocks() * (inputs_ / kernels_.tile_rows); }
     /// Adds the shares in their order, so that the result does not depend on which finished first.
     void join(Real<P>* weight, Real<P>* bias) const noexcept {
         const Index block = columns_.block();
-        for (Index row = 0; row < columns_.width; ++row)
+        for (Index row = 0; row < groups_ * columns_.width; ++row)
             for (Index k = 0; k <= inputs_; ++k) {
-                const Index n = row / block;
-                const Real<P>* at = sums_.data() + n * block * (inputs_ + 1) + k * columns_.vectors(n) * columns_.lanes + row % block;
+                const Index own = row % columns_.width, n = own / block;
+                const Index place = n * block * (inputs_ + 1) + k * columns_.vectors(n) * columns_.lanes + own % block;
                 Real<P> total = 0;
-                for (int share = 0; share < shares_; ++share) total += at[share * share_numbers()];
+                for (int share = 0; share < shares_; ++share) total += at(share, row / columns_.width)[place];
                 (k < inputs_ ? weight[row * inputs_ + k] : bias[row]) = total;
             }
     }
 
 private:
-    Index share_numbers() const noexcept { return columns_.padded() * (inputs_ + 1); }
+    Index group_numbers() const noexcept { return columns_.padded() * (inputs_ + 1); }
+    Real<P>* at(int share, Index group) const noexcept { return sums_.data() + (share * groups_ + group) * group_numbers(); }
 
     const Kernels<P>& kernels_;
     Columns columns_;
-    Index inputs_;
+    Index inputs_, groups_;
     int shares_;
-    Array<Real<P>> sums_;  // [shares][blocks][I + 1][VL], the bias last
+    Array<Real<P>> sums_;  // [shares][groups][blocks][I + 1][VL], the bias last
 };
 
 }  // namespace lstmkit

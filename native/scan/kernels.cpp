@@ -3,6 +3,7 @@
 #include "scan/kernels.h"
 
 #include "activation.h"
+#include "scan/totals.h"
 #include "tile.h"
 
 namespace lstmkit {
@@ -82,13 +83,26 @@ struct MinGRU {
     }
 };
 
-template <typename Cell>
-void forward(const ScanRow<Precision>& row) noexcept {
+template <typename Cell, Index G, bool streams>
+LSTMKIT_INLINE void forward_units(const ScanRow<Precision>& row) noexcept {
+    const auto write = [](Real* to, Vector value, Index count) noexcept {
+        if constexpr (streams) stream(to, value);
+        else store_up_to(to, value, count);
+    };
     for (Index first = 0; first < row.units; first += lanes) {
-        const Index count = row.units - first < lanes ? row.units - first : lanes;
+        const Index count = streams || row.units - first >= lanes ? lanes : row.units - first;
         const Gates<ScanRow<Precision>> z{row, first, count};
-        store_up_to(row.y + first, Cell::forward(z, load_up_to(row.h_before + first, count)), count);
+        const Vector h = Cell::forward(z, load_up_to(row.h + first, count));
+        store_up_to(row.h + first, h, count);
+        write(row.y + first, h, count);
+        for (Index gate = 0; row.kept && gate < G; ++gate) write(row.kept + gate * row.units + first, z[gate], count);
     }
+}
+
+template <typename Cell, Index G>
+void forward(const ScanRow<Precision>& row) noexcept {
+    if (row.streams) forward_units<Cell, G, true>(row);
+    else forward_units<Cell, G, false>(row);
 }
 
 template <typename Cell>
@@ -107,6 +121,7 @@ struct Affine {
     template <Index R>
     struct Rows {
         static void run(const AffineTile<Precision>& t, Index first) noexcept {
+            fetch_some(t.fetch);
             Vector z[R][V];
 #pragma GCC unroll 4
             for (Index v = 0; v < V; ++v) {
@@ -128,7 +143,32 @@ struct Affine {
 
 void affine(const AffineTile<Precision>& tile) noexcept { run_vectors<Affine>((tile.count + lanes - 1) / lanes, tile); }
 
-constexpr ScanKernels<Precision> table = {affine, {forward<MinLSTM>, forward<MinGRU>}, {backward<MinLSTM>, backward<MinGRU>}};
+void narrow(const NarrowTile<Precision>& t) noexcept {
+    constexpr Index most = lanes / 2;
+    Integers second_half;
+    for (Index lane = 0; lane < lanes; ++lane) second_half[lane] = (lane + most) % lanes;
+    for (Index r = 0; r < t.rows; r += 2) {
+        fetch_some(t.fetch);
+        const Real *first = t.in + r * t.in_row, *second = r + 1 < t.rows ? first + t.in_row : first, *weights = t.weights;
+        Vector sums[lanes] = {};
+        for (Index group = 0; group < t.groups; ++group, first += t.in_group, second += t.in_group, weights += most * t.columns)
+            for (Index k = 0; k < t.columns; k += lanes) {
+                const Vector a = load(first + k), b = load(second + k);
+#pragma GCC unroll 8
+                for (Index n = 0; n < most; ++n) {
+                    const Vector w = load(weights + n * t.columns + k);
+                    sums[n] += a * w, sums[most + n] += b * w;
+                }
+            }
+        Vector total = totals(sums);
+        for (Index row = r; row < t.rows && row < r + 2; ++row, total = shuffle(total, total, second_half))
+            store_up_to(t.out[row], t.add ? total + load_up_to(t.out[row], t.count) : total, t.count);
+    }
+}
+
+void finish() noexcept { finish_streams(); }
+
+constexpr ScanKernels<Precision> table = {affine, narrow, {forward<MinLSTM, 3>, forward<MinGRU, 2>}, {backward<MinLSTM>, backward<MinGRU>}, finish};
 
 }  // namespace
 

@@ -15,14 +15,31 @@ struct AffineTile {
     const Real<P>*weights, *bias;  ///< [inputs][VL] and [VL] of the V vectors that hold `count` columns, 1..4; packed
     Real<P>* const* z;             ///< [rows]
     Index first, count;
+    Fetch* fetch;  ///< or null
+};
+
+/// out[r][k] (+)= sum over groups g of in[g][r][:] weights[g][k][:], for k < count <= L / 2: so few columns that lanes go along
+/// the sum.
+template <typename P>
+struct NarrowTile {
+    Index rows;
+    const Real<P>* in;  ///< row r of group g at in + g * in_group + r * in_row: [columns], whole vectors
+    Index in_row, in_group, groups, columns;
+    const Real<P>* weights;  ///< [groups][L / 2][columns], zeros beyond `count`
+    Real<P>* const* out;
+    Index count;
+    bool add;      ///< to what is there, instead of replacing it
+    Fetch* fetch;  ///< or null
 };
 
 template <typename P>
 struct ScanRow {
     Index units;
-    const Real<P>* z;         ///< [G][units], the gates before their activation
-    const Real<P>* h_before;  ///< [units]
-    Real<P>* y;               ///< [units], written
+    const Real<P>* z;  ///< [G][units], the gates before their activation
+    Real<P>* h;        ///< [units], updated
+    Real<P>* y;        ///< [units], written
+    Real<P>* kept;     ///< [G][units], written with z; or null
+    bool streams;      ///< whether y and what is kept go past the caches: whole vectors at multiples of their size
 };
 
 template <typename P>
@@ -38,8 +55,11 @@ struct ScanRowBackward {
 template <typename P>
 struct ScanKernels {
     void (*affine)(const AffineTile<P>& tile) noexcept;
+    void (*narrow)(const NarrowTile<P>& tile) noexcept;
     void (*forward[2])(const ScanRow<P>& row) noexcept;
     void (*backward[2])(const ScanRowBackward<P>& row) noexcept;
+    /// After it other threads see what went past the caches.
+    void (*finish)() noexcept;
 };
 
 /// Of a usable set.

@@ -1,13 +1,10 @@
 #include "lstmkit/mlstm.h"
 
-#include <cmath>
-#include <limits>
+#include <optional>
 
-#include "scan/affine.h"
 #include "scan/check.h"
-#include "scan/mlstm_kernels.h"
+#include "scan/mlstm_row.h"
 #include "sequence/ahead.h"
-#include "sequence/walk.h"
 #include "threads/team.h"
 
 namespace lstmkit {
@@ -20,190 +17,70 @@ void check_case(const MlstmCase<P>& layer) {
     expect_scan(!layer.first.memory == !layer.first.normaliser && !layer.first.memory == !layer.first.scale, "expected all first states or none");
 }
 
-/// What of a head's state is one number: its stabiliser, and whether it remembers nothing.
-struct Mark {
-    double m = 0;
-    bool empty = true;
-};
-
-double log_sigmoid(double z) noexcept { return std::min(z, 0.0) - std::log1p(std::exp(-std::fabs(z))); }
-
-/// The gates of one head in one chunk.
-template <typename P>
-struct ChunkGates {
-    double input[chunk_steps], forget[chunk_steps];  // logarithms
-    bool reset[chunk_steps];
-    Mark before[chunk_steps];
-    ChunkScales<P> scales;
-
-    /// Returns the mark behind the chunk.
-    Mark set(Mark mark, Index steps) noexcept {
-        constexpr double most = sizeof(Real<P>) == 4 ? 80 : 700, smallest = std::numeric_limits<Real<P>>::min();
-        const double m_first = mark.m;
-        double decay = 0, walls = 0;
-        bool unbroken = !mark.empty;
-        scales = {};
-        for (Index t = 0; t < steps; ++t) {
-            if (reset[t]) mark.empty = true, unbroken = false, ++walls;
-            before[t] = mark;
-            decay += forget[t];
-            const double kept = mark.empty ? input[t] : forget[t] + mark.m;
-            mark = {kept > input[t] || std::isnan(kept) ? kept : input[t], false};
-            scales.input[t] = Real<P>(input[t]), scales.decay[t] = Real<P>(decay), scales.wall[t] = Real<P>(walls), scales.m[t] = Real<P>(mark.m);
-            scales.least[t] = Real<P>(std::max(smallest, std::exp(std::min(-mark.m, most))));
-            scales.from_first[t] = unbroken ? Real<P>(std::exp(decay + m_first - mark.m)) : Real<P>(0);
-        }
-        for (Index s = 0; s < steps; ++s)
-            if (scales.wall[s] == scales.wall[steps - 1]) scales.to_last[s] = Real<P>(std::exp(scales.decay[steps - 1] - scales.decay[s] + input[s] - mark.m));
-        scales.kept = scales.from_first[steps - 1];
-        return mark;
-    }
-
-    /// From gradients of log i and the decays to those of log i and f before its sigmoid. `excess` is what the stabiliser's
-    /// own gradient has beyond the state's: it goes the way of the larger gate.
-    void differentiate(Index steps, const Real<P>* d_input, const Real<P>* d_decay, double& excess, double* di, double* df) const noexcept {
-        double decays = 0;
-        for (Index t = steps; t-- > 0;) {
-            decays += d_decay[t];
-            di[t] = d_input[t], df[t] = decays;
-            const double kept = forget[t] + before[t].m;
-            const double share = before[t].empty || kept < input[t] ? 0 : kept > input[t] ? 1 : 0.5;
-            di[t] += (1 - share) * excess, df[t] += share * excess;
-            excess *= share;
-            df[t] *= -std::expm1(forget[t]);
-        }
-    }
-};
-
-/// The states of one row's heads, in the kernels' order.
-template <typename P>
-class Heads {
-public:
-    Heads(const MlstmCase<P>& layer, const MlstmKernels<P>& kernels)
-        : kernels_(kernels), heads_(layer.heads), units_(layer.head_units()), padded_(kernels.padded(units_)),
-          memory_(heads_ * padded_ * padded_), normaliser_(heads_ * padded_), compact_(units_ * units_) {}
-
-    HeadMemory<P> at(Index head) const noexcept { return {&memory_[head * padded_ * padded_], &normaliser_[head * padded_]}; }
-
-    /// From states as the caller has them, or zeros.
-    template <typename Number>
-    void read(const MlstmState<Number>& from, Index b) noexcept {
-        for (Index head = 0; head < heads_; ++head) {
-            const Index at = b * heads_ + head;
-            turn(from.memory ? from.memory + at * units_ * units_ : nullptr);
-            unpack(head, compact_.data(), from.normaliser ? from.normaliser + at * units_ : nullptr);
-        }
-    }
-    void write(Index head, Real<P>* memory, Real<P>* normaliser) noexcept {
-        kernels_.pack(at(head).memory, units_, compact_.data());
-        for (Index k = 0; k < units_; ++k)
-            for (Index v = 0; v < units_; ++v) memory[v * units_ + k] = compact_[k * units_ + v];
-        std::copy_n(at(head).normaliser, units_, normaliser);
-    }
-    void keep(Index head, const Mark& mark, Real<P>* to) const noexcept {
-        kernels_.pack(at(head).memory, units_, to);
-        std::copy_n(at(head).normaliser, units_, to + units_ * units_);
-        to[units_ * (units_ + 1)] = Real<P>(mark.m), to[units_ * (units_ + 1) + 1] = Real<P>(mark.empty);
-    }
-    Mark find(Index head, const Real<P>* kept) noexcept {
-        unpack(head, kept, kept + units_ * units_);
-        return {kept[units_ * (units_ + 1)], kept[units_ * (units_ + 1) + 1] != 0};
-    }
-    bool is_empty(Index head) const noexcept {
-        const Real<P>* const n = at(head).normaliser;
-        return std::all_of(n, n + units_, [](Real<P> number) { return number == 0; });
-    }
-
-private:
-    void turn(const Real<P>* memory) noexcept {
-        for (Index k = 0; k < units_; ++k)
-            for (Index v = 0; v < units_; ++v) compact_[k * units_ + v] = memory ? memory[v * units_ + k] : Real<P>{};
-    }
-    void unpack(Index head, const Real<P>* memory, const Real<P>* normaliser) noexcept {
-        const HeadMemory<P> to = at(head);
-        kernels_.unpack(memory, units_, to.memory);
-        std::fill_n(to.normaliser, padded_, Real<P>{});
-        if (normaliser) std::copy_n(normaliser, units_, to.normaliser);
-    }
-
-    const MlstmKernels<P>& kernels_;
-    Index heads_, units_, padded_;
-    Array<Real<P>> memory_, normaliser_, compact_;
-};
-
-/// What all threads read.
-template <typename P>
-struct Run {
-    const MlstmCase<P>& layer;
-    const Kernels<P>& kernels;
-    const MlstmKernels<P>& chunks;
-    Array<Index> order;
-
-    Run(const MlstmCase<P>& layer, InstructionSet set)
-        : layer(layer), kernels(kernels_of<P>(set)), chunks(mlstm_kernels_of<P>(set)), order(layer.batch) {
-        order_rows(layer, order.data());
-    }
-    bool fetches() const noexcept { return layer.steps * layer.batch * layer.width() * Index{sizeof(Real<P>)} > cached_bytes; }
-    HeadColumns columns(Index head) const noexcept {
-        const Index S = layer.head_units(), H = layer.units, at = head * S;
-        return {at, H + at, 2 * H + at, 3 * H + at, S};
-    }
-    Index input_column(Index head) const noexcept { return 4 * layer.units + head; }
-    Index forget_column(Index head) const noexcept { return input_column(head) + layer.heads; }
-    Index between(Index chunk, Index b, Index head) const noexcept {
-        return ((chunk * layer.batch + b) * layer.heads + head) * layer.between_numbers();
-    }
-    void gates(const Walk& walk, Range steps, Index head, const Real<P>* const* z, ChunkGates<P>& to) const noexcept {
-        const Index i = input_column(head), f = forget_column(head);
-        for (Index n = 0; n < steps.size(); ++n) {
-            to.input[n] = z[n][i], to.forget[n] = log_sigmoid(z[n][f]);
-            to.reset[n] = walk.is_reset(walk.time(steps.first + n), 0);
-        }
-    }
-};
-
 /// Calls row(Walk) for every row of one share.
 template <typename P, typename Row>
-void for_each_row(const Run<P>& run, int share, int shares, Row row) {
+void for_each_row(const MlstmRun<P>& run, int share, int shares, Row row) {
     const Range rows = cut_share(run.layer, run.order.data(), share, shares, 1);
     for (Index r = rows.first; r < rows.last; ++r) row(Walk(run.layer, run.order.data(), {r, r + 1}));
+}
+
+template <typename P>
+bool is_large(const MlstmCase<P>& layer, Index numbers_of_step) noexcept {
+    return layer.steps * layer.batch * numbers_of_step * Index{sizeof(Real<P>)} > cached_bytes;
 }
 
 /// Rows on their way forward, on one thread.
 template <typename P>
 class ForwardPart {
 public:
-    ForwardPart(const Run<P>& run, const MlstmForward<P>& job, const AffineForward<P>& weight)
-        : run_(run), job_(job), weight_(weight), heads_(run.layer, run.chunks), marks_(run.layer.heads),
-          z_(job.kept.z ? 0 : chunk_steps * run.layer.width()), room_(run.chunks.room_numbers(run.layer.head_units())) {}
+    ForwardPart(const MlstmRun<P>& run, const MlstmForward<P>& job, const MlstmWeights<P>& weights)
+        : run_(run), job_(job), products_(run, &weights, job.kept.products), states_(run, run.layer.heads), gates_(run, false),
+          room_(run.chunks.room_numbers(run.layer.head_units())),
+          streams_(is_large(run.layer, run.layer.units) && run.layer.head_units() % run.kernels.lanes == 0 &&
+                   is_aligned(job.y, run.kernels.lanes * Index{sizeof(Real<P>)})),
+          fetched_(chunk_steps * pieces_of(run.layer.inputs * Index{sizeof(Real<P>)})),
+          ahead_(fetched_.data(), is_large(run.layer, run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
-        const Index b = walk.row(0);
-        const MlstmState<const Real<P>>& first = run_.layer.first;
-        heads_.read(first, b);
-        for (Index head = 0; head < run_.layer.heads; ++head)
-            marks_[head] = {first.scale ? double(first.scale[b * run_.layer.heads + head]) : 0, heads_.is_empty(head)};
-        for (Index n = 0; n < walk.steps(); n += chunk_steps) step(walk, {n, std::min(walk.steps(), n + chunk_steps)});
+        const Index b = walk.row(0), N = run_.layer.heads;
+        states_.read(run_.layer.first, b);
+        for (Index head = 0; head < N; ++head) {
+            const Real<P> m = run_.layer.first.scale ? run_.layer.first.scale[b * N + head] : 0;
+            gates_.set(head, states_.is_empty(head) && walk.steps() > 0 ? empty<P> : m, 0);
+        }
+        for (Index chunk = 0; chunk * chunk_steps < walk.steps(); ++chunk) step(walk, chunk);
         end(walk);
     }
 
 private:
-    void step(const Walk& walk, Range steps) noexcept {
-        const Index b = walk.row(0);
-        for (Index n = 0; n < steps.size(); ++n) {
-            const Index t = walk.time(steps.first + n);
-            x_[n] = run_.layer.x.at(t, b);
-            rows_[n] = job_.kept.z ? job_.kept.z.at(t, b) : &z_[n * run_.layer.width()];
-            y_[n] = job_.y.at(t, b);
-            if (job_.kept.raw) raw_[n] = job_.kept.raw.at(t, b);
-        }
-        weight_.multiply(x_, steps.size(), rows_);
+    void step(const Walk& walk, Index chunk) noexcept {
+        const Range steps = chunk_of(walk, chunk);
+        for (Index n = 0; n < steps.size(); ++n) y_[n] = job_.y.at(walk.time(steps.first + n), walk.row(0));
+        products_.enter(walk, chunk);
+        if (job_.kept.between) keep(walk, chunk);
+        gates_.cut(walk, chunk, products_.gates());
+        Fetch* const fetch = list(walk, {steps.last, std::min(walk.steps(), steps.last + chunk_steps)});
         for (Index head = 0; head < run_.layer.heads; ++head) {
-            if (job_.kept.between) heads_.keep(head, marks_[head], job_.kept.between + run_.between(steps.first / chunk_steps, b, head));
-            run_.gates(walk, steps, head, rows_, gates_);
-            marks_[head] = gates_.set(marks_[head], steps.size());
-            run_.chunks.forward({run_.kernels, steps.size(), rows_, run_.columns(head), gates_.scales, heads_.at(head), y_,
-                                 job_.kept.raw ? raw_ : nullptr, room_.data()});
+            const Real<P>* const z = products_.sides(head, fetch);
+            for (Index n = 0; n < gates_.pieces(); ++n)
+                run_.chunks.forward(gates_.of(n, head, z, states_.at(head), room_.data()), y_ + gates_.piece(n).first,
+                                    head * run_.layer.head_units(), streams_);
+        }
+    }
+
+    /// Lists the inputs of the steps `next`, to be brought during the products of these.
+    Fetch* list(const Walk& walk, Range next) noexcept {
+        ahead_.begin();
+        for (Index n = next.first; n < next.last; ++n) ahead_.add(run_.layer.x.at(walk.time(n), walk.row(0)), run_.layer.inputs);
+        return ahead_.over(products_.halts());
+    }
+
+    void keep(const Walk& walk, Index chunk) const noexcept {
+        for (Index head = 0; head < run_.layer.heads; ++head) {
+            Real<P>* const to = job_.kept.between + run_.between(chunk, walk.row(0), head);
+            Real<P>* const marks = to + run_.layer.between_numbers() - 16;
+            states_.keep(head, to);
+            marks[0] = gates_.m(head), marks[1] = gates_.lag(head);
         }
     }
 
@@ -211,42 +88,62 @@ private:
         const Index S = run_.layer.head_units();
         for (Index head = 0; head < run_.layer.heads && job_.last.memory; ++head) {
             const Index at = walk.row(0) * run_.layer.heads + head;
-            heads_.write(head, job_.last.memory + at * S * S, job_.last.normaliser + at * S);
-            job_.last.scale[at] = Real<P>(marks_[head].m);
+            states_.write(head, gates_.to_m(head), job_.last.memory + at * S * S, job_.last.normaliser + at * S);
+            job_.last.scale[at] = gates_.m(head);
         }
+        run_.chunks.finish();
         zero_padding(run_.layer, walk, job_.y, {0, run_.layer.units});
     }
 
-    const Run<P>& run_;
+    const MlstmRun<P>& run_;
     const MlstmForward<P>& job_;
-    const AffineForward<P>& weight_;
-    Heads<P> heads_;
-    Array<Mark> marks_;
-    Array<Real<P>> z_, room_;
-    ChunkGates<P> gates_;
-    const Real<P>* x_[chunk_steps];
-    Real<P>*rows_[chunk_steps], *y_[chunk_steps], *raw_[chunk_steps];
+    ChunkProducts<P> products_;
+    Memories<P> states_;
+    RowGates<P> gates_;
+    Array<Real<P>> room_;
+    bool streams_;
+    Array<const char*> fetched_;
+    Ahead ahead_;
+    Real<P>* y_[chunk_steps];
+};
+
+/// The gradients through the products: of the input, chunk by chunk, and of the weights, a sum for each share of the rows.
+template <typename P>
+struct MlstmWeightsBackward {
+    AffineBackward<P> sides, gates;
+    AffineSums<P> side_sums, gate_sums;
+
+    MlstmWeightsBackward(const MlstmRun<P>& run, int shares)
+        : sides(run.kernels, run.scans, run.sides()), gates(run.kernels, run.scans, run.gates()),
+          side_sums(run.kernels, 4 * run.layer.head_units(), run.layer.inputs, shares, run.layer.heads),
+          gate_sums(run.kernels, 2 * run.layer.heads, run.layer.inputs, shares) {}
 };
 
 /// Rows on their way back, on one thread.
 template <typename P>
 class BackwardPart {
 public:
-    BackwardPart(const Run<P>& run, const MlstmBackward<P>& job, const AffineBackward<P>& weight, const AffineSums<P>& sums, int share)
-        : run_(run), job_(job), weight_(weight), sums_(sums), share_(share), heads_(run.layer, run.chunks), d_heads_(run.layer, run.chunks),
-          excess_(run.layer.heads), dz_(zeros<Real<P>>(chunk_steps * weight.in_row())), room_(run.chunks.room_numbers(run.layer.head_units())),
-          pieces_(chunk_steps * pieces_of_row(run.layer)), ahead_(pieces_.data(), run.fetches()) {
-        std::fill_n(ones_, chunk_steps, &one_);
-    }
+    BackwardPart(const MlstmRun<P>& run, const MlstmBackward<P>& job, const MlstmWeights<P>* again, const MlstmWeightsBackward<P>& weights,
+                 int share)
+        : run_(run), job_(job), weights_(weights), share_(share), products_(run, again, const_cast<Real<P>*>(job.kept.products)),
+          gates_(run, true),
+          d_states_(run, run.layer.heads), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
+          d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
+          dz_(zeros<Real<P>>(run.layer.heads * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
+          room_(run.chunks.room_numbers(run.layer.head_units())),
+          fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
+          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
         begin(walk);
-        for (Index chunk = (walk.steps() + chunk_steps - 1) / chunk_steps; chunk-- > 0;)
-            step(walk, {chunk * chunk_steps, std::min(walk.steps(), (chunk + 1) * chunk_steps)});
+        for (Index chunk = (walk.steps() + chunk_steps - 1) / chunk_steps; chunk-- > 0;) step(walk, chunk);
         end(walk);
     }
 
 private:
+    // A chunk is one piece, unless resets or gates that forget much cut it.
+    static constexpr Index most_kept = 4;
+
     /// Of what belongs to a head of this row: the product of a gradient and its state, as the caller has them.
     double product(const MlstmState<const Real<P>>& d, const MlstmState<const Real<P>>& state, Index at) const noexcept {
         if (!d.memory || !state.memory) return 0;
@@ -259,59 +156,103 @@ private:
 
     void begin(const Walk& walk) noexcept {
         const MlstmState<const Real<P>>& upstream = job_.grad_last;
-        d_heads_.read(upstream, walk.row(0));
+        d_states_.read(upstream, walk.row(0));
         for (Index head = 0; head < run_.layer.heads; ++head) {
             const Index at = walk.row(0) * run_.layer.heads + head;
-            excess_[head] = (upstream.scale ? double(upstream.scale[at]) : 0) - product(upstream, job_.last, at);
+            const double same = product(upstream, job_.last, at);
+            d_scale_[head] = Real<P>(same), d_m_[head] = Real<P>((upstream.scale ? double(upstream.scale[at]) : 0) - same);
         }
     }
 
-    void step(const Walk& walk, Range steps) noexcept {
+    void step(const Walk& walk, Index chunk) noexcept {
         const Index b = walk.row(0);
+        const Range steps = chunk_of(walk, chunk);
         for (Index n = 0; n < steps.size(); ++n) {
             const Index t = walk.time(steps.first + n);
-            rows_[n] = job_.kept.z.at(t, b), raw_[n] = job_.kept.raw.at(t, b), x_[n] = run_.layer.x.at(t, b);
+            y_[n] = job_.y.at(t, b);
             grad_y_[n] = job_.grad_y ? job_.grad_y.at(t, b) : nullptr;
-            dz_rows_[n] = &dz_[n * weight_.in_row()];
             if (job_.dx) dx_[n] = job_.dx.at(t, b);
         }
-        for (Index head = 0; head < run_.layer.heads; ++head) step_head(walk, steps, head);
-        Fetch* const fetch = list(walk, {std::max<Index>(0, steps.first - chunk_steps), steps.first}, steps.size());
-        if (job_.dx) weight_.multiply(dz_.data(), steps.size(), dx_, fetch);
-        if (job_.dweight) sums_.add(share_, steps.size(), x_, ones_, dz_.data(), weight_.in_row(), fetch);
+        products_.enter(walk, chunk);
+        cut(walk, chunk);
+        fetch_ = list(walk, {std::max<Index>(0, steps.first - chunk_steps), steps.first}, steps.size());
+        for (Index head = 0; head < run_.layer.heads; ++head) {
+            step_head(run_.between(chunk, b, head), head, &dz_[head * group_numbers()]);
+            if (!job_.dweight) continue;
+            const Real<P>* const dz = &dz_[head * group_numbers()];
+            weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, head);
+        }
+        step_gates();
+        if (job_.dweight)
+            weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
+        if (!job_.dx) return;
+        weights_.sides.multiply(dz_.data(), steps.size(), dx_, nullptr, group_numbers());
+        weights_.gates.multiply(d_gates_.data(), steps.size(), dx_, nullptr, 0, true);
+    }
+    Index group_numbers() const noexcept { return chunk_steps * weights_.sides.in_row(); }
+
+    void cut(const Walk& walk, Index chunk) noexcept {
+        for (Index head = 0; head < run_.layer.heads; ++head) {
+            const Real<P>* const marks = job_.kept.between + run_.between(chunk, walk.row(0), head) + run_.layer.between_numbers() - 16;
+            gates_.set(head, marks[0], marks[1]);
+        }
+        gates_.cut(walk, chunk, products_.gates());
+        if (job_.grad_last.memory && chunk_of(walk, chunk).last == walk.steps())
+            for (Index head = 0; head < run_.layer.heads; ++head) d_states_.scale(head, gates_.to_m(head));
     }
 
-    /// Lists what the chunk of the steps `next` reads, to be brought while the products of `rows` rows are computed.
-    Fetch* list(const Walk& walk, Range next, Index rows) noexcept {
+    void step_head(Index kept, Index head, Real<P>* dz) noexcept {
+        const Real<P>* const z = products_.sides(head);
+        const Index most = std::min(gates_.pieces(), most_kept) - 1, row = weights_.sides.in_row();
+        auto piece = [&](Index n, Index from) noexcept { return gates_.of(n, head, z, starts_.at(from), room_.data()); };
+        starts_.find(0, job_.kept.between + kept);
+        for (Index n = 0; n < most; ++n) run_.chunks.advance(piece(n, n), starts_.at(n + 1));
+        for (Index n = gates_.pieces(); n-- > 0;) {
+            // Where a chunk falls into more pieces than usual, once more from the last state that is kept.
+            const Index passing = most_kept;
+            for (Index k = most; k < n; ++k) run_.chunks.advance(piece(k, k == most ? k : passing), starts_.at(passing));
+            const Index first = gates_.piece(n).first, at = head * series_steps + first;
+            run_.chunks.backward(piece(n, n <= most ? n : passing),
+                                 {head * run_.layer.head_units(), y_ + first, grad_y_ + first, d_states_.at(head), &d_series_[at],
+                                  &d_series_[run_.wide * series_steps + at], &d_scale_[(gates_.pieces() - n) * run_.wide + head],
+                                  dz + first * row, row, fetch_});
+        }
+    }
+
+    /// d_scale_ has the number behind the chunk's last piece, then those before each, of which the last is for the chunk before.
+    void step_gates() noexcept {
+        const Index count = gates_.pieces(), row = weights_.gates.in_row();
+        for (Index n = count; n-- > 0;)
+            run_.chunks.gates_backward(gates_.backward(n, d_series_.data(), &d_series_[run_.wide * series_steps],
+                                                       &d_scale_[(count - 1 - n) * run_.wide], d_m_.data(), d_gates_.data(), row));
+        std::copy_n(&d_scale_[count * run_.wide], run_.wide, d_scale_.data());
+    }
+
+    /// Lists what the chunk of the steps `next` reads, to be brought while the heads take `steps` steps.
+    Fetch* list(const Walk& walk, Range next, Index steps) noexcept {
         const Index b = walk.row(0), H = run_.layer.units;
         ahead_.begin();
         for (Index n = next.first; n < next.last; ++n) {
             const Index t = walk.time(n);
-            ahead_.add(job_.kept.z.at(t, b), run_.layer.width());
-            ahead_.add(job_.kept.raw.at(t, b), H);
+            ahead_.add(job_.y.at(t, b), H);
             if (job_.grad_y) ahead_.add(job_.grad_y.at(t, b), H);
             ahead_.add(run_.layer.x.at(t, b), run_.layer.inputs);
         }
-        return ahead_.over((job_.dx ? weight_.halts(rows) : 0) + (job_.dweight ? sums_.halts() : 0));
+        if (next.size() > 0) list_kept(b, next.first / chunk_steps);
+        return ahead_.over(steps * run_.layer.heads);
+    }
+    void list_kept(Index b, Index chunk) noexcept {
+        const MlstmCase<P>& layer = run_.layer;
+        ahead_.add(job_.kept.between + run_.between(chunk, b, 0), layer.heads * layer.between_numbers());
+        if (job_.kept.products) ahead_.add(job_.kept.products + (b * layer.chunks() + chunk) * layer.product_numbers(), layer.product_numbers());
+    }
+    static Index pieces_of_chunk(const MlstmCase<P>& layer) noexcept {
+        const Index size = sizeof(Real<P>);
+        return pieces_of(layer.heads * layer.between_numbers() * size) + pieces_of(layer.product_numbers() * size);
     }
     static Index pieces_of_row(const MlstmCase<P>& layer) noexcept {
         const Index size = sizeof(Real<P>);
-        return pieces_of(layer.width() * size) + 2 * pieces_of(layer.units * size) + pieces_of(layer.inputs * size);
-    }
-
-    void step_head(const Walk& walk, Range steps, Index head) noexcept {
-        Real<P> d_input[chunk_steps], d_decay[chunk_steps];
-        double di[chunk_steps], df[chunk_steps];
-        const Mark mark = heads_.find(head, job_.kept.between + run_.between(steps.first / chunk_steps, walk.row(0), head));
-        run_.gates(walk, steps, head, rows_, gates_);
-        gates_.set(mark, steps.size());
-        run_.chunks.backward({run_.kernels, steps.size(), rows_, run_.columns(head), gates_.scales, heads_.at(head), grad_y_, raw_,
-                              d_heads_.at(head), d_input, d_decay, dz_rows_, room_.data()});
-        gates_.differentiate(steps.size(), d_input, d_decay, excess_[head], di, df);
-        for (Index n = 0; n < steps.size(); ++n) {
-            dz_rows_[n][run_.input_column(head)] = Real<P>(di[n]);
-            dz_rows_[n][run_.forget_column(head)] = Real<P>(df[n]);
-        }
+        return 2 * pieces_of(layer.units * size) + pieces_of(layer.inputs * size);
     }
 
     void end(const Walk& walk) noexcept {
@@ -319,26 +260,25 @@ private:
         const MlstmState<Real<P>>& to = job_.d_first;
         for (Index head = 0; head < run_.layer.heads && to.memory; ++head) {
             const Index at = walk.row(0) * run_.layer.heads + head;
-            d_heads_.write(head, to.memory + at * S * S, to.normaliser + at * S);
-            to.scale[at] = Real<P>(excess_[head] + product({to.memory, to.normaliser, to.scale}, run_.layer.first, at));
+            d_states_.write(head, 1, to.memory + at * S * S, to.normaliser + at * S);
+            to.scale[at] = Real<P>(d_m_[head] + product({to.memory, to.normaliser, to.scale}, run_.layer.first, at));
         }
         zero_padding(run_.layer, walk, job_.dx, {0, run_.layer.inputs});
     }
 
-    const Run<P>& run_;
+    const MlstmRun<P>& run_;
     const MlstmBackward<P>& job_;
-    const AffineBackward<P>& weight_;
-    const AffineSums<P>& sums_;
+    const MlstmWeightsBackward<P>& weights_;
     int share_;
-    Heads<P> heads_, d_heads_;
-    Array<double> excess_;
-    Array<Real<P>> dz_, room_;
-    Array<const char*> pieces_;
+    ChunkProducts<P> products_;
+    RowGates<P> gates_;
+    Memories<P> d_states_, starts_;  // of one head: the states that enter its first pieces, and one that passes
+    Array<Real<P>> d_m_, d_scale_, d_series_, dz_, d_gates_, room_;
+    Array<const char*> fetched_;
     Ahead ahead_;
-    ChunkGates<P> gates_;
-    const Real<P>*rows_[chunk_steps], *raw_[chunk_steps], *x_[chunk_steps], *grad_y_[chunk_steps], *ones_[chunk_steps];
-    Real<P>*dz_rows_[chunk_steps], *dx_[chunk_steps];
-    Real<P> one_ = 1;
+    Fetch* fetch_ = nullptr;
+    const Real<P>*y_[chunk_steps], *grad_y_[chunk_steps];
+    Real<P>* dx_[chunk_steps];
 };
 
 }  // namespace
@@ -347,12 +287,12 @@ template <typename P>
 void run_mlstm(const MlstmForward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
     expect_scan(job.y || job.layer.batch == 0, "the output is null");
-    expect_scan(!job.kept.z == !job.kept.raw && !job.kept.z == !job.kept.between, "expected room for all that backward reads or for nothing");
-    const Run<P> run(job.layer, set);
-    const AffineForward<P> weight(scan_kernels_of<P>(set), run.kernels.lanes, job.layer.weight, job.layer.bias, job.layer.width(), job.layer.inputs);
+    expect_scan(!job.kept.products || job.kept.between, "expected room for all that backward reads or for nothing");
+    const MlstmRun<P> run(job.layer, set);
+    const MlstmWeights<P> weights(run);
     const int shares = row_shares(job.layer, job.layer.width(), threads);
     run_shares(shares, shares, [&](int share) {
-        ForwardPart<P> part(run, job, weight);
+        ForwardPart<P> part(run, job, weights);
         for_each_row(run, share, shares, [&](const Walk& walk) { part.run(walk); });
     });
 }
@@ -360,17 +300,21 @@ void run_mlstm(const MlstmForward<P>& job, int threads, InstructionSet set) {
 template <typename P>
 void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
-    expect_scan((job.kept.z && job.kept.raw && job.kept.between) || job.layer.batch == 0, "what forward wrote is null");
+    expect_scan((job.kept.between && job.y) || job.layer.batch == 0, "what forward wrote is null");
     expect_scan(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
-    const Run<P> run(job.layer, set);
-    const AffineBackward<P> weight(run.kernels, job.layer.weight, job.layer.width(), job.layer.inputs);
+    const MlstmRun<P> run(job.layer, set);
+    std::optional<MlstmWeights<P>> again;
+    if (!job.kept.products) again.emplace(run);
     const int shares = row_shares(job.layer, job.layer.width(), threads);
-    const AffineSums<P> sums(run.kernels, job.layer.width(), job.layer.inputs, job.dweight ? shares : 0);
+    const MlstmWeightsBackward<P> weights(run, job.dweight ? shares : 0);
     run_shares(shares, shares, [&](int share) {
-        BackwardPart<P> part(run, job, weight, sums, share);
+        BackwardPart<P> part(run, job, again ? &*again : nullptr, weights, share);
         for_each_row(run, share, shares, [&](const Walk& walk) { part.run(walk); });
     });
-    if (job.dweight) sums.join(job.dweight, job.dbias);
+    if (!job.dweight) return;
+    const Index sides = 4 * job.layer.units;
+    weights.side_sums.join(job.dweight, job.dbias);
+    weights.gate_sums.join(job.dweight + sides * job.layer.inputs, job.dbias + sides);
 }
 
 template void run_mlstm(const MlstmForward<Float32>&, int, InstructionSet);

@@ -1,5 +1,6 @@
-// The chunk of an mLSTM: up to chunk_steps steps of one head of one row, forward and backward, as products of matrices.
-// Legend: s is the step that wrote, t the step that reads; S units of a head, L = chunk_steps, V = lanes.
+// A piece of an mLSTM: some steps of one row's chunk, first the gates of all its heads, then head by head passes of the memory through
+// the steps. docs/explanation/relatives.md has the equations.
+// Legend: s is the step that wrote, t the step that reads; N heads, L lanes; `wide` is N rounded up to L.
 #pragma once
 
 #include "lstmkit/dispatch.h"
@@ -7,22 +8,48 @@
 
 namespace lstmkit {
 
-/// What the gates decide, number by number; see docs/explanation/relatives.md.
+/// Numbers of a head's series of steps: those of a chunk, and room for a vector behind the last.
+inline constexpr Index series_steps = chunk_steps + 16;
+
+/// Gates of all heads, as products leave them: row t at z + t * step, log i [N] and then f before its sigmoid [N].
 template <typename P>
-struct ChunkScales {
-    Real<P> input[chunk_steps];         ///< log i
-    Real<P> decay[chunk_steps];         ///< sum of log f, from the chunk's first step on
-    Real<P> wall[chunk_steps];          ///< how many resets lie before
-    Real<P> m[chunk_steps];             ///< the stabiliser
-    Real<P> least[chunk_steps];         ///< e^-m
-    Real<P> from_first[chunk_steps];    ///< with what weight a step reads the state before the chunk
-    Real<P> to_last[chunk_steps];       ///< with what weight what it writes is in the state behind the chunk
-    Real<P> kept;                       ///< what is left there of the state before
+struct GateColumns {
+    const Real<P>* z;
+    Index step, heads;
 };
 
-/// Where a head's numbers stand in a row of products.
-struct HeadColumns {
-    Index query, key, value, output, units;
+/// What the gates make of a piece, a series of each head [wide][series_steps]: with what weight a step writes, with what weight it
+/// reads, whose product is that of D, and e^-m, the least that divides. `first` [wide] is the weight of the state before the piece.
+/// `share` [steps][wide], where it is not null: how much of a gradient of m goes to the state before, 0, 1 or 1/2.
+template <typename P>
+struct GateSeries {
+    Real<P>*write, *read, *least, *first, *share;
+};
+
+template <typename P>
+struct GatesForward {
+    const Kernels<P>& kernels;
+    GateColumns<P> at;
+    Index steps;  ///< at most
+    /// [wide]: the stabiliser, -infinity where a head is empty, and how far the logarithm of what its memory is divided by lies below
+    /// it; updated.
+    Real<P>*m, *lag;
+    GateSeries<P> to;
+    Real<P>* room;  ///< gate_room
+};
+
+template <typename P>
+struct GatesBackward {
+    const Kernels<P>& kernels;
+    GateColumns<P> at;
+    Index steps;
+    const Real<P>*d_write, *d_read;  ///< series: of the logarithms of both weights
+    const Real<P>* d_state;          ///< [wide], of the logarithm of the state's scale behind the piece
+    const Real<P>* share;
+    Real<P>* d_m;                    ///< [wide], what the stabiliser's gradient has beyond the state's; updated
+    Real<P>* dz;                     ///< as `at` has it
+    Index dz_step;
+    Real<P>* room;
 };
 
 /// A head's memory [keys][values] in the kernels' own order, and its normaliser [keys]; both padded with zeros.
@@ -31,46 +58,51 @@ struct HeadMemory {
     Real<P>*memory, *normaliser;
 };
 
+/// One head of a piece.
 template <typename P>
-struct ChunkForward {
+struct Piece {
     const Kernels<P>& kernels;
-    Index steps;
-    const Real<P>* const* z;  ///< [steps] -> a row of products
-    HeadColumns at;
-    const ChunkScales<P>& scales;
-    HeadMemory<P> state;  ///< updated
-    Real<P>* const* y;    ///< [steps] -> [H], the head's units written
-    Real<P>* const* raw;  ///< likewise before the output gate
+    Index steps, units;
+    const Real<P>* z;  ///< row t at z + t * step: query, key, value and output gate
+    Index step;
+    const Real<P>*write, *read, *least;  ///< [steps]
+    Real<P> first;
+    HeadMemory<P> state;  ///< before the piece; updated by forward, faded by backward
     Real<P>* room;        ///< room_numbers
 };
 
 template <typename P>
-struct ChunkBackward {
-    const Kernels<P>& kernels;
-    Index steps;
-    const Real<P>* const* z;
-    HeadColumns at;
-    const ChunkScales<P>& scales;
-    HeadMemory<P> state;           ///< before the chunk
-    const Real<P>* const* grad_y;  ///< [steps] -> [H] or null
-    const Real<P>* const* raw;
-    HeadMemory<P> d_state;        ///< the gradient of the state behind the chunk, and then of that before it
-    Real<P>*d_input, *d_decay;    ///< [steps], written: of log i and of each decay
-    Real<P>* const* dz;           ///< [steps] -> a row, the head's query, key, value and output gate written
-    Real<P>* room;
+struct PieceBackward {
+    Index unit;                            ///< of the row, the head's first
+    const Real<P>* const* y;               ///< [steps] -> [H]
+    const Real<P>* const* grad_y;          ///< likewise, or null
+    HeadMemory<P> d_state;                 ///< the gradient of the state behind the piece, and then of that before it
+    Real<P>*d_write, *d_read;              ///< [steps], written: of the logarithms of both weights
+    Real<P>* d_state_scale;                ///< written: of the logarithm of the scale of the state before the piece
+    Real<P>* dz;                           ///< like z
+    Index dz_step;
+    Fetch* fetch;  ///< a halt for each step; or null
 };
 
 /// They exist once per instruction set and precision, are thread-safe and allocate nothing.
 template <typename P>
 struct MlstmKernels {
-    /// Units rounded up as the normaliser has them; a memory has the square of it.
+    /// Numbers of a normaliser, and of a row of a memory, which has as many rows as the normaliser numbers.
     Index (*padded)(Index units) noexcept;
+    Index (*memory_row)(Index units) noexcept;
     Index (*room_numbers)(Index units) noexcept;
-    /// from [units][units], compact, and back.
-    void (*unpack)(const Real<P>* from, Index units, Real<P>* memory) noexcept;
-    void (*pack)(const Real<P>* memory, Index units, Real<P>* to) noexcept;
-    void (*forward)(const ChunkForward<P>& chunk) noexcept;
-    void (*backward)(const ChunkBackward<P>& chunk) noexcept;
+    Index (*gate_room)(Index heads) noexcept;
+    /// Returns how many steps it took: fewer where weights would leave the numbers' range.
+    Index (*gates)(const GatesForward<P>& piece) noexcept;
+    void (*gates_backward)(const GatesBackward<P>& piece) noexcept;
+    /// y[t] -> [H], its units from `unit` on written; `streams`: past the caches, and other threads see it after finish.
+    void (*forward)(const Piece<P>& piece, Real<P>* const* y, Index unit, bool streams) noexcept;
+    void (*finish)() noexcept;
+    /// Copies whole vectors, past the caches where they go to multiples of their size.
+    void (*leave)(const Real<P>* from, Index count, Real<P>* to) noexcept;
+    /// What forward does to the state alone, which goes to `to`, another or itself.
+    void (*advance)(const Piece<P>& piece, const HeadMemory<P>& to) noexcept;
+    void (*backward)(const Piece<P>& piece, const PieceBackward<P>& job) noexcept;
 };
 
 /// Of a usable set.

@@ -30,7 +30,12 @@ struct Run {
           nothing(zeros<Real<P>>(layer.units)), order(layer.batch) {
         order_rows(layer, order.data());
     }
-    AffineForward<P> affine() const { return {scans, kernels.lanes, layer.weight, layer.bias, width, layer.inputs}; }
+    AffineWeight<P> weight() const noexcept { return {layer.weight, layer.bias, width, layer.inputs}; }
+    /// Whether rows of a large sequence are whole vectors at multiples of their size, which may go past the caches.
+    template <typename Number>
+    bool streams(const Sequence<Number>& to, Index numbers) const noexcept {
+        return fetches() && numbers % kernels.lanes == 0 && is_aligned(to, kernels.lanes * Index{sizeof(Number)});
+    }
     bool fetches() const noexcept { return layer.steps * layer.batch * width * Index{sizeof(Real<P>)} > cached_bytes; }
     int cell() const noexcept { return static_cast<int>(layer.cell); }
     const Real<P>* before(const Walk& walk, Index t, Index r, const Sequence<const Real<P>>& y) const noexcept {
@@ -52,55 +57,74 @@ template <typename P>
 class ForwardPart {
 public:
     ForwardPart(const Run<P>& run, const ScanForward<P>& job, const AffineForward<P>& weight)
-        : run_(run), job_(job), weight_(weight), z_(job.z ? 0 : block_slots * run.width), x_(block_slots), rows_(block_slots) {}
+        : run_(run), job_(job), weight_(weight), streams_(run.streams(job.y, run.layer.units) && (!job.z || run.streams(job.z, run.layer.units))),
+          z_(is_direct() ? 0 : block_slots * run.width), h_(block_slots * run.layer.units), x_(block_slots), rows_(block_slots),
+          pieces_(block_slots * pieces_of(run.layer.inputs * Index{sizeof(Real<P>)})), ahead_(pieces_.data(), run.fetches()) {}
 
     void run(const Walk& walk) noexcept {
+        begin(walk);
         for (Index n = 0; n < walk.steps(); n += steps_of_block(walk)) {
             const Index last = std::min(walk.steps(), n + steps_of_block(walk));
-            multiply(walk, {n, last});
+            multiply(walk, {n, last}, {last, std::min(walk.steps(), last + steps_of_block(walk))});
             scan(walk, {n, last});
         }
         end(walk);
     }
 
 private:
-    void multiply(const Walk& walk, Range steps) noexcept {
+    /// Whether products are written where backward finds them: what goes past the caches is read here first.
+    bool is_direct() const noexcept { return job_.z && !streams_; }
+
+    void begin(const Walk& walk) noexcept {
+        const Index H = run_.layer.units;
+        for (Index r = 0; r < walk.rows(); ++r) std::copy_n(run_.layer.h ? run_.layer.h.at(walk.row(r)) : run_.nothing.data(), H, &h_[r * H]);
+    }
+
+    /// While the inputs of the steps `next` are brought.
+    void multiply(const Walk& walk, Range steps, Range next) noexcept {
+        ahead_.begin();
+        for (Index n = next.first; n < next.last; ++n)
+            for (Index t = walk.time(n), r = 0, active = walk.active(t); r < active; ++r) ahead_.add(run_.layer.x.at(t, walk.row(r)), run_.layer.inputs);
         Index slot = 0;
         for (Index n = steps.first; n < steps.last; ++n) {
             const Index t = walk.time(n), active = walk.active(t);
             for (Index r = 0; r < active; ++r, ++slot) {
                 x_[slot] = run_.layer.x.at(t, walk.row(r));
-                rows_[slot] = job_.z ? job_.z.at(t, walk.row(r)) : &z_[slot * run_.width];
+                rows_[slot] = is_direct() ? job_.z.at(t, walk.row(r)) : &z_[slot * run_.width];
             }
         }
-        weight_.multiply(x_.data(), slot, rows_.data());
+        weight_.multiply(x_.data(), slot, rows_.data(), ahead_.over(weight_.halts(slot)));
     }
 
     void scan(const Walk& walk, Range steps) noexcept {
-        const Sequence<const Real<P>> y{job_.y.data, job_.y.step, job_.y.row};
+        const Index H = run_.layer.units;
         Index slot = 0;
         for (Index n = steps.first; n < steps.last; ++n) {
             const Index t = walk.time(n), active = walk.active(t);
-            for (Index r = 0; r < active; ++r, ++slot)
-                run_.scans.forward[run_.cell()]({run_.layer.units, rows_[slot], run_.before(walk, t, r, y), job_.y.at(t, walk.row(r))});
+            for (Index r = 0; r < active; ++r, ++slot) {
+                const Index b = walk.row(r);
+                if (walk.is_reset(t, r)) std::fill_n(&h_[r * H], H, Real<P>{});
+                run_.scans.forward[run_.cell()]({H, rows_[slot], &h_[r * H], job_.y.at(t, b), job_.z && streams_ ? job_.z.at(t, b) : nullptr, streams_});
+            }
         }
     }
 
     void end(const Walk& walk) const noexcept {
-        for (Index r = 0; r < walk.rows() && job_.h; ++r) {
-            const Index b = walk.row(r);
-            const Real<P>* untouched = run_.layer.h ? run_.layer.h.at(b) : run_.nothing.data();
-            std::copy_n(walk.length(r) ? job_.y.at(walk.last_time(r), b) : untouched, run_.layer.units, job_.h.at(b));
-        }
-        zero_padding(run_.layer, walk, job_.y, {0, run_.layer.units});
+        const Index H = run_.layer.units;
+        if (streams_) run_.scans.finish();
+        for (Index r = 0; r < walk.rows() && job_.h; ++r) std::copy_n(&h_[r * H], H, job_.h.at(walk.row(r)));
+        zero_padding(run_.layer, walk, job_.y, {0, H});
     }
 
     const Run<P>& run_;
     const ScanForward<P>& job_;
     const AffineForward<P>& weight_;
-    Array<Real<P>> z_;  // [slots][GH]
+    bool streams_;
+    Array<Real<P>> z_, h_;  // [slots][GH], [rows][H]
     Array<const Real<P>*> x_;
     Array<Real<P>*> rows_;
+    Array<const char*> pieces_;
+    Ahead ahead_;
 };
 
 /// Rows on their way back, on one thread.
@@ -109,7 +133,7 @@ class BackwardPart {
 public:
     BackwardPart(const Run<P>& run, const ScanBackward<P>& job, const AffineForward<P>* again, const AffineBackward<P>& weight,
                  const AffineSums<P>& sums, int share)
-        : run_(run), job_(job), again_(again), weight_(weight), sums_(sums), share_(share), wide_(weight.in_row()),
+        : run_(run), job_(job), again_(again), weight_(weight), sums_(sums), share_(share), wide_(weight.in_row()), streams_(run.streams(job.dx, run.layer.inputs)),
           z_(again ? block_slots * run.width : 0), rows_(block_slots), dz_(zeros<Real<P>>(block_slots * wide_)),
           dh_(block_slots * run.layer.units), x_(block_slots), ones_(block_slots), dx_(block_slots),
           pieces_(block_slots * pieces_of_row(run)), ahead_(pieces_.data(), run.fetches()) {
@@ -164,7 +188,7 @@ private:
     }
 
     void spend(Index slots, Fetch* fetch) noexcept {
-        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data(), fetch);
+        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data(), fetch, 0, false, streams_);
         if (job_.dweight) sums_.add(share_, slots, x_.data(), ones_.data(), dz_.data(), wide_, fetch);
     }
 
@@ -196,6 +220,7 @@ private:
     const AffineSums<P>& sums_;
     int share_;
     Index wide_;
+    bool streams_;
     Array<Real<P>> z_;  // [slots][GH]
     Array<Real<P>*> rows_;
     Array<Real<P>> dz_, dh_;  // [slots][wide(GH)], [rows][H]
@@ -213,7 +238,7 @@ void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
     check_scan(job.layer);
     expect_scan(job.y || job.layer.batch == 0, "the output is null");
     const Run<P> run(job.layer, set);
-    const AffineForward<P> weight = run.affine();
+    const AffineForward<P> weight(run.scans, run.kernels.lanes, run.kernels.tile_rows, run.weight());
     const int shares = row_shares(job.layer, run.width, threads);
     run_shares(shares, shares, [&](int share) {
         ForwardPart<P> part(run, job, weight);
@@ -227,9 +252,9 @@ void run_scan(const ScanBackward<P>& job, int threads, InstructionSet set) {
     expect_scan(job.y || job.layer.batch == 0, "what forward wrote is null");
     expect_scan(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
     const Run<P> run(job.layer, set);
-    const AffineBackward<P> weight(run.kernels, job.layer.weight, run.width, job.layer.inputs);
+    const AffineBackward<P> weight(run.kernels, run.scans, run.weight());
     std::optional<AffineForward<P>> again;
-    if (!job.z) again.emplace(run.scans, run.kernels.lanes, job.layer.weight, job.layer.bias, run.width, job.layer.inputs);
+    if (!job.z) again.emplace(run.scans, run.kernels.lanes, run.kernels.tile_rows, run.weight());
     const int shares = row_shares(job.layer, run.width, threads);
     const AffineSums<P> sums(run.kernels, run.width, job.layer.inputs, job.dweight ? shares : 0);
     run_shares(shares, shares, [&](int share) {

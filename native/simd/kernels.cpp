@@ -47,14 +47,6 @@ void transpose(const Real* from, Index from_row, Real* to, Index to_row) noexcep
     for (Index row = 0; row < lanes; ++row) store(to + row * to_row, rows[row]);
 }
 
-LSTMKIT_INLINE void fetch_some(Fetch* fetch) noexcept {
-    if (!fetch) return;
-    const char* const* const last = fetch->last - fetch->next < fetch->pieces ? fetch->last : fetch->next + fetch->pieces;
-    for (; fetch->next < last; ++fetch->next)
-#pragma GCC unroll 4
-        for (Index line = 0; line < Fetch::piece; line += Fetch::line) prefetch(*fetch->next + line);
-}
-
 template <Index V>
 struct Sum {
     template <Index R>

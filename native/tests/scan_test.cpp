@@ -102,7 +102,7 @@ void mlstm_step(const Case& k, const Doubles& z, std::vector<Doubles>& state, do
     const Index H = k.sizes.H, N = k.sizes.N, S = H / N;
     for (Index head = 0; head < N; ++head) {
         double *C = &state[0][size_t(head * S * S)], *n = &state[1][size_t(head * S)], &m = state[2][size_t(head)];
-        const double *q = &z[size_t(head * S)], *key = q + H, *v = key + H, *o = v + H;
+        const double *q = &z[size_t(4 * head * S)], *key = q + S, *v = key + S, *o = v + S;
         const double i = z[size_t(4 * H + head)], f = std::log(sigmoid(z[size_t(4 * H + N + head)]));
         const bool empty = std::all_of(n, n + S, [](double number) { return number == 0; });
         const double kept = empty ? i : f + m, before = m;
@@ -262,9 +262,10 @@ void mlstm_matches_double(const Sizes& s, lstmkit::InstructionSet set) {
     auto of = [](auto& values) { return lstmkit::MlstmState<std::remove_pointer_t<decltype(values[0].data())>>{values[0].data(), values[1].data(), values[2].data()}; };
     const std::vector<Numbers<P>>&given = first, &upstream = grad_last, &known = last;
     const lstmkit::MlstmCase<P> layer{k.course(), s.N, {x.data(), s.B * s.I, s.I}, of(given), weight.data(), bias.data()};
-    auto y = poison<P>(s.T * s.B * s.H), raw = y, z = poison<P>(s.T * s.B * W), between = poison<P>(layer.chunks() * s.B * s.N * layer.between_numbers());
+    auto y = poison<P>(s.T * s.B * s.H), products = poison<P>(layer.chunks() * s.B * layer.product_numbers());
+    auto between = poison<P>(layer.chunks() * s.B * s.N * layer.between_numbers());
     lstmkit::run_mlstm(lstmkit::MlstmForward<P>{layer, {y.data(), s.B * s.H, s.H}, of(last),
-                                                {{z.data(), s.B * W, W}, {raw.data(), s.B * s.H, s.H}, between.data()}},
+                                                {products.data(), between.data()}},
                        s.threads, set);
     const Result right = expected(k, mlstm_step);
     const std::string name = describe(s, set, "mlstm");
@@ -273,11 +274,16 @@ void mlstm_matches_double(const Sizes& s, lstmkit::InstructionSet set) {
     auto unkept = poison<P>(s.T * s.B * s.H);
     lstmkit::run_mlstm(lstmkit::MlstmForward<P>{layer, {unkept.data(), s.B * s.H, s.H}, {}, {}}, s.threads, set);
     check(unkept == y, name + "the same without room for backward");
-    lstmkit::run_mlstm(lstmkit::MlstmBackward<P>{layer, of(known), {{z.data(), s.B * W, W}, {raw.data(), s.B * s.H, s.H}, between.data()},
-                                                 {gy.data(), s.B * s.H, s.H}, of(upstream), {found.x.data(), s.B * s.I, s.I}, of(found.first),
-                                                 found.weight.data(), found.bias.data()},
-                       s.threads, set);
+    auto backward = [&](const lstmkit::Real<P>* kept) {
+        lstmkit::run_mlstm(lstmkit::MlstmBackward<P>{layer, of(known), {kept, between.data()}, {y.data(), s.B * s.H, s.H}, {gy.data(), s.B * s.H, s.H},
+                                                     of(upstream), {found.x.data(), s.B * s.I, s.I}, of(found.first), found.weight.data(), found.bias.data()},
+                           s.threads, set);
+    };
+    backward(products.data());
     gradients_match_differences<P>(k, mlstm_step, found, Tolerance<P>::gradients, name);
+    const Numbers<P> kept_dx = found.x, kept_dweight = found.weight;
+    backward(nullptr);
+    check(found.x == kept_dx && found.weight == kept_dweight, name + "the same gradients by products that were not kept");
 }
 
 template <typename P>
@@ -323,7 +329,7 @@ void impossible_calls_are_refused() {
     check(!mlstm([](auto&) {}), "an mLSTM that can be is run");
     check(mlstm([](auto& job) { job.layer.heads = 3; }), "heads that do not divide the units are refused");
     check(mlstm([&](auto& job) { job.layer.first.scale = numbers.data(); }), "a part of the states is refused");
-    check(mlstm([&](auto& job) { job.kept.between = numbers.data(); }), "a part of the room is refused");
+    check(mlstm([&](auto& job) { job.kept.products = numbers.data(); }), "a part of the room is refused");
 }
 
 }  // namespace

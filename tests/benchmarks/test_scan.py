@@ -18,7 +18,7 @@ def test_check__never_passes_a_layer_that_computes_something_else() -> None:
             output, state = super().forward(*arguments, **options)
             return (output, state) if self.form == "recurrent" else (1.001 * output, state)
 
-    right, wrong = (scan.Contender("layer", make, lambda inputs, H, L: 1) for make in (nn.MinGRU, Wrong))
+    right, wrong = (scan.Contender("layer", make, lambda inputs, H: 1) for make in (nn.MinGRU, Wrong))
     torch.manual_seed(0)
     assert scan.check(right, 3) < 1e-5
     with pytest.raises(SystemExit, match="layer is wrong"):
@@ -33,6 +33,16 @@ def test_table__matches_rows() -> None:
     # Products of 3 gates with the input, beside those of 4 with input and state.
     assert lines[2].startswith("MinLSTM")
     assert lines[2].endswith("2.67x")
+
+
+def test_page__matches_rows() -> None:
+    rows = [row for inputs in (8, 128) for T in (3, 5) for row in scan.measure(T, inputs, rounds=1, with_dx=False)]
+    lines = list(scan.page(rows))
+    assert len(lines) == 2 * (3 + len(scan.CONTENDERS))
+    assert [line for line in lines if line.startswith("| I = ")] == [lines[1], lines[len(lines) // 2 + 1]]
+    # Products with 8 inputs and, of one head, with a memory of 128 by 128 written and read, beside those of an LSTM.
+    assert "| MLSTM, 1 head | " in lines[6]
+    assert f"| {4 * 128 * 136 / (514 * 8 + 2 * 128 * 128):.2f}x | cost per step" in lines[6]
 
 
 def test_verdict__matches_goal_and_growth() -> None:

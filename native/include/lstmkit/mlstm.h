@@ -1,11 +1,13 @@
 // Layers of mLSTM cells, whose memory is a matrix; many steps at once, chunk after chunk. Float32 and Float64.
-// N heads of S units, H = N * S. Rows of the weight: query, key, value, output gate [H each], log i, f before its sigmoid [N each].
+// N heads of S units, H = N * S. Rows of the weight: of each head query, key, value and output gate [S each], then of all heads log i
+// and f before its sigmoid [N each].
 #pragma once
 
 #include "lstmkit/layer.h"
 
 namespace lstmkit {
 
+/// Between two states that are kept for backward.
 inline constexpr Index chunk_steps = 64;
 
 /// The states of all rows, contiguous; null stands for zeros in what is read. Memory and normaliser are kept times e^-m.
@@ -27,16 +29,20 @@ struct MlstmCase : Course {
     Index width() const noexcept { return 4 * units + 2 * heads; }
     Index head_units() const noexcept { return units / heads; }
     Index chunks() const noexcept { return (steps + chunk_steps - 1) / chunk_steps; }
-    /// Numbers of one head's state between two chunks.
-    Index between_numbers() const noexcept { return head_units() * (head_units() + 1) + 2; }
+    /// Numbers of one head's state between two chunks: memory, normaliser and two more, each in whole lines of the caches.
+    Index memory_numbers() const noexcept { return (head_units() * head_units() + 15) / 16 * 16; }
+    Index between_numbers() const noexcept { return memory_numbers() + (head_units() + 15) / 16 * 16 + 16; }
+    /// Products of a step, of one head's sides and of all heads' gates, in whole lines of the caches; and of one row's chunk.
+    Index side_row() const noexcept { return (4 * head_units() + 15) / 16 * 16; }
+    Index gate_row() const noexcept { return (2 * heads + 15) / 16 * 16; }
+    Index product_numbers() const noexcept { return (steps < chunk_steps ? steps : chunk_steps) * (heads * side_row() + gate_row()); }
 };
 
-/// What backward reads again; all null where there is none.
+/// What backward reads again; null where it is not to come. Without products it multiplies again.
 template <typename Number>
 struct MlstmKept {
-    Sequence<Number> z;         ///< [T, B, 4H + 2N], products and bias, of real steps alone
-    Sequence<Number> raw;       ///< [T, B, H], outputs before their gate, of real steps alone
-    Number* between = nullptr;  ///< [chunks, B, N, between_numbers], the states that enter each chunk
+    Number* products = nullptr;  ///< [B, chunks, product_numbers], with their bias
+    Number* between = nullptr;   ///< [B, chunks, N, between_numbers], the states that enter each chunk
 };
 
 template <typename P>
@@ -47,13 +53,13 @@ struct MlstmForward {
     MlstmKept<Real<P>> kept;
 };
 
-/// Upstream: gradients of output and last states; null is zero. Gradients: null is not wanted; weight and bias come together.
+/// `y` is what forward wrote. Upstream: gradients of output and last states; null is zero. Gradients: null is not wanted; weight and bias come together.
 template <typename P>
 struct MlstmBackward {
     MlstmCase<P> layer;
     MlstmState<const Real<P>> last;
     MlstmKept<const Real<P>> kept;
-    Sequence<const Real<P>> grad_y;
+    Sequence<const Real<P>> y, grad_y;
     MlstmState<const Real<P>> grad_last;
     Sequence<Real<P>> dx;
     MlstmState<Real<P>> d_first;

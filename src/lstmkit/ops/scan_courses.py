@@ -107,32 +107,42 @@ class MinimalCourse(_Course):
 
 
 class MLSTMCourse(_Course):
-    """mLSTM: all its products in one, with the key's divided as the paper has it."""
+    """mLSTM: rows of weights head by head, as the core has them, with the key's divided as the paper has it."""
 
     def __init__(self, layer: CellLayer) -> None:
-        H, N = layer.spec.hidden_size, layer.spec.num_heads
-        self._heads, self._width, self._key = N, 4 * H + 2 * N, slice(H, 2 * H)
-        # Rows of products that begin with a line of the caches.
-        self._room = -(-self._width // 16) * 16
+        self._heads = layer.spec.num_heads
+        self._root = sqrt(layer.spec.hidden_size // layer.spec.num_heads)
         super().__init__(layer)
-        self._root = sqrt(H // N)
         self._state = [value.contiguous().resolve_neg() for value in layer.state]
         self._weights = [self._join_weights(self._own(d)) for d in range(self._directions)]
 
     def _join_weights(self, own: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        weight = torch.cat([w.resolve_neg() for w in own[:2]])
-        weight[self._key] /= self._root
-        return weight, torch.cat([w.resolve_neg() for w in own[2:]]) if len(own) > 2 else None
+        """One matrix of q, k, v and o of each head, then i and f of all; likewise the bias."""
+        weight, *bias = (self._join_rows(own[n], own[n + 1]) for n in range(0, len(own), 2))
+        self._keys(weight).div_(self._root)
+        return weight, bias[0] if bias else None
+
+    def _join_rows(self, qkvo: Tensor, gates: Tensor) -> Tensor:
+        sides = qkvo.resolve_neg().reshape(4, self._heads, -1, *qkvo.shape[1:]).transpose(0, 1)
+        return torch.cat([sides.reshape(qkvo.shape), gates.resolve_neg()])
+
+    def _split_rows(self, rows: Tensor) -> list[Tensor]:
+        H4 = 4 * self._sizes[3]
+        sides = rows[:H4].reshape(self._heads, 4, -1, *rows.shape[1:]).transpose(0, 1)
+        return [sides.reshape(H4, *rows.shape[1:]), rows[H4:]]
+
+    def _keys(self, weight: Tensor) -> Tensor:
+        """Their rows, a view."""
+        return weight[: 4 * self._sizes[3]].view(self._heads, 4, -1, weight.shape[1])[:, 1]
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Output ``(T, B, D*H)``, last states, and for backward products, outputs before their gate, states between."""
-        (T, B, _, H), D = self._sizes, self._directions
+        """Output ``(T, B, D*H)``, last states, and for backward states between chunks and products."""
+        (T, B, I, H), D = self._sizes, self._directions  # noqa: E741
         output, last = self._new(T, B, D * H), [self._new(*value.shape) for value in self._state]
         kept: list[Tensor] = []
         if keep:
-            chunks, S = -(-T // core.mlstm_chunk_steps), H // self._heads
-            between = self._new(D, chunks * B * self._heads * (S * (S + 1) + 2))
-            kept = [self._new(T, B, D * self._room), self._new(T, B, D * H), between]
+            products, between = core.mlstm_kept((*self._sizes, self._heads))
+            kept = [self._new(D, between)] + ([self._new(D, products)] if I >= _MULTIPLIES_AGAIN_BELOW else [])
         for d in range(D):
             results = sequence_at(output, d * H), _addresses(last, d), self._kept(kept, d)
             self._call(core.mlstm_forward, self._direction(d), *results)
@@ -153,13 +163,15 @@ class MLSTMCourse(_Course):
         dx, d_first = self._input_gradients(wants), [self._new(*value.shape) for value in self._state]
         dweights: list[Tensor | None] = []
         for d in range(D):
-            weight = self._new(self._width, I) if wants.weights else None
-            bias = self._new(self._width) if wants.weights else None
+            width = 4 * H + 2 * self._heads
+            weight = self._new(width, I) if wants.weights else None
+            bias = self._new(width) if wants.weights else None
             self._call(
                 core.mlstm_backward,
                 self._direction(d),
                 _addresses(last, d),
                 self._kept(kept, d),
+                sequence_at(output, d * H),
                 sequence_at(grad_output, d * H),
                 _addresses(grad_last, d),
                 sequence_at(dx[d], 0),
@@ -180,16 +192,13 @@ class MLSTMCourse(_Course):
     def _split_weights(self, weight: Tensor | None, bias: Tensor | None, count: int) -> list[Tensor | None]:
         if weight is None or bias is None:
             return [None] * count
-        weight[self._key] /= self._root
-        H4 = self._width - 2 * self._heads
-        every: list[Tensor | None] = [weight[:H4], weight[H4:], bias[:H4], bias[H4:]]
+        self._keys(weight).div_(self._root)
+        every: list[Tensor | None] = [*self._split_rows(weight), *self._split_rows(bias)]
         return every[:count]
 
-    def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[Any, Any, int]:
-        if not kept:
-            return None, None, 0
-        products, raw, between = kept
-        return sequence_at(products, d * self._room), sequence_at(raw, d * self._sizes[3]), between[d].data_ptr()
+    def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[int, int]:
+        between, products = (_address(kept[n][d] if n < len(kept) else None) for n in (0, 1))
+        return products, between
 
     def _direction(self, d: int) -> tuple[Any, ...]:
         weight, bias = self._weights[d]
