@@ -1,7 +1,7 @@
 """The engine native on anything its op may be given, against autograd through the float64 reference.
 
 Sizes, layouts in memory, masks, threads, instruction sets, and which outputs have a gradient: all drawn.
-The tests draw a few; ``make fuzz MINUTES=10`` draws until the time is over.
+The tests draw a few, the same in every run; ``make fuzz MINUTES=10`` draws others until the time is over.
 """
 
 import sys
@@ -235,7 +235,8 @@ def fuzz(**options: Any) -> Callable[[], None]:
 
 
 def test_native__matches_float64__anything_drawn() -> None:
-    fuzz(max_examples=60)()
+    """The same cases in every run; ``make fuzz`` draws others, of which one in some thousands meets a limit's edge."""
+    fuzz(max_examples=100, derandomize=True)()
 
 
 def main(minutes: float) -> None:
