@@ -23,10 +23,7 @@ SCANNED = ("minlstm", "mingru", "mlstm")
 
 
 def is_native(row: Row) -> bool:
-    spec = row.spec
-    changed = (*spec.variant.changed, *([] if spec.reset_after else ["reset_after"]))
-    known = spec.cell in NATIVE_CELLS and set(spec.activations) <= {*NATIVE_ACTIVATIONS}
-    return known and not set(changed) & set(NATIVE_CELLS[spec.cell])
+    return row.spec.cell in NATIVE_CELLS and set(row.spec.activations) <= {*NATIVE_ACTIVATIONS}
 
 
 NATIVE_ROWS = {name: row for name, row in ROWS.items() if is_native(row)}
@@ -36,7 +33,11 @@ SOME = [
     "lstm norm-ba",
     "lstm norm-per_gate_feedback",
     "lstm all-drawn",
+    "lstm gate-recurrence",
     "gru",
+    "gru reset-before",
+    "multiplicative",
+    "on_lstm",
     "slstm heads",
     "janet",
 ]
@@ -148,6 +149,24 @@ def test_cell__matches_wide_reference__bfloat16(row: Row) -> None:
             for value in (ours, theirs)
         )
         assert error < max(0.05, 2 * usual)
+
+
+@pytest.mark.parametrize("row", STEPPED.values(), ids=STEPPED)
+def test_cell__preserves_other_rows__beside_nan(row: Row) -> None:
+    """What one row holds reaches neither numbers nor gradients of the others, which share its tiles."""
+    case = calm(hostile(sized(row, 5, 18), batch=7))
+    spoilt = replace(case, x=case.clean.clone(), lengths=torch.full((7,), len(case.clean)))
+    whole = replace(spoilt, x=case.clean)
+    spoilt.x[1, 3] = torch.nan
+    layer, others = row.build(case, "native"), [0, 1, 2, 4, 5, 6]
+    found = []
+    for given in (whole, spoilt):
+        x, hx = leaves(given.x, given.hx)
+        output, *state = run(layer, given, x, hx, lengths=given.lengths)
+        grads = gradients(tuple(value[:, others] for value in (output, *state)), [x, *hx])
+        found.append([value[:, others] for value in (output, *state, *grads)])
+        assert given is whole or output[1, 3].isnan().any()
+    assert all(torch.equal(left, right) for left, right in zip(*found, strict=True))
 
 
 def test_core__rejects_wrong_shapes__at_the_op() -> None:
