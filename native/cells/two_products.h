@@ -2,6 +2,7 @@
 // docs/explanation/relatives.md.
 #pragma once
 
+#include "logarithm.h"
 #include "relatives.h"
 
 namespace lstmkit {
@@ -63,26 +64,31 @@ LSTMKIT_INLINE void multiplicative_middle_backward(const BackwardRow& row, const
     leave_sum(row, units, 1, d * recurrent);
 }
 
-// The time-aware LSTM: the middle is the memory, whose short-term part fades.
+// The time-aware LSTM: the middle is the memory, whose short-term part fades with the time that has passed, the last sum.
+
+constexpr Real euler = Real(2.71828182845904523536);
+
+/// The part of the short-term memory that is left.
+LSTMKIT_INLINE Vector left_after(Vector passed) noexcept { return one / log_of(passed + euler); }
 
 LSTMKIT_INLINE void time_aware_middle(const ForwardRow& row, const Units& units) noexcept {
     units.store(row.middle, units.load_vector(row.state));
 }
 
 LSTMKIT_INLINE void time_aware_forward(const ForwardRow& row, const Units& units) noexcept {
-    const Vector brief = tanh(sum_of(row, units, 0, 6)), left = sum_of(row, units, 5, 6);
+    const Vector brief = tanh(sum_of(row, units, 0, 6)), passed = sum_of(row, units, 5, 6);
     keep(row, units, 4, brief);
-    keep(row, units, 5, left);
-    end_as_lstm(row, units, 1, 6, (units.load_vector(row.state) - brief) + brief * left);
+    keep(row, units, 5, passed);
+    end_as_lstm(row, units, 1, 6, (units.load_vector(row.state) - brief) + brief * left_after(passed));
 }
 
 LSTMKIT_INLINE void time_aware_backward(const BackwardRow& row, const Units& units) noexcept {
-    const Vector brief = kept_of(row, units, 4), left = kept_of(row, units, 5);
+    const Vector brief = kept_of(row, units, 4), passed = kept_of(row, units, 5), left = left_after(passed);
     const Vector dc = end_as_lstm_backward(row, units, 1, (units.load(row.cells_before) - brief) + brief * left);
     const Vector d_brief = dc * (left - one);
     units.store_vector(row.dstate, dc);
     leave_sum(row, units, 0, d_brief * (one - brief * brief));
-    leave_sum(row, units, 5, dc * brief);
+    leave_sum(row, units, 5, -dc * brief * left * left / (passed + euler));
 }
 
 LSTMKIT_INLINE void time_aware_middle_backward(const BackwardRow& row, const Units& units) noexcept {

@@ -95,6 +95,14 @@ private:
     static void poison(Numbers& to, Index count) {
         to.assign(static_cast<std::size_t>(count), static_cast<typename Numbers::value_type>(NAN));
     }
+    /// No sum of these is negative, that of the time among them.
+    template <typename... Numbers>
+    static void forbid_the_past(Numbers&... numbers) {
+        const auto turn = [](auto& own) {
+            for (auto& value : own) value = static_cast<std::remove_reference_t<decltype(value)>>(std::fabs(float(value)));
+        };
+        (turn(numbers), ...);
+    }
     template <typename... Numbers>
     static void append(std::vector<double>& all, const Numbers&... more) {
         (std::for_each(more.begin(), more.end(), [&](auto value) { all.push_back(double(value)); }), ...);
@@ -115,6 +123,7 @@ private:
         draw(d.bias_input, G * H, 1), draw(d.bias_recurrent, G * H, 1), draw(d.weight_projection, projection * H, scale);
         const Index middle = cell.middle * H * cell.middle_vectors * H;
         draw(d.weight_middle, middle, scale), poison(d.d_middle, middle);
+        if (kind == CellKind::time_aware) forbid_the_past(d.x, d.weight_input, d.bias_input, d.bias_recurrent);
         draw(d.gy, n * R, 1), draw(d.gh, B * R, 1), draw(d.gc, B * S * H, 1), draw(d.g_cells, n * S * H, 1), draw(d.g_gates, K * n * H, 1);
         poison(d.y, n * R), poison(d.h_last, B * R), poison(d.c_last, B * S * H), poison(d.cells, n * S * H), poison(d.gates, K * n * H);
         poison(d.dx, n * I), poison(d.dh, B * R), poison(d.dc, B * S * H), poison(d.d_input, cell.input * H * I);

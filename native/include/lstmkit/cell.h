@@ -97,7 +97,7 @@ CellShape shape_of(const CellOptions<P>& options) noexcept {
         case Cell::gru_before: return {3, 0, 3, 0, 2, 3, 1, false, 2, 1, 1};
         // the recurrent factor of the middle, the input's, i, f, g, o; kept: the gates, then both factors
         case Cell::multiplicative: return {6, 1, 5, 0, 1, 6, 1, false, 2, 4, 1};
-        // the short-term memory of the middle, which is c; i, f, g, o; the part of that memory that is left. kept: the gates, then both
+        // the short-term memory of the middle, which is c; i, f, g, o; the time that has passed. kept: the gates, then memory and time
         case Cell::time_aware: return {6, 1, 5, 1, 4, 6, 1, false, 0, 1, 1};
         // i, f, g, o, and of the input alone the turns that a unit's rhythm has made; kept: the gates, and the part of a turn
         case Cell::phased: return {5, 0, 5, 0, 4, 6, 1};

@@ -13,7 +13,7 @@ from lstmkit.ops.engines import is_batched
 from lstmkit.ops.native_call import Direction, Gradients, NativeCall, Outcome
 from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype
 from lstmkit.ops.native_states import pack_states, unpack_states
-from lstmkit.ops.native_weights import core_input, core_weights
+from lstmkit.ops.native_weights import core_weights
 from lstmkit.reference import LayerResult, Masks
 from lstmkit.spec import CellSpec
 
@@ -64,8 +64,7 @@ def run_native_cell(
     ]
     arranged = [tensor for own in directions for tensor in own.tensors.values()]
     layouts = [_Layout(tuple(own.tensors), own.options) for own in directions]
-    tensors = (x, h, c, *weights, core_input(cell.spec, x), *arranged)
-    y, h, c, states, kept = _NativeCell.apply(cell, layouts, len(weights), *tensors)  # pyright: ignore
+    y, h, c, states, kept = _NativeCell.apply(cell, layouts, len(weights), x, h, c, *weights, *arranged)  # pyright: ignore
     shown = kept.index_select(2, torch.tensor(cell.gates)).permute(2, 0, 1, 3) if gates else None
     return LayerResult(y, unpack_states(cell.spec, h, c), cast(states[:, :, 0], x.dtype) if cells else None, shown)
 
@@ -78,13 +77,12 @@ class _Layout(NamedTuple):
 
 
 class _NativeCell(torch.autograd.Function):
-    """Takes input and weights twice: as the equations do, then arranged for the core. One of both gets gradients."""
+    """Takes the weights twice: arranged for the core, and as they are for the equations. One of both gets gradients."""
 
     @staticmethod
     def forward(ctx: Any, cell: NativeCell, layouts: list[_Layout], num_weights: int, *inputs: Tensor) -> Any:
-        h, c = inputs[1:3]
-        x, *arranged = inputs[3 + num_weights :]
-        y, h_last, c_last, states, kept = _Call(cell, layouts, x, h, c, arranged).forward()
+        x, h, c = inputs[:3]
+        y, h_last, c_last, states, kept = _Call(cell, layouts, x, h, c, inputs[3 + num_weights :]).forward()
         ctx.cell, ctx.layouts, ctx.num_weights = cell, layouts, num_weights
         ctx.save_for_backward(*inputs, y, states, kept)
         ctx.set_materialize_grads(False)
@@ -97,12 +95,10 @@ class _NativeCell(torch.autograd.Function):
         if torch.is_grad_enabled() or is_batched(upstream):
             found = _differentiate_equations(ctx.cell, inputs[:n], upstream, wants[:n])
             return None, None, None, *found, *[None] * (len(inputs) - n)
-        h, c = inputs[1:3]
-        x, *arranged = inputs[n:]
-        call = _Call(ctx.cell, ctx.layouts, x, h, c, arranged)
-        wanted = wants[n], *wants[1:3], any(wants[n + 1 :])
-        dx, dh, dc, *darranged = call.backward((y, states, kept), upstream, wanted)
-        return None, None, None, None, dh, dc, *[None] * ctx.num_weights, dx, *darranged
+        x, h, c = inputs[:3]
+        call = _Call(ctx.cell, ctx.layouts, x, h, c, inputs[n:])
+        dx, dh, dc, *arranged = call.backward((y, states, kept), upstream, (*wants[:3], any(wants[n:])))
+        return None, None, None, dx, dh, dc, *[None] * ctx.num_weights, *arranged
 
 
 def _differentiate_equations(

@@ -4,7 +4,6 @@ The core has one layout per kind of cell: gates without weights have rows of zer
 and what options need is named. docs/explanation/core.md says which sums a cell has.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -34,13 +33,6 @@ class CoreWeights(NamedTuple):
 def core_weights(spec: CellSpec, parameters: Mapping[str, Tensor]) -> CoreWeights:
     """Arrange one direction's parameters, by their names without endings, for the core."""
     return _ARRANGERS[spec.cell](spec, parameters)
-
-
-def core_input(spec: CellSpec, x: Tensor) -> Tensor:
-    """The input ``(T, B, I)`` as the core reads it: of a T-LSTM with what an interval leaves instead of it."""
-    if spec.cell != "time_aware":
-        return x
-    return torch.cat([x[..., :-1], 1 / torch.log(math.e + x[..., -1:])], 2)
 
 
 def _arrange_lstm(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
@@ -141,11 +133,11 @@ def _arrange_multiplicative(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeig
 
 
 def _arrange_time_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
-    """The sums are that of the short-term memory, the gates, and what is left of it, the last number of the input."""
+    """The sums are that of the short-term memory, the gates, and the time that has passed, the last number of the input."""
     own, H = p["weight_ih"], spec.hidden_size
-    left = torch.cat([own.new_zeros(H, own.shape[1]), own.new_ones(H, 1)], 1)
+    passed = torch.cat([own.new_zeros(H, own.shape[1]), own.new_ones(H, 1)], 1)
     tensors = {
-        "input": torch.cat([torch.nn.functional.pad(own, (0, 1)), left]),
+        "input": torch.cat([torch.nn.functional.pad(own, (0, 1)), passed]),
         "recurrent": p["weight_hh"],
         "middle": p["weight_d"],
     }
