@@ -133,7 +133,7 @@ def _arrange_multiplicative(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeig
 
 
 def _arrange_time_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
-    """The sums are that of the short-term memory, the gates, and the time that has passed, the last number of the input."""
+    """The sums are those of the short-term memory, of the gates, and of the time that has passed, last in the input."""
     own, H = p["weight_ih"], spec.hidden_size
     passed = torch.cat([own.new_zeros(H, own.shape[1]), own.new_ones(H, 1)], 1)
     tensors = {
