@@ -10,7 +10,7 @@ TORCH, TUNED, CELLS = "torch", "torch, tuned malloc", "torch, LSTMCell loop"
 KERAS, ONNX, OPENVINO = "Keras on JAX", "ONNX Runtime", "OpenVINO"
 # A plain LSTM of ours beside another cell of ours, and a loop in Python over torch's operations.
 PLAIN, LOOP = "lstmkit, plain LSTM", "torch, loop in Python"
-OURS, OURS_FLOAT32, OURS_NATIVE = "lstmkit", "lstmkit in float32", "lstmkit, native engine"
+OURS, OURS_FLOAT32 = "lstmkit", "lstmkit in float32"
 # A goal against the fastest of a case's peers but default torch, whichever that is.
 BEST = "best peer"
 # Goals against ourselves: in the row's unit, in per cent of the machine's peak, and in medians.

@@ -1,9 +1,8 @@
 """``python -m benchmarks.grid``: ours, on the engine it chooses, beside torch over lengths, batches and hidden sizes.
 
 Each cell is checked (ours and torch's numbers agree), then timed in turn; one below 0.95 is measured again before it is
-believed. Where another engine than native was chosen, native is timed too: that is what the rule in lstmkit.ops is
-judged by. Writes benchmarks/results/<machine>-grid.json after each cell and draws a heat map. Called again it goes on
-from there; after a change of the rule it measures the cells that now run on another engine, after any other all.
+believed. Writes benchmarks/results/<machine>-grid.json after each cell and draws a heat map. Called again it goes on
+from there; after a change of the code it measures all.
 """
 
 import argparse
@@ -17,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import lstmkit
-from benchmarks.cases import OURS, OURS_NATIVE, TORCH, Case, Task
+from benchmarks.cases import OURS, TORCH, Case, Task
 from benchmarks.heat_map import draw_heat_map
 from benchmarks.machine import describe_machine, machine_slug
 from benchmarks.pages import IMAGES, PERFORMANCE, RESULTS, write_between_markers, write_json
-from benchmarks.peers.lstmkit_layer import chosen_engine
 from benchmarks.runner import Row, Settings, compare_turns, take_turns, workers
 from benchmarks.subject import Fingerprint
 from benchmarks.worker import PeerError, Worker
@@ -56,15 +54,12 @@ def grid_case(task: Task, *sizes: int) -> Case:
 
 
 def measure_cell(every: dict[str, Worker], case: Case) -> Row:
-    """One cell: ``ratio`` is torch's time over ours, ``native`` torch's over native's where another was chosen."""
+    """One cell: ``ratio`` is torch's time over ours."""
     engine = every[OURS].prepare(case).removeprefix("engine ")
     every[TORCH].prepare(case)
     check_agreement(case, every[OURS].fingerprint(), every[TORCH].fingerprint())
     names = [OURS, TORCH]
     row: Row = {"task": case.task, "sizes": list(case.sizes), "engine": engine}
-    if engine != "native" and native_module() is not None:
-        every[OURS_NATIVE].prepare(case)
-        names.append(OURS_NATIVE)
     turns = take_turns(every, names, FIRST)
     again = compare_turns(turns[OURS], turns[TORCH])["ratio"] < LIMIT
     if again:
@@ -72,8 +67,6 @@ def measure_cell(every: dict[str, Worker], case: Case) -> Row:
     compared = compare_turns(turns[OURS], turns[TORCH])
     times = sorted(turn.seconds for turn in turns[OURS])
     row |= {"milliseconds": 1e3 * times[len(times) // 2], "measured_again": again, **compared}
-    if OURS_NATIVE in turns:
-        row["native"] = compare_turns(turns[OURS_NATIVE], turns[TORCH])["ratio"]
     return row
 
 
@@ -120,7 +113,7 @@ def _measure_all(cases: list[Case], minutes: float) -> Iterator[Row]:
     until = time.monotonic() + 60 * minutes
     if not cases or not minutes:
         return
-    with workers((OURS, TORCH, OURS_NATIVE)) as every:
+    with workers((OURS, TORCH)) as every:
         for case in cases:
             if time.monotonic() > until:
                 return
@@ -133,16 +126,13 @@ def _measure_all(cases: list[Case], minutes: float) -> Iterator[Row]:
 
 
 def report(cells: list[Row], shown: int = 10) -> str:
-    """The spread of the ratios, the worst cells, and where the choice of an engine was wrong."""
+    """The spread of the ratios, and the worst cells."""
     ordered = sorted(cells, key=lambda cell: cell["ratio"])
     below = [cell for cell in ordered if cell["ratio"] < LIMIT]
     median = ordered[len(ordered) // 2]["ratio"]
-    better = [cell for cell in ordered if cell.get("native", 0) > 1.05 * cell["ratio"]]
-    better.sort(key=lambda cell: cell["ratio"] / cell["native"])
     parts = [
         f"{len(cells)} cells: median {median:.2f}x, best {ordered[-1]['ratio']:.2f}x, {len(below)} below {LIMIT}x",
         *_listed(f"below {LIMIT}x:" if below else "the worst:", below or ordered[:shown]),
-        *_listed("not native although it is faster:", better[:shown]),
     ]
     return "\n".join(parts)
 
@@ -153,19 +143,17 @@ def _listed(title: str, cells: list[Row]) -> list[str]:
 
 def _line_of(cell: Row) -> str:
     low, high = cell["spread"]
-    native = f", native would be {cell['native']:.2f}x" if "native" in cell else ""
     sizes = ", ".join(map(str, cell["sizes"]))
     return (
         f"{cell['task']} {sizes:20} {cell['milliseconds']:9.3f} ms {cell['ratio']:6.2f}x "
-        f"({low:.2f}-{high:.2f}) {cell['engine']}{native}"
+        f"({low:.2f}-{high:.2f}) {cell['engine']}"
     )
 
 
 def code_digest() -> str:
-    """What ran, except the rule that chooses."""
+    """What ran."""
     package = Path(lstmkit.__file__).parent
     files = [file for room in ("nn", "ops", "core", "reference") for file in sorted((package / room).rglob("*.py"))]
-    files = [file for file in files if file.name not in ("choice.py", "cost.py")]
     core = native_module()
     files += [Path(core.__file__)] if core is not None and core.__file__ else []
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
@@ -179,7 +167,7 @@ def read_cells(path: Path, code: str) -> list[Row]:
     if found["code"] != code:
         print(f"{path.name} was measured with other code: starting anew")
         return []
-    return [cell for cell in found["cells"] if cell["engine"] == chosen_engine(grid_case(cell["task"], *cell["sizes"]))]
+    return found["cells"]
 
 
 def _parse() -> argparse.Namespace:

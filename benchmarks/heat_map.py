@@ -14,7 +14,7 @@ MOST = 8.0
 def draw_heat_map(
     cells: list[Row], lengths: Sequence[int], batches: Sequence[int], hidden_sizes: Sequence[int], path: Path
 ) -> None:
-    """Red where torch is faster, blue where we are; numbers in italics where we chose another engine than native."""
+    """Red where torch is faster, blue where we are."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -42,10 +42,9 @@ def _draw_panel(panel: Any, cells: list[Row], batches: Sequence[int], hidden_siz
         _, B, _, H = cell["sizes"]
         y, x = batches.index(B), hidden_sizes.index(H)
         colours[y][x] = math.log2(cell["ratio"])
-        style = "normal" if cell["engine"] == "native" else "italic"
         dark = abs(colours[y][x]) > 0.7 * math.log2(MOST)
         text = f"{cell['ratio']:.2g}"
-        panel.text(x, y, text, ha="center", va="center", fontstyle=style, color="white" if dark else "black")
+        panel.text(x, y, text, ha="center", va="center", color="white" if dark else "black")
     panel.set_xticks(range(len(hidden_sizes)), labels=hidden_sizes)
     panel.set_yticks(range(len(batches)), labels=batches)
     panel.set_facecolor("#e8e8e8")

@@ -12,7 +12,6 @@ from benchmarks.cases import (
     OPENVINO,
     OURS,
     OURS_FLOAT32,
-    OURS_NATIVE,
     PLAIN,
     TORCH,
     TUNED,
@@ -47,7 +46,6 @@ class Peer:
 PEERS = {
     OURS: Peer("lstmkit_layer"),
     OURS_FLOAT32: Peer("lstmkit_layer", changes={"dtype": "float32"}),
-    OURS_NATIVE: Peer("lstmkit_layer", changes={"engine": "native"}),
     TORCH: Peer("torch_layer"),
     TUNED: Peer("torch_layer", TUNED_MALLOC),
     CELLS: Peer("torch_cells"),

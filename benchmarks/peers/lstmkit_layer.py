@@ -10,8 +10,6 @@ from benchmarks.data import Data
 from benchmarks.peers import Prepared
 from benchmarks.peers.tensors import load, prepare_tensors
 from lstmkit import nn
-from lstmkit.core import native_module
-from lstmkit.ops import EngineRequest, choose_engine
 
 
 def prepare(case: Case, data: Data) -> Prepared:
@@ -38,17 +36,3 @@ def _engine_of(layer: Any, case: Case, data: Data) -> str:
     wanted = {"lengths": case.uneven, "return_cells": case.trace, "return_gates": case.trace}
     with torch.set_grad_enabled(case.task != "infer"):
         return layer.explain_engine(x, **wanted).engine
-
-
-def chosen_engine(case: Case) -> str:
-    """The engine that a plain LSTM runs this case on, without making it."""
-    request = EngineRequest(
-        dtype=case.dtype,
-        lengths=case.uneven,
-        cells=case.trace,
-        gates=case.trace,
-        native_available=native_module() is not None,
-        sizes=case.sizes,
-        gradients=case.task != "infer",
-    )
-    return choose_engine(request, case.engine).engine

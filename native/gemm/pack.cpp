@@ -92,10 +92,10 @@ void unpack_projection(const Blocks& sizes, Index block, const Real<P>* from, Re
 }
 
 template <typename P>
-void PackedMatrix<P>::fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept {
+void PackedMatrix<P>::fill(const Kernels<P>& kernels, Index block, Stored<P>* pack, Index first_group, Index last_group) const noexcept {
     constexpr Index D = depth<P>;
     const Index rows = block_rows(), stride = matrix_.column_stride;
-    for (Index group = 0; group < groups(); ++group) {
+    for (Index group = first_group; group < last_group; ++group) {
         const Index first = group * group_vectors_ * lanes_, width = group_size(group) * lanes_;
         const Index count = std::min(width, matrix_.columns - first);
         Stored<P>* to = pack + first * blocks_ * rows + block * rows * width;

@@ -123,8 +123,9 @@ public:
         }
         return count;
     }
-    /// Packs the rows of one block.
-    void fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept;
+    /// Packs the rows of one block: all columns, or those of the groups first..last.
+    void fill(const Kernels<P>& kernels, Index block, Stored<P>* pack, Index first_group, Index last_group) const noexcept;
+    void fill(const Kernels<P>& kernels, Index block, Stored<P>* pack) const noexcept { fill(kernels, block, pack, 0, groups()); }
     /// Columns of the groups first..last of out[r] (+)= in[r] * matrix, from the column `first` of `out` on; rows and blocks of
     /// `in` as ProductTile has them.
     void multiply(const Kernels<P>& kernels, const Stored<P>* in, Index in_row, Index in_block, Index rows, const Stored<P>* pack,

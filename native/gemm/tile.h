@@ -74,5 +74,54 @@ LSTMKIT_INLINE const Factor* accumulate(Vector (&sums)[R][V], const Factor* cons
     return weights + next;
 }
 
+/// In float32 and float64 so many terms, and half as many more at most, are added up before they join a long sum: its every term would
+/// lose what a large number cannot hold.
+constexpr Index run_terms = sizeof(Factor) >= 4 ? 64 : std::numeric_limits<Index>::max() / 4;
+
+/// Terms of a sum: [R] rows -> [count].
+struct Terms {
+    const Factor* const* in;
+    Index count;
+};
+
+/// Moves sums to where others are set aside already, or none, and begins anew.
+template <Index R, Index V>
+LSTMKIT_INLINE void put_aside(Vector (&sums)[R][V], Vector (&aside)[R][V], bool joins) noexcept {
+#pragma GCC unroll 12
+    for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (Index v = 0; v < V; ++v) {
+            aside[r][v] = joins ? aside[r][v] + sums[r][v] : sums[r][v];
+            sums[r][v] = Vector{};
+        }
+}
+
+/// sums[r][v] += sum over all terms of in[r][k] * weights[k][v].
+template <Index R, Index V, Index N>
+LSTMKIT_INLINE void sum_up(Vector (&sums)[R][V], const Terms (&parts)[N], const Factor* weights) noexcept {
+    Vector aside[R][V];
+    bool has_aside = false;
+    Index terms = 0;
+    for (const Terms& part : parts)
+        for (Index first = 0; first < part.count; first += run_terms) {
+            const Index count = part.count - first < run_terms ? part.count - first : run_terms;
+            if (terms + count > run_terms + run_terms / 2) {
+                put_aside(sums, aside, has_aside);
+                has_aside = true;
+                terms = 0;
+            }
+            const Factor* row[R];
+#pragma GCC unroll 12
+            for (Index r = 0; r < R; ++r) row[r] = part.in[r] + first;
+            weights = accumulate(sums, row, count, weights);
+            terms += count;
+        }
+    if (!has_aside) return;
+#pragma GCC unroll 12
+    for (Index r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (Index v = 0; v < V; ++v) sums[r][v] += aside[r][v];
+}
+
 }  // namespace
 }  // namespace lstmkit

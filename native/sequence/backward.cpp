@@ -74,6 +74,14 @@ struct Run {
         if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
     }
 
+    /// The same, of one head and some groups of columns.
+    void pack_columns(Range groups, Range input_groups) noexcept {
+        for (Index block = 0; block < sizes.blocks; ++block) {
+            recurrent.fill(kernels, block, recurrent_pack.data(), groups.first, groups.last);
+            if (job.gradients.x) input.fill(kernels, block, input_pack.data(), input_groups.first, input_groups.last);
+        }
+    }
+
 private:
     /// A weight [count * H, columns] or one head's part of it, in groups of columns small enough that every member of a team
     /// has one.
@@ -115,6 +123,17 @@ public:
         }
         spend();
         end(walk, flow);
+    }
+
+    /// What a member of a team reads it packs itself, and what it adds up is its own: from core to core it would take longer.
+    void prepare(Run<P>& run) const noexcept {
+        run.pack_columns(groups_, input_groups_);
+        if (run.wants_weights()) run.sums.zero_blocks(run.sizes, 0, blocks_);
+    }
+    void finish() const noexcept {
+        if (barrier_) barrier_->wait();
+        for (Index block = blocks_.first; block < blocks_.last && run_.wants_weights(); ++block)
+            join_sums(run_.kernels, run_.sizes, run_.sums, block, 1, run_.job.gradients);
     }
 
 private:
@@ -397,7 +416,7 @@ void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSu
 
 /// All rows, the hidden blocks divided among the members of a team.
 template <typename P>
-void run_units(const Run<P>& run, const Index* order, int members, const WeightSums<P>& sums) {
+void run_units(Run<P>& run, const Index* order, int members) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
     const Index rows = capacity(run, walk.rows(), members);
     Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, false, rows);
@@ -405,9 +424,14 @@ void run_units(const Run<P>& run, const Index* order, int members, const WeightS
     const SourceMemory<P> from(run.sizes, members, rows);
     const Index pieces = walk.rows() * run.pieces_per_row();
     const Array<const char*> ahead(members * pieces);
+    const WeightSums<P> sums = run.wants_weights() ? run.sums.of(0) : WeightSums<P>{};
+    if (run.wants_weights()) run.sums.zero_rest(0);
     run_team(members, [&](const Member& member) noexcept {
-        Part<P>(run, gathered, from.of(member.index), sums, {&ahead[member.index * pieces], run.fetches}, nullptr, member,
-                &member.barrier).run(walk, flow);
+        Part<P> part(run, gathered, from.of(member.index), sums, {&ahead[member.index * pieces], run.fetches}, nullptr, member,
+                     &member.barrier);
+        part.prepare(run);
+        part.run(walk, flow);
+        part.finish();
     });
 }
 
@@ -423,25 +447,23 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
     }
     const Kernels<P>& kernels = kernels_of<P>(set);
     check_heads(layer, kernels.lanes);
-    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer));
+    const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer), layer.shape.sums);
     const Array<Index> order(layer.batch);
     order_rows(layer, order.data());
     std::optional<Run<P>> runs[most_directions];
     for (int d = 0; d < count; ++d) runs[d].emplace(directions[d], kernels, plan);
+    if (plan.unit_shares > 1) {
+        for (int d = 0; d < count; ++d) run_units(*runs[d], order.data(), plan.unit_shares);
+        return;
+    }
     const int blocks = static_cast<int>(runs[0]->sizes.blocks);
     run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
-    if (plan.unit_shares > 1)
-        for (int d = 0; d < count; ++d) {
-            if (runs[d]->wants_weights()) runs[d]->sums.zero(0);
-            run_units(*runs[d], order.data(), plan.unit_shares, runs[d]->sums.of(0));
-        }
-    else
-        run_shares(count * plan.row_shares, plan.threads, [&](int share) {
-            const Run<P>& run = *runs[share % count];
-            const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
-            if (run.wants_weights()) run.sums.zero(share / count);
-            run_rows(run, order.data(), rows, run.sums.of(share / count));
-        });
+    run_shares(count * plan.row_shares, plan.threads, [&](int share) {
+        const Run<P>& run = *runs[share % count];
+        const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
+        if (run.wants_weights()) run.sums.zero(share / count);
+        run_rows(run, order.data(), rows, run.sums.of(share / count));
+    });
     run_shares(count * blocks, plan.threads, [&](int share) {
         const Run<P>& run = *runs[share % count];
         if (run.wants_weights()) join_sums(run.kernels, run.sizes, run.sums, share / count, plan.row_shares, run.job.gradients);

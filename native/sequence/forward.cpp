@@ -403,7 +403,7 @@ void run_rows(const Run<P>& run, const Index* order, Range share) {
 
 /// All rows, the hidden blocks divided among the members of a team.
 template <typename P>
-void run_units(const Run<P>& run, const Index* order, int members) {
+void run_units(Run<P>& run, const Index* order, int members) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
     const Index rows = std::max(walk.rows(), run.summed_rows(walk.rows()));
     const PointerMemory<P> pointers(rows * members, run.pieces_per_row());
@@ -411,6 +411,8 @@ void run_units(const Run<P>& run, const Index* order, int members) {
     run_team(members, [&](const Member& member) noexcept {
         const Index blocks = run.sizes.blocks;
         const Range own{blocks * member.index / member.count, blocks * (member.index + 1) / member.count};
+        // By the one that reads them: from core to core they would take longer than to be packed.
+        for (Index block = own.first; block < own.last; ++block) run.pack(block);
         Part<P>(run, walk, own, pointers.from(rows * member.index), carried, &member.barrier).run();
     });
 }
@@ -430,12 +432,12 @@ void run_forward(const ForwardJob<P>* directions, int count, int threads, Instru
     std::optional<Run<P>> runs[most_directions];
     const Index rows = (layer.batch + plan.row_shares - 1) / plan.row_shares;
     for (int d = 0; d < count; ++d) runs[d].emplace(directions[d], kernels, rows);
-    const int blocks = static_cast<int>(runs[0]->sizes.blocks);
-    run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
     if (plan.unit_shares > 1) {
         for (int d = 0; d < count; ++d) run_units(*runs[d], order.data(), plan.unit_shares);
         return;
     }
+    const int blocks = static_cast<int>(runs[0]->sizes.blocks);
+    run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
     run_shares(count * plan.row_shares, plan.threads, [&](int share) {
         const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
         run_rows(*runs[share % count], order.data(), rows);

@@ -25,8 +25,9 @@ struct Plan {
 
 /// The cheaper of the two ways to spend `threads` threads on `directions` directions, as step_cycles estimates it.
 /// One of the two kinds of shares is 1; all three are where there is too little work for a second thread.
-/// Rows are cut alone where they must stay whole.
-Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile, bool whole_rows = false) noexcept;
+/// Rows are cut alone where they must stay whole. `handed`: numbers of a unit that others read at every step, its output
+/// forward and the gradients of its sums backward.
+Plan plan_layer(const Course& layer, int directions, int threads, const TileSizes& tile, bool whole_rows = false, Index handed = 1) noexcept;
 
 /// Throws std::invalid_argument where a head does not end with a vector.
 void check_heads(const Course& layer, Index lanes);

@@ -25,6 +25,15 @@ public:
           outputs_(projected ? s.outputs : 0), numbers_(weights_ + bias_ + projection_ + outputs_ + totals * s.padded()),
           all_(shares * numbers_) {}
     void zero(int share) const noexcept { std::fill_n(&all_[share * numbers_], numbers_, Real<P>{}); }
+    /// The same in parts: what some blocks have, and what belongs to none.
+    void zero_blocks(const Blocks& s, int share, Range blocks) const noexcept {
+        const WeightSums<P> sums = of(share);
+        std::fill_n(sums.weights + blocks.first * s.weight_numbers(), blocks.size() * s.weight_numbers(), Real<P>{});
+        std::fill_n(sums.bias + blocks.first * s.sums(), blocks.size() * s.sums(), Real<P>{});
+    }
+    void zero_rest(int share) const noexcept {
+        std::fill_n(&all_[share * numbers_ + weights_ + bias_], numbers_ - weights_ - bias_, Real<P>{});
+    }
     WeightSums<P> of(int share) const noexcept {
         Real<P>* const first = &all_[share * numbers_];
         Real<P>* const projection = first + weights_ + bias_;

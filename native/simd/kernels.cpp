@@ -61,19 +61,18 @@ struct Sum {
     struct Rows {
         static void run(const SumTile<Precision>& t, Index first) noexcept {
             Real* const out = t.out + first * t.out_row;
-            Vector sums[R][V];
+            Vector sums[R][V] = {};
             const Factor* row[R];
 #pragma GCC unroll 12
-            for (Index r = 0; r < R; ++r) {
-                row[r] = t.in[first + r] + t.first;
-#pragma GCC unroll 4
-                for (Index v = 0; v < V; ++v) sums[r][v] = load(v < t.added ? out + r * t.out_row + v * lanes : t.bias + v * lanes);
-            }
-            accumulate(sums, row, t.columns, t.weights);
+            for (Index r = 0; r < R; ++r) row[r] = t.in[first + r] + t.first;
+            sum_up(sums, {{row, t.columns}}, t.weights);
 #pragma GCC unroll 12
             for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
-                for (Index v = 0; v < V; ++v) store(out + r * t.out_row + v * lanes, sums[r][v]);
+                for (Index v = 0; v < V; ++v) {
+                    Real* const at = out + r * t.out_row + v * lanes;
+                    store(at, load(v < t.added ? at : t.bias + v * lanes) + sums[r][v]);
+                }
         }
     };
 
@@ -86,22 +85,13 @@ template <Index R>
 struct Forward {
     static void run(const ForwardTile<Precision>& t, Index first) noexcept {
         fetch_some(t.fetch);
-        Vector z[R][gates];
-        if (t.sums) {
+        Vector z[R][gates] = {};
+        sum_up(z, {{t.x + first, t.inputs}, {t.h + first, t.outputs}}, t.weights);
 #pragma GCC unroll 6
-            for (Index r = 0; r < R; ++r)
+        for (Index r = 0; r < R; ++r)
 #pragma GCC unroll 4
-                for (Index gate = 0; gate < gates; ++gate) z[r][gate] = load(t.sums + (first + r) * t.sums_row + gate * lanes);
-        } else {
-#pragma GCC unroll 4
-            for (Index gate = 0; gate < gates; ++gate) {
-                const Vector bias = load(t.bias + gate * lanes);
-#pragma GCC unroll 6
-                for (Index r = 0; r < R; ++r) z[r][gate] = bias;
-            }
-        }
-        const Factor* recurrent = accumulate(z, t.x + first, t.inputs, t.weights);
-        accumulate(z, t.h + first, t.outputs, recurrent);
+            for (Index gate = 0; gate < gates; ++gate)
+                z[r][gate] += load((t.sums ? t.sums + (first + r) * t.sums_row : t.bias) + gate * lanes);
         finish(t, first, z);
     }
 

@@ -12,8 +12,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Longer than most steps: it may come in the middle of one.
-constexpr std::chrono::nanoseconds least_patience = std::chrono::microseconds(12);
+// It may come in the middle of a step that is done without it, and has to be there when the next begins.
+constexpr std::chrono::nanoseconds least_patience = std::chrono::microseconds(12), most_patience = std::chrono::milliseconds(1);
 constexpr int spins = 256;
 // Calls between two attempts: at most 2 to the power of this.
 constexpr unsigned longest_rest = 10;
@@ -42,6 +42,7 @@ struct Helper::Shared {
     Call call = nullptr;
     void* context = nullptr;
     int half = 0;
+    std::atomic<std::chrono::nanoseconds> patience{least_patience};
     alignas(64) std::atomic<unsigned> finished{0};
     // The bell is even. Where the thread is: awake, or asleep until the bell is no longer this.
     alignas(64) std::atomic<unsigned> bell{0}, place{awake};
@@ -55,6 +56,7 @@ struct Helper::Shared {
         while (!is_over) {
             const unsigned seen = offer;
             if (seen % 2 == 0) {
+                patience.wait_at_least(this->patience.load(std::memory_order_relaxed));
                 if (!patience.spin_while(offer, seen)) sleep();
             } else if (take(seen)) {
                 call(context, half);
@@ -108,6 +110,7 @@ bool Helper::share(Call call, void* context, Experience& e) noexcept {
     s.call = call;
     s.context = context;
     s.half = 1 - e.near;
+    s.patience.store(std::clamp(2 * e.alone, least_patience, most_patience), std::memory_order_relaxed);
     const unsigned offered = s.offer + 1;
     s.offer = offered;
     // It will be there in some microseconds, for this offer or for a later one.
@@ -127,6 +130,8 @@ bool Helper::share(Call call, void* context, Experience& e) noexcept {
         else
             std::this_thread::yield();
     }
+    // While it is there it is asked in every call, until it comes late or is no help.
+    e.resting = 0;
     return true;
 }
 

@@ -40,9 +40,8 @@ struct Tally {
 };
 
 /// Calls with pauses between them, each beginning with the half that ended the one before.
-Tally call_often(Helper& helper, int calls, microseconds pause, microseconds work = microseconds(0)) {
+Tally call_often(Helper& helper, int calls, microseconds pause, microseconds work = microseconds(0), Experience experience = {}) {
     Tally tally;
-    Experience experience;
     const auto here = std::this_thread::get_id();
     for (int call = 0; call < calls; ++call) {
         Record record;
@@ -82,6 +81,21 @@ void it_is_found_again() {
         helped = call_often(helper, 2000, microseconds(0), microseconds(20)).helped;
     }
     check(tries < 1000, "a helper helps in the end");
+}
+
+/// After a long time in vain, one attempt that succeeds brings it back for good.
+void it_stays_once_found() {
+    Helper helper;
+    Experience disappointed;
+    disappointed.in_vain = 10;
+    disappointed.resting = 50;
+    constexpr int calls = 2000;
+    int tries = 0;
+    for (int helped = 0; helped < calls / 2 && tries < 200; ++tries) {
+        std::this_thread::sleep_for(microseconds(2000));
+        helped = call_often(helper, calls, microseconds(0), microseconds(3), disappointed).helped;
+    }
+    check(tries < 200, "a helper that was found again stays");
 }
 
 void it_ends_whatever_it_does() {
@@ -152,6 +166,7 @@ int main([[maybe_unused]] int count, char**) {
 #endif
     every_half_is_done_once();
     it_is_found_again();
+    it_stays_once_found();
     it_ends_whatever_it_does();
     std::printf("%d failures\n", failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

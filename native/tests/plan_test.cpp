@@ -52,6 +52,15 @@ void rows_or_units_are_divided() {
     check(plan_layer(course(4000, 1, 1, 20), 1, 8, wide).unit_shares <= 2, "no more shares than blocks of units");
 }
 
+void weights_stay_with_the_core_that_arranged_them() {
+    check(is(plan_layer(course(1, 16, 256, 256), 1, 2, wide), 2, 1, 2), "one step of some rows: units");
+    check(is(plan_layer(course(8, 16, 512, 512), 1, 2, wide), 2, 1, 2), "few steps of many weights: units");
+    check(is(plan_layer(course(96, 16, 128, 128), 1, 2, wide), 2, 2, 1), "many steps pay for them: rows");
+    check(is(plan_layer(course(96, 64, 512, 512), 1, 2, wide), 2, 2, 1), "outputs would be handed over at every step: rows");
+    check(is(plan_layer(course(1, 512, 128, 128), 1, 2, wide), 2, 1, 2), "outputs of one step are fewer than the weights: units");
+    check(is(plan_layer(course(1, 512, 128, 128), 1, 2, wide, false, 4), 2, 2, 1), "the gradients of its sums are not: rows");
+}
+
 void a_projection_never_divides_units() {
     for (Index batch : {1, 2, 64})
         for (int threads : {1, 2, 8}) {
@@ -140,6 +149,7 @@ int main() {
     halves_of_a_stream_are_even_pairs();
     little_work_stays_on_one_thread();
     rows_or_units_are_divided();
+    weights_stay_with_the_core_that_arranged_them();
     a_projection_never_divides_units();
     directions_run_side_by_side();
     every_plan_can_be();

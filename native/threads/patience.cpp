@@ -14,7 +14,7 @@ constexpr int spins = 64;
 
 bool Patience::spin_while(const std::atomic<unsigned>& word, unsigned value) noexcept {
     using Clock = std::chrono::steady_clock;
-    const Clock::time_point end = Clock::now() + now_;
+    const Clock::time_point end = Clock::now() + std::max(now_, least_);
     do {
         for (int spin = 0; spin < spins; ++spin) {
             if (word != value) {
@@ -24,7 +24,7 @@ bool Patience::spin_while(const std::atomic<unsigned>& word, unsigned value) noe
             pause_briefly();
         }
     } while (Clock::now() < end);
-    now_ = std::max(now_ / 2, least_);
+    now_ /= 2;
     return false;
 }
 

@@ -12,6 +12,9 @@ class Patience {
 public:
     explicit Patience(std::chrono::nanoseconds least) noexcept : least_(least) {}
 
+    /// Whoever is waited for was seen to take so long.
+    void wait_at_least(std::chrono::nanoseconds least) noexcept { least_ = least; }
+
     /// Spins until the word is no longer `value`, or patience is over; returns whether it has changed.
     bool spin_while(const std::atomic<unsigned>& word, unsigned value) noexcept;
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from benchmarks import grid, report
-from benchmarks.cases import AT_MOST, OURS, OURS_NATIVE, STREAM_GOALS, TAIL, TORCH, Case
+from benchmarks.cases import AT_MOST, OURS, STREAM_GOALS, TAIL, TORCH, Case
 from benchmarks.charts import draw
 from benchmarks.heat_map import draw_heat_map
 from benchmarks.memory import measure_memory
-from benchmarks.peers import PEERS, lstmkit_layer
+from benchmarks.peers import PEERS
 from benchmarks.runner import Settings
 from benchmarks.stream import memory_rows
 from benchmarks.streaming import rows_of_streams
@@ -61,27 +61,20 @@ def test_grid__never_repeats_a_cell() -> None:
     assert max(H for *_, H in sizes) == 1024
 
 
-def cell(sizes: tuple[int, int, int, int], ratio: float, **more: Any) -> dict[str, Any]:
-    return {"task": "train", "sizes": list(sizes), "ratio": ratio, "spread": [ratio, ratio]} | {
-        "milliseconds": 1.0,
-        "engine": "native",
-        **more,
-    }
+def cell(sizes: tuple[int, int, int, int], ratio: float) -> dict[str, Any]:
+    more = {"milliseconds": 1.0, "engine": "native"}
+    return {"task": "train", "sizes": list(sizes), "ratio": ratio, "spread": [ratio, ratio]} | more
 
 
 def test_grid_report__matches_cells(tmp_path: Path) -> None:
     cells = [
         cell((8, 4, 16, 16), 0.8),
         cell((8, 16, 16, 16), 3.0),
-        cell((8, 4, 32, 32), 1.0, engine="torch", native=1.5),
+        cell((8, 4, 32, 32), 1.0),
     ]
     head, *rest = grid.report(cells).splitlines()
     assert head == "3 cells: median 1.00x, best 3.00x, 1 below 0.95x"
-    assert [line.split()[1:5] for line in rest if line.startswith("  ")] == [
-        ["8,", "4,", "16,", "16"],
-        ["8,", "4,", "32,", "32"],
-    ]
-    assert "native would be 1.50x" in rest[-1]
+    assert [line.split()[1:5] for line in rest if line.startswith("  ")] == [["8,", "4,", "16,", "16"]]
     draw_heat_map(cells, [8], [4, 16], [16, 32], tmp_path / "grid.svg")
     assert "T = 8" in (tmp_path / "grid.svg").read_text()
 
@@ -103,11 +96,10 @@ class Instant:
         return Turn(self.seconds, 0.0, 1, 0.0)
 
 
-def test_cell__matches_times_and_is_measured_again_when_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "native_module", object)
-    every: Any = {OURS: Instant(2.0, "torch"), TORCH: Instant(1.0), OURS_NATIVE: Instant(0.5)}
+def test_cell__matches_times_and_is_measured_again_when_slow() -> None:
+    every: Any = {OURS: Instant(2.0, "torch"), TORCH: Instant(1.0)}
     found = grid.measure_cell(every, SMALL)
-    assert (found["ratio"], found["native"], found["engine"], found["measured_again"]) == (0.5, 2.0, "torch", True)
+    assert (found["ratio"], found["engine"], found["measured_again"]) == (0.5, "torch", True)
     assert every[OURS].turns == grid.FIRST.rounds + grid.AGAIN.rounds
 
 
@@ -130,13 +122,12 @@ def test_fingerprint__equals_only_itself() -> None:
         grid.check_agreement(SMALL, found["ours"], found["uneven"])
 
 
-def test_grid__preserves_what_would_come_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lstmkit_layer, "native_module", object)
+def test_grid__preserves_what_would_come_out_the_same(tmp_path: Path) -> None:
     path = tmp_path / "grid.json"
     assert grid.read_cells(path, "abc") == []
-    same, other = cell((8, 64, 16, 16), 1.0), cell((8, 64, 32, 32), 1.0, engine="torch")
-    path.write_text(json.dumps({"code": "abc", "cells": [same, other]}))
-    assert grid.read_cells(path, "abc") == [same]
+    cells = [cell((8, 64, 16, 16), 1.0), cell((8, 64, 32, 32), 1.0)]
+    path.write_text(json.dumps({"code": "abc", "cells": cells}))
+    assert grid.read_cells(path, "abc") == cells
     assert grid.read_cells(path, "def") == []
 
 

@@ -11,7 +11,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from lstmkit import nn
 from lstmkit.nn import lstm, run
 from lstmkit.ops import native_available
-from lstmkit.ops.cost import native_drawback
 
 FAST = "native" if native_available() else "torch"
 EVERYTHING = "native" if native_available() else "reference"
@@ -90,49 +89,3 @@ def test_explanation__equals_what_runs__autocast_and_transforms(ran: list[str]) 
     ran.clear()
     torch.func.vmap(layer, in_dims=1)(x)
     assert ran == ["reference"]
-
-
-@pytest.mark.parametrize("layout", ["time first", "batch first", "unbatched"])
-def test_explanation__equals_what_runs__large_weights_and_one_row(layout: str, ran: list[str]) -> None:
-    layer = nn.LSTM(400, 400, batch_first=layout == "batch first")
-    shape = {"time first": (128, 1, 400), "batch first": (1, 128, 400), "unbatched": (128, 400)}[layout]
-    x = torch.randn(shape)
-    with torch.no_grad():
-        layer(x)
-        assert ran == [layer.explain_engine(x).engine] == ["torch"]
-        assert "not native: one row does not repay" in str(layer.explain_engine(x)) or not native_available()
-    assert layer.explain_engine(x).engine == ("native" if native_available() else "torch")
-
-
-@pytest.mark.parametrize(
-    ("sizes", "training", "inference"),
-    [
-        ((1, 1, 8, 8), False, False),
-        ((512, 1, 256, 256), False, False),
-        ((1, 15, 512, 512), False, False),
-        ((1, 16, 512, 512), True, True),
-        ((1, 16, 256, 256), False, False),
-        ((2, 64, 512, 512), False, False),
-        ((127, 1, 512, 512), False, False),
-        ((128, 1, 512, 512), False, True),
-        ((128, 2, 512, 512), False, False),
-        ((8, 1, 1024, 1024), False, True),
-        ((8, 4, 1024, 1024), False, False),
-        ((8, 16, 1024, 1024), False, True),
-        ((8, 64, 1024, 1024), False, False),
-    ],
-    ids=str,
-)
-def test_drawback__matches_measurements(sizes: tuple[int, int, int, int], training: bool, inference: bool) -> None:
-    assert (native_drawback(sizes) is not None) == training
-    assert (native_drawback(sizes, gradients=False) is not None) == inference
-
-
-@pytest.mark.parametrize(
-    ("units", "slower"), [(300, ["float64"]), (512, ["float32", "float64"]), (1024, ["bfloat16", "float32", "float64"])]
-)
-def test_drawback__matches_size_of_numbers(units: int, slower: list[str]) -> None:
-    found = [
-        native_drawback((128, 1, 512, units), dtype, gradients=False) for dtype in ("bfloat16", "float32", "float64")
-    ]
-    assert [dtype for dtype, reason in zip(("bfloat16", "float32", "float64"), found, strict=True) if reason] == slower

@@ -208,7 +208,7 @@ class LSTM(RecurrentLayer):
             )
         case, layout = arrange(self.spec, self.batch_first, input, hx, lengths, resets)
         case = case._replace(hx=self._initial_state(case.x, case.hx, case.x.shape[1]))
-        engine = self._choose(case.x, self._sizes(case.x), lengths=lengths is not None, **extras).engine
+        engine = self._choose(case.x, lengths=lengths is not None, **extras).engine
         stack = self._stack()
         if engine == "torch" and stack.is_one_call() and not torch.compiler.is_compiling():
             output, last = run_torch(stack, case)
@@ -225,7 +225,7 @@ class LSTM(RecurrentLayer):
         given = arrange_state(self.spec, hx, batched=True)
         check_state(self.spec, given, batch)
         state = self._initial_state(packed.data, given, batch)
-        engine = self._choose(packed.data, None, lengths=True).engine
+        engine = self._choose(packed.data, lengths=True).engine
         stack = self._stack()
         if engine == "torch" and stack.is_one_call():
             return run_torch_packed(stack, packed, state)
@@ -270,7 +270,6 @@ class LSTM(RecurrentLayer):
     def _choose(
         self,
         x: Tensor,
-        sizes: tuple[int, int, int, int] | None,
         *,
         lengths: bool,
         resets: bool = False,
@@ -290,14 +289,8 @@ class LSTM(RecurrentLayer):
             transforms=transforming(),
             exporting=exporting(),
             native_available=native_available(),
-            sizes=sizes,
-            gradients=torch.is_grad_enabled(),
         )
         return choose_engine(request, self.engine)
-
-    def _sizes(self, x: Tensor) -> tuple[int, int, int, int] | None:
-        """T, B, I and H of the time-major ``x``; an exported graph is for every size."""
-        return None if exporting() else (*x.shape, self.hidden_size)  # pyright: ignore
 
     def extra_repr(self) -> str:
         """What torch.nn.LSTM prints, then whatever differs from it."""
@@ -337,7 +330,7 @@ class LSTM(RecurrentLayer):
         """Which engine such a call would run on, and why not on another.
 
         Args:
-            input: The padded input of the call; without it the sizes, which decide what is faster, are left open.
+            input: The padded input of the call; without it, the weights say where and in what it computes.
             lengths: Whether the call has lengths, or a PackedSequence.
             resets: Whether it has resets.
             return_cells: Whether it asks for cells.
@@ -353,9 +346,8 @@ class LSTM(RecurrentLayer):
             not torch: ATen does not return the gates
         """
         x = self.weight_ih_l0 if input is None else input
-        sizes = None if input is None else self._sizes(Layout(x.dim() == 3, self.batch_first).time_major(x))
         wanted = {"resets": resets, "return_cells": return_cells, "return_gates": return_gates}
-        return self._choose(x, sizes, lengths=lengths, **wanted)
+        return self._choose(x, lengths=lengths, **wanted)
 
 
 def _caller_state(state: State, layout: Layout) -> State:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lstmkit.ops.cost import native_drawback
 from lstmkit.spec import EngineError, OptionError
 
 # In order of preference.
@@ -55,8 +54,6 @@ class EngineRequest:
         transforms: Whether torch.func transforms (vmap, grad, jvp) are active.
         exporting: Whether the case is being exported.
         native_available: Whether the native core was built.
-        sizes: T, B, I and H where they are known; they decide which engine is faster.
-        gradients: Whether gradients are wanted, which takes part in that.
     """
 
     cell: str = "lstm"
@@ -72,8 +69,6 @@ class EngineRequest:
     transforms: bool = False
     exporting: bool = False
     native_available: bool = False
-    sizes: tuple[int, int, int, int] | None = None
-    gradients: bool = True
 
 
 @dataclass(frozen=True)
@@ -107,8 +102,8 @@ def choose_engine(request: EngineRequest, engine: str | None = None) -> EngineCh
     rejected: dict[str, str] = {}
     for name in ENGINES:
         obstacle = _OBSTACLES[name](request)
-        if obstacle is None and engine is None and name == "native":
-            obstacle = _native_drawback(request)
+        if obstacle is None and engine is None and name == "native" and request.exporting:
+            obstacle = "an exported graph should also run where the native core is absent; ask for it by name"
         if obstacle is None and engine in (None, name):
             reason = _REASONS[name] if engine is None else f"it was asked for; {_REASONS[name]}"
             return EngineChoice(name, reason, rejected)
@@ -148,15 +143,6 @@ def _native_obstacle(request: EngineRequest) -> str | None:
     if not request.native_available:
         return "the native core was not built; lstmkit doctor says why"
     return None
-
-
-def _native_drawback(request: EngineRequest) -> str | None:
-    """Why the native core is not chosen by itself although it could run the case."""
-    if request.exporting:
-        return "an exported graph should also run where the native core is absent; ask for it by name"
-    if request.sizes is None or _torch_obstacle(request) is not None:
-        return None
-    return native_drawback(request.sizes, request.dtype, gradients=request.gradients)
 
 
 def _torch_obstacle(request: EngineRequest) -> str | None:
