@@ -75,8 +75,9 @@ void read_option(const std::string& name, const nb::handle& value, lstmkit::Cell
     using Real = lstmkit::Real<P>;
     const auto vector = [&] { return pointer<const Real>(nb::cast<Address>(value)); };
     const auto number = [&] { return static_cast<Real>(nb::cast<double>(value)); };
-    if (name == "cell") o.cell = number_of<lstmkit::Cell>("cell", nb::cast<std::string>(value), {"lstm", "gru", "rnn", "janet", "slstm", "gru_before", "multiplicative", "time_aware", "phased",
-                                                                                             "on_lstm"});
+    if (name == "cell")
+        o.cell = number_of<lstmkit::Cell>("cell", nb::cast<std::string>(value),
+                                          {"lstm", "gru", "rnn", "janet", "slstm", "gru_before", "multiplicative", "time_aware", "phased", "on_lstm"});
     else if (name == "input_gate") o.input_gate = gate(value);
     else if (name == "forget_gate") o.forget_gate = gate(value);
     else if (name == "output_gate") o.output_gate = gate(value);

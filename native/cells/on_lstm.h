@@ -95,7 +95,8 @@ struct OrderedBackward {
     const Index n, chunk, masters, padded;
 
     explicit OrderedBackward(const BackwardRow& row) noexcept
-        : row(row), n(row.units), chunk(row.options.chunk), masters(row.units / row.options.chunk), padded((row.units + lanes - 1) / lanes * lanes) {}
+        : row(row), n(row.units), chunk(row.options.chunk), masters(row.units / row.options.chunk),
+          padded((row.units + lanes - 1) / lanes * lanes) {}
 
     void run() const noexcept {
         each_units(n, [&](const Units& units) noexcept { step(units); });

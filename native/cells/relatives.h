@@ -12,7 +12,9 @@ LSTMKIT_INLINE void keep(const ForwardRow& row, const Units& units, Index k, Vec
     if (row.kept) units.leave(row.kept + k * row.kept_stride, value, row.streams);
 }
 
-LSTMKIT_INLINE Vector kept_of(const BackwardRow& row, const Units& units, Index k) noexcept { return units.load(row.kept + k * row.kept_stride); }
+LSTMKIT_INLINE Vector kept_of(const BackwardRow& row, const Units& units, Index k) noexcept {
+    return units.load(row.kept + k * row.kept_stride);
+}
 
 LSTMKIT_INLINE Vector sum_of(const ForwardRow& row, const Units& units, Index k, Index sums) noexcept {
     return units.load_vector(row.sums + k * lanes, sums * lanes);

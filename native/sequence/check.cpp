@@ -84,7 +84,8 @@ void check_case(const LayerCase<P>& layer) {
     expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
     expect(!layer.weight_middle == !layer.shape.middle, "expected a weight for a middle, and for nothing else");
     expect_aligned(layer.x.data, layer.h.data, layer.c.data, layer.weight_input, layer.weight_recurrent, layer.bias_input,
-                   layer.bias_recurrent, layer.weight_projection, layer.weight_middle, layer.lengths, layer.masks.state.data, layer.masks.candidate.data);
+                   layer.bias_recurrent, layer.weight_projection, layer.weight_middle, layer.lengths, layer.masks.state.data,
+                   layer.masks.candidate.data);
     check_lengths(layer);
 }
 

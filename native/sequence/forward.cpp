@@ -84,7 +84,8 @@ template <typename P>
 class PointerMemory {
 public:
     /// `rows`: of a step, or of several whose inputs are read at once.
-    PointerMemory(Index rows, Index pieces) : inputs_(3 * rows), outputs_(2 * rows), cells_(rows), activations_(rows), ahead_(rows * pieces), rows_(rows), pieces_(pieces) {}
+    PointerMemory(Index rows, Index pieces) : inputs_(3 * rows), outputs_(2 * rows), cells_(rows), activations_(rows),
+        ahead_(rows * pieces), rows_(rows), pieces_(pieces) {}
     /// Those of the rows from `first` on.
     Pointers<P> from(Index first) const noexcept {
         return {&inputs_[first], &inputs_[rows_ + first], &inputs_[2 * rows_ + first], &outputs_[first], &outputs_[rows_ + first], &cells_[first],
