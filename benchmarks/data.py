@@ -29,7 +29,8 @@ Values = dict[str, Array]
 class Data:
     """What goes in: ``x (T, B, I)``, the gradient of the output, parameters by torch's names.
 
-    All are float32, rounded to what the case's dtype can hold.
+    All are float32, rounded to what the case's dtype can hold. ``beside`` is what the cell reads at each step beside
+    ``x``, ``(T, B)``, by its argument's name.
     """
 
     spec: CellSpec
@@ -37,6 +38,7 @@ class Data:
     grad_output: Array
     lengths: Array | None
     parameters: Values
+    beside: Values
 
     @property
     def steps(self) -> int:
@@ -64,7 +66,14 @@ def make_data(case: Case) -> Data:
         parameters={
             name: draw(*shape, scale=scale) + name.startswith("gain") for name, shape in spec.parameter_shapes().items()
         },
+        beside=_draw_beside(spec, random, (T, B)),
     )
+
+
+def _draw_beside(spec: CellSpec, random: np.random.Generator, shape: tuple[int, int]) -> Values:
+    intervals = random.uniform(0.1, 2.1, shape).astype(np.float32)
+    kinds = {"intervals": intervals, "times": intervals.cumsum(0) / shape[0]}
+    return {name: value for name, value in kinds.items() if name == spec.entry.extra}
 
 
 def round_bfloat16(values: Array) -> Array:
@@ -106,7 +115,7 @@ def _expected_of_layer(case: Case, data: Data) -> Values:
     layer = nn.build(data.spec, data.parameters, dtype=dtype, engine="reference", **case.rates)
     x = torch.from_numpy(data.x).to(dtype).requires_grad_()
     torch.manual_seed(0)
-    output = layer(x)[0]
+    output = layer(x, **{name: torch.from_numpy(value).to(dtype) for name, value in data.beside.items()})[0]
     wanted = {"x": x, **dict(layer.named_parameters())}
     found = torch.autograd.grad(output, [*wanted.values()], torch.from_numpy(data.grad_output).to(dtype))
     return {"output": output.detach().numpy(), **{k: v.numpy() for k, v in zip(wanted, found, strict=True)}}

@@ -81,10 +81,16 @@ MEMBERS = (
     _option("layer norm per_gate", 1.6, layer_norm="per_gate"),
     _option("layer norm per_gate_feedback", 1.6, layer_norm="per_gate_feedback"),
     Member("GRU", {"cell": "gru"}, 0.85, peers={TORCH: 3}),
-    Member("GRU, reset before", {"cell": "gru", "reset_after": False}),
+    Member("GRU, reset before", {"cell": "gru", "reset_after": False}, 1.0),
     Member("RNN", {"cell": "rnn"}),
     Member("JANET", {"cell": "janet"}),
     Member("sLSTM, 4 heads", {"cell": "slstm", "num_heads": 4}, 0.8),
+    Member("full gate recurrence", {"variant": {"full_gate_recurrence": True}}),
+    Member("multiplicative", {"cell": "multiplicative"}),
+    Member("T-LSTM", {"cell": "time_aware"}),
+    Member("Phased LSTM", {"cell": "phased"}),
+    Member("ON-LSTM", {"cell": "on_lstm"}),
+    Member("Mogrifier", {"cell": "mogrifier"}),
 )
 
 

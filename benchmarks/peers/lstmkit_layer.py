@@ -16,10 +16,11 @@ def prepare(case: Case, data: Data) -> Prepared:
     """The layer; its note is the engine."""
     layer = nn.build(data.spec, engine=case.engine, **case.rates)
     load(layer, case, data)
+    beside = {name: torch.from_numpy(value) for name, value in data.beside.items()}
 
     def forward(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         if not case.trace:
-            return layer(x, lengths=lengths)[0], {}
+            return layer(x, lengths=lengths, **beside)[0], {}
         output, _, trace = layer(x, lengths=lengths, return_cells=True, return_gates=True)
         gates = {f"gate {letter}": value for letter, value in trace.gates[0].items()}
         return output, {"cells": trace.cells[0], **gates}

@@ -35,13 +35,13 @@ namespace {
 
 using Sizes = std::tuple<Index, Index, Index, Index, Index>;
 using TraceAt = std::tuple<SequenceAt, SequenceAt, Index, Index>;  // strides of gates and of states
-using WeightsAt = std::tuple<Address, Address, Address, Address, Address>;
+using WeightsAt = std::tuple<Address, Address, Address, Address, Address, Address>;
 using MasksAt = std::tuple<StateAt, SequenceAt, SequenceAt, SequenceAt>;  // state, candidate, keeps_h, keeps_c
 using Options = std::optional<nb::dict>;
 using CaseAt = std::tuple<Sizes, SequenceAt, StateAt, StateAt, WeightsAt, Address, Address, bool, Options, MasksAt>;
 using ForwardAt = std::tuple<CaseAt, SequenceAt, StateAt, StateAt, TraceAt>;
 using UpstreamAt = std::tuple<SequenceAt, StateAt, StateAt, TraceAt>;
-using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address, Address, Address>>;
+using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address, Address, Address, Address>>;
 using BackwardAt = std::tuple<CaseAt, SequenceAt, TraceAt, UpstreamAt, GradientsAt>;
 
 template <typename Cell, typename Gate>
@@ -75,7 +75,9 @@ void read_option(const std::string& name, const nb::handle& value, lstmkit::Cell
     using Real = lstmkit::Real<P>;
     const auto vector = [&] { return pointer<const Real>(nb::cast<Address>(value)); };
     const auto number = [&] { return static_cast<Real>(nb::cast<double>(value)); };
-    if (name == "cell") o.cell = number_of<lstmkit::Cell>("cell", nb::cast<std::string>(value), {"lstm", "gru", "rnn", "janet", "slstm"});
+    if (name == "cell")
+        o.cell = number_of<lstmkit::Cell>("cell", nb::cast<std::string>(value),
+                                          {"lstm", "gru", "rnn", "janet", "slstm", "gru_before", "multiplicative", "time_aware", "phased", "on_lstm"});
     else if (name == "input_gate") o.input_gate = gate(value);
     else if (name == "forget_gate") o.forget_gate = gate(value);
     else if (name == "output_gate") o.output_gate = gate(value);
@@ -92,7 +94,11 @@ void read_option(const std::string& name, const nb::handle& value, lstmkit::Cell
     else if (name == "zoneout_c") o.zoneout_c = number();
     else if (name == "proj_bias") o.projection_bias = vector();
     else if (name == "truncates") o.truncates = nb::cast<bool>(value);
+    else if (name == "gates_recur") o.gates_recur = nb::cast<bool>(value);
     else if (name == "beta") o.shift = number();
+    else if (name == "ratio") o.ratio = vector();
+    else if (name == "leak") o.leak = number();
+    else if (name == "chunk_size") o.chunk = nb::cast<Index>(value);
     else if (name == "norm") o.norm = number_of<lstmkit::Norm>("norm", nb::cast<std::string>(value), {"none", "products", "gates"});
     else if (name == "cell_norm")
         o.cell_norm = number_of<lstmkit::CellNorm>("norm of a cell state", nb::cast<std::string>(value), {"none", "read", "fed back"});
@@ -132,14 +138,14 @@ lstmkit::LayerCase<P> layer_case(const CaseAt& at, lstmkit::CellOptions<P>& room
     const auto& [sizes, x, h, c, weights, lengths, resets, backwards, options, masks] = at;
     if (options) room = cell_options<P>(*options);
     const auto& [T, B, I, H, R] = sizes;
-    const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent, projection] = weights;
+    const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent, projection, middle] = weights;
     const Index heads = options && options->contains("heads") ? nb::cast<Index>((*options)["heads"]) : 1;
     const lstmkit::CellShape shape = options ? lstmkit::shape_of(room) : lstmkit::CellShape{};
     return {{T, B, I, H, R, projection != 0, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards, shape,
              heads},
             sequence<Number>(x), state<Number>(h), state<const lstmkit::Real<P>>(c), pointer<Number>(weight_input),
             pointer<Number>(weight_recurrent), pointer<Number>(bias_input), pointer<Number>(bias_recurrent),
-            pointer<Number>(projection), options ? &room : nullptr, masks_of<P>(masks)};
+            pointer<Number>(projection), options ? &room : nullptr, masks_of<P>(masks), pointer<Number>(middle)};
 }
 
 template <typename P>
@@ -158,15 +164,17 @@ lstmkit::BackwardJob<P> backward_job(const BackwardAt& at, lstmkit::CellOptions<
     const auto& [layer, y, kept, upstream, gradients] = at;
     const auto& [grad_y, grad_h, grad_c, grad_trace] = upstream;
     const auto& [dx, dh, dc, dweights] = gradients;
-    const auto& [weight_input, weight_recurrent, bias, projection, totals, projection_bias] = dweights;
+    const auto& [weight_input, weight_recurrent, bias, projection, totals, projection_bias, middle] = dweights;
     return {layer_case<P>(layer, room), sequence<Stored>(y), trace<const Real, Gate>(kept),
             {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Gate>(grad_trace)},
             {sequence<std::remove_const_t<Stored>>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
-             pointer<Real>(bias), pointer<Real>(projection), pointer<Real>(totals), pointer<Real>(projection_bias)}};
+             pointer<Real>(bias), pointer<Real>(projection), pointer<Real>(totals), pointer<Real>(projection_bias), pointer<Real>(middle)}};
 }
 
 double multiply_adds(const lstmkit::Course& layer) {
-    const Index per_unit = layer.inputs * layer.shape.input + layer.outputs / layer.heads * layer.shape.recurrent;
+    const lstmkit::CellShape& shape = layer.shape;
+    const Index middle = layer.units * shape.middle_vectors * shape.middle;
+    const Index per_unit = layer.inputs * shape.input + layer.outputs / layer.heads * shape.recurrent + middle;
     return double(layer.steps) * double(layer.batch) * double(layer.units) * double(per_unit);
 }
 

@@ -40,6 +40,13 @@ struct LstmGates {
     Vector i, f, g, o;
 };
 
+/// With full gate recurrence the gates i, f and o are states 1, 2 and 3.
+LSTMKIT_INLINE void carry_gate(const ForwardRow& row, const Units& units, Index state, Vector gate) noexcept {
+    if (!row.options.gates_recur) return;
+    units.store_vector(row.state + state * row.state_stride, gate);
+    if (row.cells) units.leave(row.cells + state * row.cell_stride, gate, row.streams);
+}
+
 LSTMKIT_INLINE void couple(const Options& o, LstmGates& gate) noexcept {
     if (o.input_gate == Gate::coupled) gate.i = one - gate.f;
     if (o.forget_gate == Gate::coupled) gate.f = one - gate.i;
@@ -80,6 +87,9 @@ LSTMKIT_INLINE void lstm_forward(const ForwardRow& row, const Units& units) noex
     const Vector c_new = clip(gate.f * c + gate.i * taken_up(row.masks, units, gate.g), o.cell_clip);
     gate.o = gate_of(o, o.output_gate, peep(sum(3), o.peepholes[2], row.first, units, c_new));
     keep_gates(row, units, gate);
+    carry_gate(row, units, 1, gate.i);
+    carry_gate(row, units, 2, gate.f);
+    carry_gate(row, units, 3, gate.o);
     leave(row, units, c, c_new, gate.o * curve_of(o.output, c_new));
 }
 
@@ -115,6 +125,18 @@ LSTMKIT_INLINE LstmGates load_gates(const Saved<Precision>* from, Index stride, 
     return {units.load(from), units.load(from + stride), units.load(from + 2 * stride), units.load(from + 3 * stride)};
 }
 
+/// What flows into the gates beside what their step makes of them.
+LSTMKIT_INLINE LstmGates arrive_at_gates(const BackwardRow& row, const Units& units) noexcept {
+    LstmGates grad = {};
+    if (row.grad_kept) grad = load_gates(row.grad_kept, row.grad_kept_stride, units);
+    if (!row.options.gates_recur) return grad;
+    const auto carried = [&](Index state) noexcept {
+        const Vector d = units.load_vector(row.dstate + state * row.state_stride);
+        return row.grad_cells ? d + units.load(row.grad_cells + state * row.grad_cell_stride) : d;
+    };
+    return {grad.i + carried(1), grad.f + carried(2), grad.g, grad.o + carried(3)};
+}
+
 /// Gradients of i and f from those of their products; a coupled gate passes its own on, and keeps none.
 LSTMKIT_INLINE void uncouple(const Options& o, Vector& di, Vector& df) noexcept {
     if (o.input_gate == Gate::coupled) df = df - di;
@@ -134,9 +156,7 @@ LSTMKIT_INLINE void peep_back(const BackwardRow& row, Index gate, const Units& u
 
 LSTMKIT_INLINE void lstm_backward(const BackwardRow& row, const Units& units) noexcept {
     const Options& o = row.options;
-    const LstmGates gate = load_gates(row.kept, row.kept_stride, units);
-    LstmGates grad = {};
-    if (row.grad_kept) grad = load_gates(row.grad_kept, row.grad_kept_stride, units);
+    const LstmGates gate = load_gates(row.kept, row.kept_stride, units), grad = arrive_at_gates(row, units);
     const Vector c_before = units.load(row.cells_before), taken = taken_up(row.masks, units, gate.g);
     const Vector c_raw = gate.f * c_before + gate.i * taken, c = clip(c_raw, o.cell_clip);
     const Vector read = curve_of(o.output, c);
@@ -162,6 +182,17 @@ LSTMKIT_INLINE void lstm_backward(const BackwardRow& row, const Units& units) no
     units.store_vector(row.dz + lanes, dzf, row.dz_block);
     units.store_vector(row.dz + 2 * lanes, dzg, row.dz_block);
     units.store_vector(row.dz + 3 * lanes, dzo, row.dz_block);
+}
+
+LSTMKIT_INLINE void lstm_middle(const ForwardRow& row, const Units& units) noexcept {
+    for (Index k = 0; k < 3; ++k) units.store(row.middle + k * row.units, units.load_vector(row.state + (1 + k) * row.state_stride));
+}
+
+LSTMKIT_INLINE void lstm_middle_backward(const BackwardRow& row, const Units& units) noexcept {
+    for (Index k = 0; k < 3; ++k) {
+        units.store(row.middle + k * row.units, units.load(row.cells_before + (1 + k) * row.before_stride));
+        units.store_vector(row.dstate + (1 + k) * row.state_stride, units.load(row.d_middle + k * row.units));
+    }
 }
 
 }  // namespace

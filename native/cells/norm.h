@@ -123,7 +123,7 @@ struct NormForward {
     Moments input{}, recurrent{}, gate_moments[gates] = {}, cell{};
 
     explicit NormForward(const ForwardRow& row) noexcept
-        : row(row), o(row.options), n(row.units), stride((o.norm == Norm::products ? 2 : 1) * gates * lanes) {}
+        : row(row), o(row.options), n(row.units), stride(shape_of(o).sums * lanes) {}
 
     // One after the other, of all rows.
     void normalise_sums() noexcept {
@@ -187,8 +187,9 @@ private:
         const Vector x = input.centred(sum(gate, units)), h = recurrent.centred(sum(gates + gate, units));
         keep(gate, units, x);
         keep(gates + gate, units, h);
-        const Vector z = affine(x * input.scale, o.gain_input + gate * n, bias, units) +
-                         h * recurrent.scale * units.load(o.gain_recurrent + gate * n);
+        Vector z = affine(x * input.scale, o.gain_input + gate * n, bias, units) +
+                   h * recurrent.scale * units.load(o.gain_recurrent + gate * n);
+        if (o.gates_recur) z += sum(2 * gates + gate, units);
         return gate == 2 ? z : peep(z, o.peepholes[gate == 3 ? 2 : gate], 0, units, c);
     }
 
@@ -211,6 +212,8 @@ private:
             units.leave(row.kept + row.kept_stride, gate.f, row.streams);
             units.leave(row.kept + 2 * row.kept_stride, gate.g, row.streams);
         }
+        carry_gate(row, units, 1, gate.i);
+        carry_gate(row, units, 2, gate.f);
         const Vector raw = gate.f * c + gate.i * taken_up(row.masks, units, gate.g);
         units.store_vector(row.sums, o.cell_norm == CellNorm::fed_back ? raw : clip(raw, o.cell_clip), stride);
     }
@@ -223,6 +226,7 @@ private:
     LSTMKIT_INLINE void give_out(const Units& units) const noexcept {
         const Vector c = new_cell(units), gate = gate_value(3, o.output_gate, units, c);
         if (row.kept) units.leave(row.kept + 3 * row.kept_stride, gate, row.streams);
+        carry_gate(row, units, 3, gate);
         const Vector read = o.cell_norm == CellNorm::read ? affine(cell.normal(c), o.gain_cell, o.bias_cell, units) : c;
         leave(row, units, units.load_vector(row.state), c, gate * curve_of(o.output, read));
     }
@@ -283,7 +287,7 @@ struct NormBackward {
     }
     void leave_sums() const noexcept {
         if (o.norm == Norm::products) through_products();
-        else leave_gates();
+        else leave_gates(0);
     }
 
 private:
@@ -305,8 +309,7 @@ private:
         const Vector c = clip(clipped(units), o.cell_clip), gate = units.load(row.kept + 3 * row.kept_stride);
         const Arriving in = arrive(row, units);
         const Vector read = curve_of(o.output, o.cell_norm == CellNorm::read ? affine(cell.normal(c), o.gain_cell, o.bias_cell, units) : c);
-        Vector d_o = in.dh * read;
-        if (row.grad_kept) d_o += units.load(row.grad_kept + 3 * row.grad_kept_stride);
+        const Vector d_o = in.dh * read + arrive_at_gates(row, units).o;
         put(zo, units, o.output_gate == Gate::free ? through_clip(o.gate, o.gate_clip, gate, d_o) : Vector{});
         const Vector d_read = through(o.output, read, in.dh * gate);
         put(work, units, d_read);
@@ -344,9 +347,7 @@ private:
     }
 
     LSTMKIT_INLINE void from_cell(const Units& units) const noexcept {
-        const LstmGates gate = load_gates(row.kept, row.kept_stride, units);
-        LstmGates grad = {};
-        if (row.grad_kept) grad = load_gates(row.grad_kept, row.grad_kept_stride, units);
+        const LstmGates gate = load_gates(row.kept, row.kept_stride, units), grad = arrive_at_gates(row, units);
         const Vector dc = get(grad_c, units);
         Vector di = dc * taken_up(row.masks, units, gate.g) + grad.i, df = dc * units.load(row.cells_before) + grad.f;
         uncouple(o, di, df);
@@ -368,9 +369,9 @@ private:
         units.store_vector(row.dz + sum * lanes, d, row.dz_block);
     }
 
-    void leave_gates() const noexcept {
+    void leave_gates(Index first) const noexcept {
         each_units(n, [&](const Units& units) noexcept {
-            for (Index gate = 0; gate < gates; ++gate) leave_sum(gate, units, get(zi + gate, units));
+            for (Index gate = 0; gate < gates; ++gate) leave_sum(first + gate, units, get(zi + gate, units));
         });
     }
 
@@ -378,6 +379,7 @@ private:
     void through_products() const noexcept {
         through_product(0, o.gain_input, total::gain_input, o.bias != nullptr);
         through_product(gates, o.gain_recurrent, total::gain_recurrent, false);
+        if (o.gates_recur) leave_gates(2 * gates);
     }
 
     void through_product(Index first, const Real* gain, Index gain_total, bool has_bias) const noexcept {

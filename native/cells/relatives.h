@@ -1,10 +1,28 @@
-// GRU, RNN and JANET, whose state is their output; the equations are those of docs/explanation/relatives.md.
+// GRU, RNN and JANET, whose state is their output; the equations are those of docs/explanation/relatives.md. And what other
+// relatives share.
 #pragma once
 
+#include "lstm.h"
 #include "lstm_variant.h"
 
 namespace lstmkit {
 namespace {
+
+LSTMKIT_INLINE void keep(const ForwardRow& row, const Units& units, Index k, Vector value) noexcept {
+    if (row.kept) units.leave(row.kept + k * row.kept_stride, value, row.streams);
+}
+
+LSTMKIT_INLINE Vector kept_of(const BackwardRow& row, const Units& units, Index k) noexcept {
+    return units.load(row.kept + k * row.kept_stride);
+}
+
+LSTMKIT_INLINE Vector sum_of(const ForwardRow& row, const Units& units, Index k, Index sums) noexcept {
+    return units.load_vector(row.sums + k * lanes, sums * lanes);
+}
+
+LSTMKIT_INLINE void leave_sum(const BackwardRow& row, const Units& units, Index k, Vector d) noexcept {
+    units.store_vector(row.dz + k * lanes, d, row.dz_block);
+}
 
 LSTMKIT_INLINE void leave_output(const ForwardRow& row, const Units& units, Vector h) noexcept {
     units.store_vector(row.state, h);
@@ -23,6 +41,28 @@ LSTMKIT_INLINE Vector arrive_at_output(const BackwardRow& row, const Units& unit
 
 LSTMKIT_INLINE Vector grad_kept(const BackwardRow& row, const Units& units, Index k) noexcept {
     return row.grad_kept ? units.load(row.grad_kept + k * row.grad_kept_stride) : Vector{};
+}
+
+// A step that ends as a plain LSTM's: from four sums in the order i f g o, the first that are kept.
+
+LSTMKIT_INLINE void end_as_lstm(const ForwardRow& row, const Units& units, Index first, Index sums, Vector c) noexcept {
+    const auto sum = [&](Index k) noexcept { return sum_of(row, units, first + k, sums); };
+    const auto [after, h] = lstm_step(sum(0), sum(1), sum(2), sum(3), c, [&](Index k, Vector gate) noexcept { keep(row, units, k, gate); });
+    leave(row, units, c, after, h);
+}
+
+/// The gradient of the memory that the gates were given.
+LSTMKIT_INLINE Vector end_as_lstm_backward(const BackwardRow& row, const Units& units, Index first, Vector c) noexcept {
+    const Arriving in = arrive(row, units);
+    Vector dgates[gates];
+    for (Index k = 0; k < gates; ++k) dgates[k] = grad_kept(row, units, k);
+    const CellGradient grad = lstm_step_backward(kept_of(row, units, 0), kept_of(row, units, 1), kept_of(row, units, 2), kept_of(row, units, 3),
+                                                 tanh(units.load(row.cells)), c, in.dh, in.dc, dgates);
+    leave_sum(row, units, first, grad.zi);
+    leave_sum(row, units, first + 1, grad.zf);
+    leave_sum(row, units, first + 2, grad.zg);
+    leave_sum(row, units, first + 3, grad.zo);
+    return grad.c_before;
 }
 
 LSTMKIT_INLINE void gru_forward(const ForwardRow& row, const Units& units) noexcept {

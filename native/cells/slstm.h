@@ -1,26 +1,11 @@
 // The sLSTM of Beck et al. (2024), equations 8-17, with the forget gate sigmoid; the states are c, n and m.
 #pragma once
 
+#include "logarithm.h"
 #include "relatives.h"
 
 namespace lstmkit {
 namespace {
-
-/// e^x for x <= 0.
-LSTMKIT_INLINE Vector exponential_of(Vector x) noexcept {
-    const Exponential<Vector> e = exponential(at_least(x, -Format<Real>::most));
-    return e.m * e.scale + e.scale;
-}
-
-/// ln(1 + x) for 0 <= x <= 1, as 2 artanh(x / (2 + x)).
-LSTMKIT_INLINE Vector log_of_one_and(Vector x) noexcept {
-    constexpr int terms = sizeof(Real) == 8 ? 17 : 8;
-    const Vector s = x / (x + two), square = s * s;
-    Vector sum = Vector{} + (Real(1.0 / (2 * terms + 1)));
-#pragma GCC unroll 20
-    for (int k = terms - 1; k >= 0; --k) sum = sum * square + Real(1.0 / (2 * k + 1));
-    return two * s * sum;
-}
 
 struct LogSigmoid {
     Vector log, value;

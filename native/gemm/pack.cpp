@@ -15,6 +15,32 @@ void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index column
         for (Index k = first; k < columns; ++k) to[l * columns + k] = from[k * width + l];
 }
 
+/// The rows of a weight [sums * H, columns] that belong to one block, and back.
+template <typename P>
+void pack_share(const Kernels<P>& kernels, const Stored<P>* weight, Index columns, Index sums, const Blocks& sizes, Index block,
+                Stored<P>* to) noexcept {
+    constexpr Index D = depth<P>;
+    const Index L = sizes.lanes;
+    each_part(sums, [&](Index first, Index count) {
+        Stored<P>* const part = to + first * L * round_up(columns, D);
+        for (Index k = 0; k < count; ++k)
+            pack_rows(kernels, weight + ((first + k) * sizes.units + sizes.first(block)) * columns, columns, sizes.count(block),
+                      part + k * L * D, count * L);
+    });
+}
+
+template <typename P>
+void unpack_share(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index sums, const Blocks& sizes, Index block,
+                  Real<P>* weight) noexcept {
+    const Index L = sizes.lanes;
+    each_part(sums, [&](Index first, Index count) {
+        const Real<P>* const part = from + first * L * columns;
+        for (Index k = 0; k < count; ++k)
+            transpose_back(kernels, part + k * L, columns, sizes.count(block),
+                           weight + ((first + k) * sizes.units + sizes.first(block)) * columns, count * L);
+    });
+}
+
 }  // namespace
 
 template <typename P>
@@ -34,14 +60,13 @@ template <typename P>
 void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
                 Real<P>* bias) noexcept {
     constexpr Index D = depth<P>;
-    const Index I = sizes.inputs, H = sizes.units, R = sizes.seen(), L = sizes.lanes, count = sizes.count(block);
-    Stored<P>* const recurrent = weights + sizes.packed_input(D);
-    for (Index sum = 0; sum < sizes.shape.sums; ++sum) {
-        const Index row = sum * H + sizes.first(block);
-        if (sum < sizes.shape.input)
-            pack_rows(kernels, layer.weight_input + row * I, I, count, weights + sum * L * D, sizes.input_sums());
-        if (sum < sizes.shape.recurrent)
-            pack_rows(kernels, layer.weight_recurrent + row * R, R, count, recurrent + sum * L * D, sizes.recurrent_sums());
+    const Index L = sizes.lanes, count = sizes.count(block);
+    const CellShape& shape = sizes.shape;
+    pack_share(kernels, layer.weight_input, sizes.inputs, shape.input, sizes, block, weights);
+    pack_share(kernels, layer.weight_recurrent, sizes.seen(), shape.recurrent, sizes, block, weights + sizes.packed_input(D));
+    pack_share(kernels, layer.weight_middle, sizes.middle(), shape.middle, sizes, block, weights + sizes.packed_outer(D));
+    for (Index sum = 0; sum < shape.sums; ++sum) {
+        const Index row = sum * sizes.units + sizes.first(block);
         for (Index l = 0; l < L; ++l) {
             const Real<P> one = layer.bias_input && l < count ? Real<P>(layer.bias_input[row + l]) : 0;
             bias[sum * L + l] = layer.bias_recurrent && l < count ? one + layer.bias_recurrent[row + l] : one;
@@ -52,15 +77,12 @@ void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Bloc
 template <typename P>
 void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias,
                   const Gradients<P>& to) noexcept {
-    const Index I = sizes.inputs, H = sizes.units, R = sizes.seen(), L = sizes.lanes, count = sizes.count(block);
-    const Real<P>* const recurrent = weights + I * sizes.input_sums();
-    for (Index sum = 0; sum < sizes.shape.sums; ++sum) {
-        const Index row = sum * H + sizes.first(block);
-        if (sum < sizes.shape.input) transpose_back(kernels, weights + sum * L, I, count, to.weight_input + row * I, sizes.input_sums());
-        if (sum < sizes.shape.recurrent)
-            transpose_back(kernels, recurrent + sum * L, R, count, to.weight_recurrent + row * R, sizes.recurrent_sums());
-        std::copy(bias + sum * L, bias + sum * L + count, to.bias + row);
-    }
+    const CellShape& shape = sizes.shape;
+    unpack_share(kernels, weights, sizes.inputs, shape.input, sizes, block, to.weight_input);
+    unpack_share(kernels, weights + sizes.inputs * sizes.input_sums(), sizes.seen(), shape.recurrent, sizes, block, to.weight_recurrent);
+    unpack_share(kernels, weights + sizes.outer_numbers(), sizes.middle(), shape.middle, sizes, block, to.weight_middle);
+    for (Index sum = 0; sum < shape.sums; ++sum)
+        std::copy_n(bias + sum * sizes.lanes, sizes.count(block), to.bias + sum * sizes.units + sizes.first(block));
 }
 
 template <typename P>

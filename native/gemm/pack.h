@@ -23,22 +23,40 @@ struct Blocks {
     Index sums() const noexcept { return shape.sums * lanes; }
     Index input_sums() const noexcept { return shape.input * lanes; }
     Index recurrent_sums() const noexcept { return shape.recurrent * lanes; }
+    Index middle_sums() const noexcept { return shape.middle * lanes; }
+    /// Numbers of a row's middle.
+    Index middle() const noexcept { return shape.middle_vectors * units; }
     /// Outputs that a unit's recurrent sums read, and the first of them for a block: those of its head.
     Index seen() const noexcept { return outputs / heads; }
     Index first_seen(Index block) const noexcept { return heads == 1 ? 0 : first(block) / seen() * seen(); }
     Index gate_vectors() const noexcept { return gates * lanes; }
     Index first(Index block) const noexcept { return block * lanes; }
     Index count(Index block) const noexcept { return units - first(block) < lanes ? units - first(block) : lanes; }
-    /// Numbers of one block's weights, the input's share first, and in a pack, where columns are rounded up to groups of `depth`.
-    Index weight_numbers() const noexcept { return inputs * input_sums() + seen() * recurrent_sums(); }
+    /// Numbers of one block's weights, the shares of input, recurrence and middle one behind the other, and in a pack, where
+    /// columns are rounded up to groups of `depth`.
+    Index outer_numbers() const noexcept { return inputs * input_sums() + seen() * recurrent_sums(); }
+    Index weight_numbers() const noexcept { return outer_numbers() + middle() * middle_sums(); }
     Index packed_input(Index depth) const noexcept { return round_up(inputs, depth) * input_sums(); }
-    Index packed_numbers(Index depth) const noexcept { return packed_input(depth) + round_up(seen(), depth) * recurrent_sums(); }
+    Index packed_outer(Index depth) const noexcept { return packed_input(depth) + round_up(seen(), depth) * recurrent_sums(); }
+    Index packed_numbers(Index depth) const noexcept { return packed_outer(depth) + round_up(middle(), depth) * middle_sums(); }
     /// Blocks of 4L columns that hold `columns`, as the right side of a product has them.
     Index wide_blocks(Index columns) const noexcept { return (columns + gate_vectors() - 1) / gate_vectors(); }
     Index padded_outputs() const noexcept { return (outputs + lanes - 1) / lanes * lanes; }
     Index projection_numbers() const noexcept { return wide_blocks(units) * outputs * gate_vectors(); }
     Index wide(Index columns) const noexcept { return wide_blocks(columns) * gate_vectors(); }
 };
+
+/// Calls work(first, count) for parts of `sums` that a tile can take, of nearly one size. What belongs to the sums of a part
+/// lies together, [columns][count][L], the parts one behind the other.
+template <typename Work>
+void each_part(Index sums, Work work) {
+    const Index parts = (sums + gates - 1) / gates;
+    for (Index first = 0, part = 0; part < parts; ++part) {
+        const Index count = (sums - first + parts - part - 1) / (parts - part);
+        work(first, count);
+        first += count;
+    }
+}
 
 /// D numbers side by side, to be moved as one Real without a look at them.
 template <typename P, typename Number>
@@ -56,7 +74,7 @@ template <typename P>
 void pack_block(const Kernels<P>& kernels, const LayerCase<P>& layer, const Blocks& sizes, Index block, Stored<P>* weights,
                 Real<P>* bias) noexcept;
 
-/// The inverse for gradients: one block of [I][input][L], [R][recurrent][L] and [G][L] into its rows of the layer's weights.
+/// The inverse for gradients: one block of [I][input][L], [R][recurrent][L], [V][middle][L] and [G][L] into its rows of the layer's weights.
 template <typename P>
 void unpack_block(const Kernels<P>& kernels, const Blocks& sizes, Index block, const Real<P>* weights, const Real<P>* bias,
                   const Gradients<P>& to) noexcept;

@@ -30,8 +30,8 @@ struct Run {
     const Kernels<P>& kernels;
     Blocks sizes;
     int unit_shares;
-    PackedMatrix<P> recurrent, input, projection;  // recurrent: of the first head
-    Array<Stored<P>> recurrent_pack, input_pack, projection_pack, zero_h;
+    PackedMatrix<P> recurrent, input, middle, projection;  // recurrent: of the first head
+    Array<Stored<P>> recurrent_pack, input_pack, middle_pack, projection_pack, zero_h;
     Array<Real<P>> zero_c;
     SumMemory<P> sums;
     bool fetches = trace_bytes<P>(layer) > cached_bytes;
@@ -41,10 +41,11 @@ struct Run {
     Run(const BackwardJob<P>& job, const Kernels<P>& kernels, const Plan& plan)
         : job(job), layer(job.layer), kernels(kernels), sizes(layer, kernels.lanes), unit_shares(plan.unit_shares),
           recurrent(recurrent_of(0)), input(of_gates(layer.weight_input, layer.inputs, layer.units, layer.shape.input)),
+          middle(of_gates(layer.weight_middle, sizes.middle(), layer.units, layer.shape.middle)),
           projection({layer.weight_projection, layer.units, layer.units, 1, layer.outputs, 0, gates}, sizes.wide_blocks(layer.outputs),
                      kernels.lanes, gates),
           recurrent_pack(layer.heads * recurrent.numbers()), input_pack(job.gradients.x ? input.numbers() : 0),
-          projection_pack(layer.projected ? projection.numbers() : 0), zero_h(zeros<Stored<P>>(layer.outputs)),
+          middle_pack(middle.numbers()), projection_pack(layer.projected ? projection.numbers() : 0), zero_h(zeros<Stored<P>>(layer.outputs)),
           zero_c(zeros<Real<P>>(layer.units)),
           sums(sizes, layer.projected, totals(), wants_weights() ? plan.row_shares : 0) {}
 
@@ -69,6 +70,7 @@ struct Run {
         const Index each = recurrent.blocks(), head = block / each;
         recurrent_of(head).fill(kernels, block % each, recurrent_pack_of(head));
         if (job.gradients.x) input.fill(kernels, block, input_pack.data());
+        if (layer.shape.middle) middle.fill(kernels, block, middle_pack.data());
         if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
     }
 
@@ -171,7 +173,8 @@ private:
         const Blocks& s = run_.sizes;
         const Index active = walk.active(t);
         if (run_.layer.projected) step_projection(walk, t, active, flow);
-        for (Index r = 0; r < active && run_.layer.options; r += step_rows) step_options(walk, t, r, std::min(step_rows, active - r), flow);
+        if (run_.layer.options) step_options(run_.kernels.step_backward, walk, t, active, flow);
+        if (s.shape.middle) step_middle(walk, t, active, flow);
         for (Index r = 0; r < active; ++r) {
             if (!run_.layer.options) step_cell(walk, t, r, flow);
             source(walk, t, r);
@@ -210,6 +213,7 @@ private:
     void source(const Walk& walk, Index t, Index r) const noexcept {
         const Index b = walk.row(r), slot = rows_ + r;
         from_.x[slot] = run_.layer.x.at(t, b);
+        from_.middle[slot] = gathered_.middle.data() + slot * run_.sizes.middle();
         from_.h[slot] = walk.before(t, r, run_.job.y, run_.layer.h, run_.zero_h.data());
         if (run_.job.gradients.x) from_.dx[slot] = run_.job.gradients.x.at(t, b);
         if (!run_.layer.masks.state) return;
@@ -250,10 +254,24 @@ private:
         return std::abs((y - kept * before) / rest) < bound ? arriving - past : Real<P>{};
     }
 
-    void step_options(const Walk& walk, Index t, Index first, Index count, const Flow<P>& flow) const noexcept {
-        const CellBackward<P> rows[] = {cell_row(walk, t, first, flow, 0), cell_row(walk, t, first + count - 1, flow, 1)};
+    /// A pass of the cell over the rows of a step.
+    void step_options(void (*const* passes)(const CellBackward<P>*, Index) noexcept, const Walk& walk, Index t, Index active,
+                      const Flow<P>& flow) const noexcept {
         static_assert(step_rows == 2);
-        run_.kernels.step_backward[static_cast<int>(run_.layer.options->cell)](rows, count);
+        const auto pass = passes[static_cast<int>(run_.layer.options->cell)];
+        for (Index r = 0; r < active; r += step_rows) {
+            const Index count = std::min(step_rows, active - r);
+            const CellBackward<P> rows[] = {cell_row(walk, t, r, flow, 0), cell_row(walk, t, r + count - 1, flow, 1)};
+            pass(rows, count);
+        }
+    }
+
+    /// Through the product with the middle, and on to what that was made of.
+    void step_middle(const Walk& walk, Index t, Index active, const Flow<P>& flow) const noexcept {
+        const Blocks& s = run_.sizes;
+        run_.middle.multiply(run_.kernels, &gathered_.dz[rows_ * s.sums() + s.shape.middle_first * s.lanes], s.sums(), gathered_.dz_block,
+                             active, run_.middle_pack.data(), flow.d_middle_rows.data());
+        step_options(run_.kernels.middle_backward, walk, t, active, flow);
     }
 
     CellBackward<P> cell_row(const Walk& walk, Index t, Index r, const Flow<P>& flow, Index number) const noexcept {
@@ -269,11 +287,13 @@ private:
                                shift(at_or_null(masks.keeps_c, t, b), first)};
         return {*run_.layer.options, first, units().size(), job.trace.activations.at(t, b) + first, job.trace.gate_stride,
                 job.trace.cells.at(t, b) + first, job.trace.cell_stride, before + first, before_stride, own,
+                projected ? nullptr : walk.before(t, r, job.y, run_.layer.h, run_.zero_h.data()) + first,
                 projected ? nullptr : shift(at_or_null(job.upstream.y, t, b), first),
                 shift(at_or_null(job.upstream.trace.cells, t, b), first), job.upstream.trace.cell_stride,
                 shift(at_or_null(job.upstream.trace.activations, t, b), first), job.upstream.trace.gate_stride,
                 (projected ? flow.d_hidden_rows : flow.d_output_rows)[r] + first, d_state(flow, r) + first, s.padded(),
                 &gathered_.dz[blocks_.first * gathered_.dz_block + slot * s.sums()], gathered_.dz_block,
+                gathered_.middle.data() + slot * s.middle(), flow.d_middle.data() + r * s.middle(),
                 projected ? &gathered_.hidden[slot * s.wide(s.units)] : nullptr,
                 run_.totals() && run_.wants_weights() ? sums_.totals + first : nullptr, s.padded(),
                 shift(scratch_, number * scratch_vectors * s.padded())};

@@ -34,7 +34,8 @@ void check_sizes(const Course& course) {
     if (double(steps) * double(batch) > most_numbers) refuse_sizes(course, "up to 2^40 steps of all rows");
     expect(course.heads >= 1 && units % course.heads == 0, "expected heads that divide the units");
     expect(course.heads == 1 || !projected, "expected no projection of a cell with heads");
-    if (double(gates) * double(units) * double(inputs + outputs) > most_numbers) refuse_sizes(course, "up to 2^40 weights");
+    const double middle = double(course.shape.middle) * double(course.shape.middle_vectors) * double(units);
+    if (double(units) * (double(gates) * double(inputs + outputs) + middle) > most_numbers) refuse_sizes(course, "up to 2^40 weights");
 }
 
 void check_lengths(const Course& course) {
@@ -52,7 +53,8 @@ void expect_aligned(const Numbers*... buffers) {
 
 bool are_alike(const CellShape& a, const CellShape& b) noexcept {
     return a.sums == b.sums && a.input_first == b.input_first && a.input == b.input && a.recurrent_first == b.recurrent_first &&
-           a.recurrent == b.recurrent && a.kept == b.kept && a.states == b.states && a.whole_rows == b.whole_rows;
+           a.recurrent == b.recurrent && a.kept == b.kept && a.states == b.states && a.whole_rows == b.whole_rows &&
+           a.middle_first == b.middle_first && a.middle == b.middle && a.middle_vectors == b.middle_vectors;
 }
 
 /// That what an option needs is there: vectors are never looked for where the option is not.
@@ -67,6 +69,8 @@ void check_options(const LayerCase<P>& layer) {
     expect(o->norm != Norm::products || (o->gain_input && o->gain_recurrent), "a gain of the normalised products is null");
     expect(o->norm != Norm::gates || o->gain_gates, "the gain of the normalised gates is null");
     expect(o->cell_norm == CellNorm::none || o->gain_cell, "the gain of the normalised cell state is null");
+    expect(o->cell != Cell::phased || o->ratio, "the ratios of a Phased LSTM are null");
+    expect(o->chunk >= 1 && layer.units % o->chunk == 0, "expected chunks that divide the units");
     expect(!o->projection_bias || layer.projected, "expected a bias for a projection, and for nothing else");
 }
 
@@ -78,8 +82,10 @@ void check_case(const LayerCase<P>& layer) {
     expect(!layer.bias_recurrent || layer.bias_input, "expected an input's bias beside a recurrent one");
     expect(layer.options || !layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
     expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
+    expect(!layer.weight_middle == !layer.shape.middle, "expected a weight for a middle, and for nothing else");
     expect_aligned(layer.x.data, layer.h.data, layer.c.data, layer.weight_input, layer.weight_recurrent, layer.bias_input,
-                   layer.bias_recurrent, layer.weight_projection, layer.lengths, layer.masks.state.data, layer.masks.candidate.data);
+                   layer.bias_recurrent, layer.weight_projection, layer.weight_middle, layer.lengths, layer.masks.state.data,
+                   layer.masks.candidate.data);
     check_lengths(layer);
 }
 
@@ -97,14 +103,15 @@ void check_job(const BackwardJob<P>& job) {
     const Upstream<P>& up = job.upstream;
     const Gradients<P>& to = job.gradients;
     expect((job.y && job.trace.cells && job.trace.activations) || job.layer.batch == 0, "what forward wrote is null");
-    const bool all = to.weight_input && to.weight_recurrent && to.bias && !to.weight_projection == !job.layer.projected;
-    const bool none = !to.weight_input && !to.weight_recurrent && !to.bias && !to.weight_projection;
+    const bool all = to.weight_input && to.weight_recurrent && to.bias && !to.weight_projection == !job.layer.projected &&
+                     !to.weight_middle == !job.layer.shape.middle;
+    const bool none = !to.weight_input && !to.weight_recurrent && !to.bias && !to.weight_projection && !to.weight_middle;
     expect(all || none, "expected the gradients of all weights or of none");
     const bool has_totals = job.layer.options && totals_of(*job.layer.options);
     expect(none || !to.totals == !has_totals, "expected the gradients of options where there are options");
     expect_aligned(job.y.data, job.trace.cells.data, job.trace.activations.data, up.y.data, up.h.data, up.c.data,
                    up.trace.cells.data, up.trace.activations.data, to.x.data, to.h.data, to.c.data, to.weight_input,
-                   to.weight_recurrent, to.bias, to.weight_projection);
+                   to.weight_recurrent, to.bias, to.weight_projection, to.weight_middle);
 }
 
 bool are_alike(const Course& a, const Course& b) noexcept {

@@ -73,7 +73,7 @@ private:
 /// Where each row of one step is read and written.
 template <typename P>
 struct Pointers {
-    const Stored<P> **x, **h;
+    const Stored<P> **x, **h, **middle;
     Stored<P> **y, **hidden;
     Real<P>** cells;
     Saved<P>** activations;
@@ -84,10 +84,11 @@ template <typename P>
 class PointerMemory {
 public:
     /// `rows`: of a step, or of several whose inputs are read at once.
-    PointerMemory(Index rows, Index pieces) : inputs_(2 * rows), outputs_(2 * rows), cells_(rows), activations_(rows), ahead_(rows * pieces), rows_(rows), pieces_(pieces) {}
+    PointerMemory(Index rows, Index pieces) : inputs_(3 * rows), outputs_(2 * rows), cells_(rows), activations_(rows),
+        ahead_(rows * pieces), rows_(rows), pieces_(pieces) {}
     /// Those of the rows from `first` on.
     Pointers<P> from(Index first) const noexcept {
-        return {&inputs_[first], &inputs_[rows_ + first], &outputs_[first], &outputs_[rows_ + first], &cells_[first],
+        return {&inputs_[first], &inputs_[rows_ + first], &inputs_[2 * rows_ + first], &outputs_[first], &outputs_[rows_ + first], &cells_[first],
                 &activations_[first], &ahead_[first * pieces_]};
     }
 
@@ -100,19 +101,20 @@ private:
     Index rows_, pieces_;
 };
 
-/// What a block of rows carries from step to step: its states; and within a step its sums, what is projected, and the output
-/// before where it is masked.
+/// What a block of rows carries from step to step: its states; and within a step its sums, what is projected, the output
+/// before where it is masked, and its middle.
 template <typename P>
 struct Carried {
     Array<Real<P>> states, sums;  // [rows][S][padded], [summed rows][blocks][G][L]
     Array<Stored<P>> hidden;      // [rows][wide]
     Array<Stored<P>> masked;      // [rows][R]
+    Array<Stored<P>> middle;      // [rows][V]
     Landing<P> projection;
 
     Carried(const Run<P>& run, Index rows)
         : states(rows * run.sizes.shape.states * run.sizes.padded()), sums(run.summed_rows(rows) * run.row_sums()),
           hidden(zeros<Stored<P>>(run.layer.projected ? rows * run.sizes.wide(run.sizes.units) : 0)),
-          masked(run.layer.masks.state ? rows * run.sizes.outputs : 0),
+          masked(run.layer.masks.state ? rows * run.sizes.outputs : 0), middle(rows * run.sizes.middle()),
           projection(run.layer.projected ? rows : 0, run.sizes.outputs) {}
 };
 
@@ -140,6 +142,7 @@ private:
     Real<P>* state(Index r, Index k = 0) const noexcept {
         return &carried_.states[(r * run_.sizes.shape.states + k) * run_.sizes.padded()];
     }
+    Stored<P>* middle(Index r) const noexcept { return carried_.middle.data() + r * run_.sizes.middle(); }
     /// Of a row among those that are summed up, in one hidden block.
     Real<P>* sums(Index row, Index block) const noexcept { return &carried_.sums[row * run_.row_sums() + block * run_.sizes.sums()]; }
 
@@ -148,6 +151,7 @@ private:
             zero_states(r);
             for (Index k = 0; k < run_.sizes.shape.states && run_.layer.c; ++k)
                 std::copy_n(run_.layer.c.at(walk_.row(r)) + k * run_.sizes.units + units_.first, units_.size(), state(r, k) + units_.first);
+            to_.middle[r] = middle(r);
             if (run_.layer.projected) to_.hidden[r] = &carried_.hidden[r * run_.sizes.wide(run_.sizes.units)];
         }
     }
@@ -166,15 +170,23 @@ private:
         Fetch* const fetch = ahead_.over(halts);
         for (Index r = 0; r < active; ++r)
             if (walk_.is_reset(t, r)) zero_states(r);
-        for (Index n = 0; n < blocks_.size(); ++n) {
-            const Index block = is_reversed_ ? blocks_.last - 1 - n : blocks_.first + n;
+        each_block([&](Index block) {
             if (run_.layer.options) sum_block(block, active);
             else step_block(block, active, fetch);
+        });
+        if (run_.sizes.shape.middle) {
+            step_cells(run_.kernels.middle, t, active);
+            each_block([&](Index block) { sum_middle(block, active); });
         }
-        for (Index r = 0; r < active && run_.layer.options; r += step_rows) step_cells(t, r, std::min(step_rows, active - r));
+        if (run_.layer.options) step_cells(run_.kernels.step, t, active);
         if (run_.layer.projected) project(t, active);
         if (barrier_) barrier_->wait();
         if (run_.merges) first_sum_ += active;
+    }
+
+    template <typename Work>
+    void each_block(Work work) const noexcept {
+        for (Index n = 0; n < blocks_.size(); ++n) work(is_reversed_ ? blocks_.last - 1 - n : blocks_.first + n);
     }
 
     /// Sums up the input's share of as many steps as there is room for, if that of the step at time t is not yet there.
@@ -192,27 +204,67 @@ private:
     }
 
     void sum_input(Index block, Index rows) const noexcept {
-        const Blocks& s = run_.sizes;
-        const Index offset = s.shape.input_first * s.lanes;
-        run_.kernels.sum({rows, to_.x, 0, s.inputs, &run_.weights[block * s.packed_numbers(depth<P>)], s.shape.input, 0,
-                          &run_.bias[block * s.sums() + offset], sums(0, block) + offset, run_.row_sums()});
+        const CellShape& shape = run_.sizes.shape;
+        sum_share({to_.x, 0, run_.sizes.inputs, 0, shape.input_first, shape.input, {}, {}}, block, rows, 0);
     }
 
-    /// All sums of one block, for a cell's step.
+    /// The sums of one block, for a cell's step or for its first pass.
     void sum_block(Index block, Index rows) const noexcept {
         const Blocks& s = run_.sizes;
+        const CellShape& shape = s.shape;
         if (!run_.merges) sum_input(block, rows);
-        const Index first = s.shape.recurrent_first, offset = first * s.lanes;
-        const Index added = std::clamp<Index>(s.shape.input_first + s.shape.input - first, 0, s.shape.recurrent);
-        run_.kernels.sum({rows, to_.h, s.first_seen(block), s.seen(),
-                          &run_.weights[block * s.packed_numbers(depth<P>) + s.packed_input(depth<P>)], s.shape.recurrent, added,
-                          &run_.bias[block * s.sums() + offset], sums(first_sum_, block) + offset, run_.row_sums()});
+        sum_share({to_.h, s.first_seen(block), s.seen(), s.packed_input(depth<P>), shape.recurrent_first, shape.recurrent, by_input(), {}},
+                  block, rows, first_sum_);
     }
 
-    void step_cells(Index t, Index first, Index count) const noexcept {
-        const CellForward<P> rows[] = {cell_row(t, first), cell_row(t, first + count - 1)};
+    void sum_middle(Index block, Index rows) const noexcept {
+        const Blocks& s = run_.sizes;
+        const CellShape& shape = s.shape;
+        const Range by_recurrence{shape.recurrent_first, shape.recurrent_first + shape.recurrent};
+        sum_share({to_.middle, 0, s.middle(), s.packed_outer(depth<P>), shape.middle_first, shape.middle, by_input(), by_recurrence},
+                  block, rows, first_sum_);
+    }
+
+    Range by_input() const noexcept {
+        const CellShape& shape = run_.sizes.shape;
+        return {shape.input_first, shape.input_first + shape.input};
+    }
+
+    /// What some columns of rows add to sums, of which others have begun some.
+    struct Share {
+        const Stored<P>* const* in;
+        Index first_column, columns;
+        Index weights;  ///< where they begin in a block's pack
+        Index first, count;
+        Range begun, also_begun;
+
+        bool is_begun(Index sum) const noexcept {
+            return (sum >= begun.first && sum < begun.last) || (sum >= also_begun.first && sum < also_begun.last);
+        }
+    };
+
+    void sum_share(const Share& share, Index block, Index rows, Index first_row) const noexcept {
+        const Blocks& s = run_.sizes;
+        const Stored<P>* const weights = &run_.weights[block * s.packed_numbers(depth<P>) + share.weights];
+        each_part(share.count, [&](Index part, Index count) {
+            const Index first = share.first + part, offset = first * s.lanes;
+            Index added = 0;
+            while (added < count && share.is_begun(first + added)) ++added;
+            run_.kernels.sum({rows, share.in, share.first_column, share.columns,
+                              weights + part * s.lanes * round_up(share.columns, depth<P>), count, added,
+                              &run_.bias[block * s.sums() + offset], sums(first_row, block) + offset, run_.row_sums()});
+        });
+    }
+
+    /// A pass of the cell over the rows of a step.
+    void step_cells(void (*const* passes)(const CellForward<P>*, Index) noexcept, Index t, Index active) const noexcept {
         static_assert(step_rows == 2);
-        run_.kernels.step[static_cast<int>(run_.layer.options->cell)](rows, count);
+        const auto pass = passes[static_cast<int>(run_.layer.options->cell)];
+        for (Index r = 0; r < active; r += step_rows) {
+            const Index count = std::min(step_rows, active - r);
+            const CellForward<P> rows[] = {cell_row(t, r), cell_row(t, r + count - 1)};
+            pass(rows, count);
+        }
     }
 
     CellForward<P> cell_row(Index t, Index r) const noexcept {
@@ -223,7 +275,7 @@ private:
         const bool projected = run_.layer.projected;
         const StepMasks<P> own{shift(masks.candidate, t, b, first), projected ? nullptr : shift(masks.keeps_h, t, b, first),
                                shift(masks.keeps_c, t, b, first)};
-        return {*run_.layer.options, first, units_.size(), sums(first_sum_ + r, blocks_.first), state(r) + first, s.padded(),
+        return {*run_.layer.options, first, units_.size(), sums(first_sum_ + r, blocks_.first), middle(r), state(r) + first, s.padded(),
                 projected ? nullptr : h_before(t, r) + first, own, (projected ? to_.hidden : to_.y)[r] + first,
                 trace.cells ? to_.cells[r] + first : nullptr, trace.cell_stride,
                 trace.activations ? to_.activations[r] + first : nullptr, trace.gate_stride, run_.streams};

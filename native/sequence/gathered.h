@@ -19,47 +19,51 @@ struct Gathered {
     Array<Stored<P>> dz;                // [blocks][capacity + spare_rows][G][L]
     Array<Stored<P>> d_output, hidden;  // [capacity][wide(R)] and [capacity][wide(H)] where there is a projection
     Array<Stored<P>> masked;            // [capacity][R], the outputs before, where they are masked
+    Array<Stored<P>> middle;            // [capacity][V]
     Landing<P> dx;
 
     Gathered(const Blocks& s, bool projected, bool wants_x, bool is_masked, Index capacity)
         : capacity(capacity), dz_block((capacity + spare_rows) * s.sums()), dz(s.blocks * dz_block),
           d_output(zeros<Stored<P>>(projected ? capacity * s.wide(s.outputs) : 0)),
-          hidden(zeros<Stored<P>>(projected ? capacity * s.wide(s.units) : 0)), masked(is_masked ? capacity * s.outputs : 0), dx(wants_x ? capacity : 0, s.inputs) {}
+          hidden(zeros<Stored<P>>(projected ? capacity * s.wide(s.units) : 0)), masked(is_masked ? capacity * s.outputs : 0),
+          middle(capacity * s.middle()), dx(wants_x ? capacity : 0, s.inputs) {}
 };
 
 /// Where the gathered rows came from and where their gradients go; each member of a team has its own.
 template <typename P>
 struct Sources {
-    const Stored<P> **x, **h, **d_output, **ones;
+    const Stored<P> **x, **h, **d_output, **middle, **ones;
     Stored<P>** dx;
-    Stored<P> *x_groups, *h_groups, *d_output_groups, *right_groups;  ///< room for them in groups of D
+    Stored<P> *x_groups, *h_groups, *d_output_groups, *middle_groups, *right_groups;  ///< room for them in groups of D
 };
 
 template <typename P>
 class SourceMemory {
 public:
     SourceMemory(const Blocks& s, int members, Index capacity)
-        : capacity_(capacity), rows_(members * capacity), stored_(4 * rows_), dx_(rows_), one_(depth<P>), inputs_(room(s.inputs)),
-          outputs_(room(s.outputs)), right_(room(std::max(s.sums(), s.gate_vectors()))), groups_(members * (inputs_ + 2 * outputs_ + right_)) {
+        : capacity_(capacity), rows_(members * capacity), stored_(5 * rows_), dx_(rows_), one_(depth<P>), inputs_(room(s.inputs)),
+          outputs_(room(s.outputs)), middle_(room(s.middle())), right_(room(std::max(s.sums(), s.gate_vectors()))),
+          groups_(members * numbers()) {
         std::fill_n(one_.data(), depth<P>, Stored<P>{1});
-        std::fill_n(&stored_[3 * rows_], rows_, one_.data());
+        std::fill_n(&stored_[4 * rows_], rows_, one_.data());
     }
     Sources<P> of(int member) const noexcept {
         const Index first = member * capacity_;
-        Stored<P>* const x = &groups_[member * (inputs_ + 2 * outputs_ + right_)];
-        Stored<P> *const h = x + inputs_, *const d_output = h + outputs_;
-        return {&stored_[first], &stored_[rows_ + first], &stored_[2 * rows_ + first], &stored_[3 * rows_ + first], &dx_[first],
-                x, h, d_output, d_output + outputs_};
+        Stored<P>* const x = &groups_[member * numbers()];
+        Stored<P> *const h = x + inputs_, *const d_output = h + outputs_, *const middle = d_output + outputs_;
+        return {&stored_[first], &stored_[rows_ + first], &stored_[2 * rows_ + first], &stored_[3 * rows_ + first],
+                &stored_[4 * rows_ + first], &dx_[first], x, h, d_output, middle, middle + middle_};
     }
 
 private:
+    Index numbers() const noexcept { return inputs_ + 2 * outputs_ + middle_ + right_; }
     Index room(Index columns) const noexcept { return depth<P> == 1 ? 0 : round_up(capacity_, depth<P>) * columns; }
 
     Index capacity_, rows_;
     Array<const Stored<P>*> stored_;
     Array<Stored<P>*> dx_;
     Array<Stored<P>> one_;
-    Index inputs_, outputs_, right_;
+    Index inputs_, outputs_, middle_, right_;
     Array<Stored<P>> groups_;
 };
 
@@ -98,14 +102,16 @@ struct Flow {
     Array<Real<P>> d_output, d_states;  // [rows][padded R] and [rows][S][padded H]
     Array<Real<P>> d_hidden;            // [rows][padded H], before a projection
     Array<Real<P>> unmasked;            // [rows][padded R], of the outputs before as the sums read them
-    Array<Real<P>*> d_output_rows, d_hidden_rows, unmasked_rows;
+    Array<Real<P>> d_middle;            // [rows][V]
+    Array<Real<P>*> d_output_rows, d_hidden_rows, unmasked_rows, d_middle_rows;
 
     Flow(const Blocks& s, bool projected, bool is_masked, Index rows)
         : d_output(rows * s.padded_outputs()), d_states(rows * s.shape.states * s.padded()),
           // What pads a row is multiplied by zeros, and must not be NaN.
           d_hidden(zeros<Real<P>>(projected ? rows * s.padded() : 0)), unmasked(is_masked ? rows * s.padded_outputs() : 0),
-          d_output_rows(rows), d_hidden_rows(rows), unmasked_rows(rows) {
+          d_middle(rows * s.middle()), d_output_rows(rows), d_hidden_rows(rows), unmasked_rows(rows), d_middle_rows(rows) {
         for (Index r = 0; r < rows; ++r) {
+            d_middle_rows[r] = d_middle.data() + r * s.middle();
             d_output_rows[r] = &d_output[r * s.padded_outputs()];
             d_hidden_rows[r] = &d_hidden[projected ? r * s.padded() : 0];
             unmasked_rows[r] = &unmasked[is_masked ? r * s.padded_outputs() : 0];

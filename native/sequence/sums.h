@@ -9,7 +9,7 @@ namespace lstmkit {
 /// The packed gradient of the weights that one share of the rows adds up.
 template <typename P>
 struct WeightSums {
-    Real<P> *weights, *bias;   ///< [blocks] of [I][input][L] and [R][recurrent][L], [blocks][G][L]
+    Real<P> *weights, *bias;   ///< [blocks] of [I][input][L], [R][recurrent][L] and [V][middle][L], [blocks][G][L]
     Real<P>* projection;       ///< [wide blocks of H][R][4L] where there is one
     Real<P>* projection_bias;  ///< [R], likewise
     Real<P>* totals;           ///< [totals_of(options)][padded H]
@@ -60,6 +60,7 @@ struct Spending {
     void run(Range blocks, bool projected) const noexcept {
         group_rows(kernels, from.x, rows, sizes.inputs, from.x_groups);
         group_rows(kernels, from.h, rows, sizes.outputs, from.h_groups);
+        if (sizes.shape.middle) group_rows(kernels, from.middle, rows, sizes.middle(), from.middle_groups);
         for (Index block = blocks.first; block < blocks.last; ++block) add_block(block);
         if (projected) add_projection();
     }
@@ -69,12 +70,17 @@ private:
         const CellShape& shape = sizes.shape;
         const Right<P> dz = right({&gathered.dz[block * gathered.dz_block], sizes.sums()}, sizes.sums());
         Real<P>* const sum = &sums.weights[block * sizes.weight_numbers()];
-        outer({0, sizes.inputs}, from.x, dz, {shape.input_first, shape.input_first + shape.input}, sum);
-        outer({sizes.first_seen(block), sizes.first_seen(block) + sizes.seen()}, from.h, dz,
-              {shape.recurrent_first, shape.recurrent_first + shape.recurrent}, sum + sizes.inputs * sizes.input_sums());
-        for (Index first = 0; first < shape.sums; first += gates)
-            outer({0, 1}, from.ones, dz, {first, std::min(first + gates, shape.sums)},
-                  &sums.bias[block * sizes.sums() + first * sizes.lanes]);
+        const Range seen{sizes.first_seen(block), sizes.first_seen(block) + sizes.seen()};
+        add_share({0, sizes.inputs}, from.x, dz, shape.input_first, shape.input, sum);
+        add_share(seen, from.h, dz, shape.recurrent_first, shape.recurrent, sum + sizes.inputs * sizes.input_sums());
+        add_share({0, sizes.middle()}, from.middle, dz, shape.middle_first, shape.middle, sum + sizes.outer_numbers());
+        add_share({0, 1}, from.ones, dz, 0, shape.sums, &sums.bias[block * sizes.sums()]);
+    }
+    /// The products of some columns of `in` with `count` sums.
+    void add_share(Range columns, const Stored<P>* const* in, const Right<P>& dz, Index first_sum, Index count, Real<P>* sum) const noexcept {
+        each_part(count, [&](Index first, Index part) {
+            outer(columns, in, dz, {first_sum + first, first_sum + first + part}, sum + first * sizes.lanes * columns.size());
+        });
     }
     void add_projection() const noexcept {
         group_rows(kernels, from.d_output, rows, sizes.outputs, from.d_output_groups);
@@ -138,6 +144,7 @@ void zero_gradients(const BackwardJob<P>& job) noexcept {
     std::fill_n(to.weight_input, layer.shape.input * layer.units * layer.inputs, Real<P>{});
     std::fill_n(to.weight_recurrent, layer.shape.recurrent * layer.units * (layer.outputs / layer.heads), Real<P>{});
     std::fill_n(to.bias, layer.shape.sums * layer.units, Real<P>{});
+    if (to.weight_middle) std::fill_n(to.weight_middle, layer.shape.middle * layer.units * layer.shape.middle_vectors * layer.units, Real<P>{});
     if (to.totals) std::fill_n(to.totals, totals_of(*job.layer.options) * layer.units, Real<P>{});
     if (to.projection_bias) std::fill_n(to.projection_bias, layer.outputs, Real<P>{});
     if (layer.projected) std::fill_n(to.weight_projection, layer.outputs * layer.units, Real<P>{});

@@ -3,7 +3,10 @@
 
 #include "lstmkit/tiles.h"
 #include "norm.h"
+#include "on_lstm.h"
+#include "phased.h"
 #include "slstm.h"
+#include "two_products.h"
 
 namespace lstmkit {
 namespace {
@@ -41,11 +44,24 @@ namespace LSTMKIT_SET {
 // In the order of Cell.
 template <>
 void (*const CellSteps<Precision>::forward[most_cells])(const ForwardRow* rows, Index count) noexcept = {
-    any_lstm_forward, forward_rows<gru_forward>, forward_rows<rnn_forward>, forward_rows<janet_forward>, forward_rows<slstm_forward>};
+    any_lstm_forward, forward_rows<gru_forward>, forward_rows<rnn_forward>, forward_rows<janet_forward>, forward_rows<slstm_forward>,
+    forward_rows<gru_before_forward>, forward_rows<multiplicative_forward>, forward_rows<time_aware_forward>,
+    forward_rows<phased_forward>, on_lstm_forward};
 template <>
 void (*const CellSteps<Precision>::backward[most_cells])(const BackwardRow* rows, Index count) noexcept = {
     any_lstm_backward, backward_rows<gru_backward>, backward_rows<rnn_backward>, backward_rows<janet_backward>,
-    backward_rows<slstm_backward>};
+    backward_rows<slstm_backward>, backward_rows<gru_before_backward>, backward_rows<multiplicative_backward>,
+    backward_rows<time_aware_backward>, backward_rows<phased_backward>, on_lstm_backward};
+template <>
+void (*const CellSteps<Precision>::middle[most_cells])(const ForwardRow* rows, Index count) noexcept = {
+    forward_rows<lstm_middle>, nullptr, nullptr, nullptr, nullptr,
+    forward_rows<gru_before_middle>, forward_rows<multiplicative_middle>, forward_rows<time_aware_middle>,
+    nullptr, nullptr};
+template <>
+void (*const CellSteps<Precision>::middle_backward[most_cells])(const BackwardRow* rows, Index count) noexcept = {
+    backward_rows<lstm_middle_backward>, nullptr, nullptr, nullptr, nullptr,
+    backward_rows<gru_before_middle_backward>, backward_rows<multiplicative_middle_backward>, backward_rows<time_aware_middle_backward>,
+    nullptr, nullptr};
 
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

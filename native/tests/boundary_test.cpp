@@ -86,6 +86,8 @@ void options_are_checked() {
     both_refuse(kind(CellKind::coupled), "heads of an LSTM", [](Layer& layer) { layer.heads = 2; });
     both_refuse(kind(CellKind::slstm), "heads that do not divide", [](Layer& layer) { layer.heads = 3; });
     both_refuse(kind(CellKind::slstm), "heads of parts of vectors", [](Layer& layer) { layer.heads = 4; });
+    both_refuse(kind(CellKind::gru_before), "no weight of the middle", [](Layer& layer) { layer.weight_middle = nullptr; });
+    both_refuse(kind(CellKind::gru), "a middle unasked for", [](Layer& layer) { layer.weight_middle = layer.weight_input; });
     both_refuse(kind(CellKind::coupled), "a recurrent bias alone", [](Layer& layer) { layer.bias_input = nullptr; });
     both_refuse(kind(CellKind::normed_products), "no gain", [](Layer& layer) {
         other = *layer.options, other.gain_recurrent = nullptr, layer.options = &other;
@@ -100,6 +102,7 @@ void options_are_checked() {
         layer.masks.candidate.data = reinterpret_cast<const float*>(reinterpret_cast<std::uintptr_t>(layer.masks.candidate.data) + 1);
     });
     backward_refuses(kind(CellKind::coupled), "no gradients of options", [](Backward& job) { job.gradients.totals = nullptr; });
+    backward_refuses(kind(CellKind::multiplicative), "no gradient of the middle's weight", [](Backward& job) { job.gradients.weight_middle = nullptr; });
 }
 
 template <typename Number>

@@ -13,8 +13,11 @@
 #include "lstmkit/layer.h"
 
 /// What a cell can be; their options are smooth, so that rounding never decides.
-enum class CellKind { plain, coupled, normed_products, normed_gates, masked, truncated, gru, curved_gru, rnn, curved_rnn, janet, slstm };
-inline constexpr int cell_kinds = 12;
+enum class CellKind {
+    plain, coupled, normed_products, normed_gates, masked, truncated, recurrent_gates, normed_recurrent_gates,
+    gru, curved_gru, rnn, curved_rnn, janet, slstm, gru_before, multiplicative, time_aware, phased, on_lstm
+};
+inline constexpr int cell_kinds = 19;
 
 struct Shape {
     lstmkit::Index steps, batch, inputs, units, projection = 0;  // 0: none
@@ -52,7 +55,7 @@ public:
         std::vector<double> all;
         for (const Direction& d : directions_) {
             append(all, d.y, d.h_last, d.cells, d.c_last, d.dh, d.dc, d.d_input, d.d_recurrent, d.d_bias, d.d_projection);
-            append(all, d.d_totals, d.d_projection_bias);
+            append(all, d.d_totals, d.d_projection_bias, d.d_middle);
             append(all, d.gates, d.dx);
         }
         return all;
@@ -74,11 +77,11 @@ private:
         Real vectors, d_totals, d_projection_bias;
         Stored candidate, state_mask;
         std::vector<std::uint8_t> keeps_h, keeps_c;
-        Stored x, h, weight_input, weight_recurrent, bias_input, bias_recurrent, weight_projection, gy;
+        Stored x, h, weight_input, weight_recurrent, bias_input, bias_recurrent, weight_projection, weight_middle, gy;
         Real c, gh, gc, g_cells;
         Saved g_gates;
         Stored y, h_last;
-        Real c_last, cells, dh, dc, d_input, d_recurrent, d_bias, d_projection;
+        Real c_last, cells, dh, dc, d_input, d_recurrent, d_bias, d_projection, d_middle;
         Saved gates;
         InputGradient dx;
     };
@@ -91,6 +94,14 @@ private:
     template <typename Numbers>
     static void poison(Numbers& to, Index count) {
         to.assign(static_cast<std::size_t>(count), static_cast<typename Numbers::value_type>(NAN));
+    }
+    /// No sum of these is negative, that of the time among them.
+    template <typename... Numbers>
+    static void forbid_the_past(Numbers&... numbers) {
+        const auto turn = [](auto& own) {
+            for (auto& value : own) value = static_cast<std::remove_reference_t<decltype(value)>>(std::fabs(float(value)));
+        };
+        (turn(numbers), ...);
     }
     template <typename... Numbers>
     static void append(std::vector<double>& all, const Numbers&... more) {
@@ -110,6 +121,9 @@ private:
             for (auto& c : d.c) c = std::fabs(c) + 1;
         draw(d.weight_input, cell.input * H * I, scale), draw(d.weight_recurrent, cell.recurrent * H * seen, scale);
         draw(d.bias_input, G * H, 1), draw(d.bias_recurrent, G * H, 1), draw(d.weight_projection, projection * H, scale);
+        const Index middle = cell.middle * H * cell.middle_vectors * H;
+        draw(d.weight_middle, middle, scale), poison(d.d_middle, middle);
+        if (kind == CellKind::time_aware) forbid_the_past(d.x, d.weight_input, d.bias_input, d.bias_recurrent);
         draw(d.gy, n * R, 1), draw(d.gh, B * R, 1), draw(d.gc, B * S * H, 1), draw(d.g_cells, n * S * H, 1), draw(d.g_gates, K * n * H, 1);
         poison(d.y, n * R), poison(d.h_last, B * R), poison(d.c_last, B * S * H), poison(d.cells, n * S * H), poison(d.gates, K * n * H);
         poison(d.dx, n * I), poison(d.dh, B * R), poison(d.dc, B * S * H), poison(d.d_input, cell.input * H * I);
@@ -133,6 +147,10 @@ private:
                 o.forget_gate = lstmkit::Gate::coupled, o.peepholes[0] = vector(0), o.peepholes[2] = vector(1);
                 o.zoneout_h = o.zoneout_c = lstmkit::Real<P>(0.25), o.gate.curve = lstmkit::Curve::softsign;
                 break;
+            case CellKind::recurrent_gates:
+                o.gates_recur = true, o.input_gate = lstmkit::Gate::coupled, o.peepholes[1] = vector(0);
+                break;
+            case CellKind::normed_recurrent_gates: o.gates_recur = true; [[fallthrough]];
             case CellKind::normed_products:
                 o.norm = lstmkit::Norm::products, o.cell_norm = lstmkit::CellNorm::read, o.epsilon = lstmkit::Real<P>(1e-3);
                 o.gain_input = vector(0), o.gain_recurrent = vector(4), o.bias = vector(8), o.gain_cell = vector(12), o.bias_cell = vector(13);
@@ -156,6 +174,14 @@ private:
             case CellKind::curved_rnn: o.cell = lstmkit::Cell::rnn, o.candidate.curve = lstmkit::Curve::softsign; break;
             case CellKind::janet: o.cell = lstmkit::Cell::janet, o.shift = 1; break;
             case CellKind::slstm: o.cell = lstmkit::Cell::slstm; break;
+            case CellKind::gru_before: o.cell = lstmkit::Cell::gru_before, o.gate_clip = 2; break;
+            case CellKind::multiplicative: o.cell = lstmkit::Cell::multiplicative; break;
+            case CellKind::phased:
+                o.cell = lstmkit::Cell::phased, o.leak = lstmkit::Real<P>(0.1), o.ratio = vector(0);
+                for (auto& ratio : d.vectors) ratio = std::min(std::fabs(ratio) / 2 + lstmkit::Real<P>(0.1), lstmkit::Real<P>(1));
+                break;
+            case CellKind::on_lstm: o.cell = lstmkit::Cell::on_lstm, o.chunk = H % 2 ? 1 : 2; break;
+            case CellKind::time_aware: o.cell = lstmkit::Cell::time_aware; break;
         }
     }
 
@@ -172,7 +198,8 @@ private:
             {d.x.data(), B * I, I}, {d.h.data(), R}, {d.c.data(), S * H}, d.weight_input.data(), d.weight_recurrent.data(),
             d.bias_input.data(), d.bias_recurrent.data(), projected, kind == CellKind::plain ? nullptr : &d.options,
             {{masked ? d.state_mask.data() : nullptr, R}, {masked ? d.candidate.data() : nullptr, B * H, H},
-             {masked ? d.keeps_h.data() : nullptr, B * R, R}, {masked ? d.keeps_c.data() : nullptr, B * H, H}}};
+             {masked ? d.keeps_h.data() : nullptr, B * R, R}, {masked ? d.keeps_c.data() : nullptr, B * H, H}},
+            cell.middle ? d.weight_middle.data() : nullptr};
         const auto trace = [&](auto* cells, auto* gates) {
             return lstmkit::Trace<std::remove_pointer_t<decltype(cells)>, std::remove_pointer_t<decltype(gates)>>{
                 {cells, B * S * H, S * H}, {gates, K * B * H, K * H}, H, H};
@@ -184,7 +211,7 @@ private:
                              {{d.dx.data(), B * I, I}, {d.dh.data(), R}, {d.dc.data(), S * H}, d.d_input.data(), d.d_recurrent.data(),
                               d.d_bias.data(), projection ? d.d_projection.data() : nullptr,
                               lstmkit::totals_of(d.options) ? d.d_totals.data() : nullptr,
-                              d.options.projection_bias ? d.d_projection_bias.data() : nullptr}});
+                              d.options.projection_bias ? d.d_projection_bias.data() : nullptr, cell.middle ? d.d_middle.data() : nullptr}});
     }
 
     Shape shape_;

@@ -28,6 +28,7 @@ constexpr Kind kinds[] = {{"rows", {12, 40, 20, 33}, 3},
                           {"units of a GRU", {12, 2, 90, 120, 0, 1, true, true, CellKind::gru}, 2},
                           {"units with peepholes", {12, 2, 90, 120, 0, 2, true, true, CellKind::coupled}, 2},
                           {"normalised rows", {12, 30, 20, 40, 0, 2, true, true, CellKind::normed_products}, 4},
+                          {"rows with a second product", {12, 30, 20, 40, 0, 2, true, true, CellKind::gru_before}, 3},
                           {"masked rows", {12, 30, 20, 40, 12, 1, true, true, CellKind::masked}, 3}};
 
 /// Calls again and again until told to stop, but at least once; whether the numbers were always the same.

@@ -186,17 +186,18 @@ def test_explanation__matches_what_runs() -> None:
     layer = nn.GRU(3, 5, dtype=torch.float16)
     assert layer.explain_engine().engine == "torch"
     assert layer.explain_engine(resets=True).engine == "reference"
-    before = nn.GRU(3, 5, reset_after=False).explain_engine()
-    assert "ATen's gru does not have reset_after" in str(before)
-    assert "the native core has no reset_after of the cell 'gru'" in str(before)
+    before = nn.GRU(3, 5, reset_after=False, candidate_activation="gelu").explain_engine()
+    assert "ATen's gru does not have reset_after, candidate_activation" in str(before)
+    assert "the native core has no activation gelu" in str(before)
     if native_available():
         assert nn.GRU(3, 5).explain_engine(resets=True).engine == "native"
+        assert nn.GRU(3, 5, reset_after=False).explain_engine().engine == "native"
         assert nn.RNN(3, 5, nonlinearity="relu").explain_engine().engine == "native"
     insisting = nn.GRU(3, 5, engine="torch")
     with pytest.raises(EngineError, match="'torch' cannot run this: ATen has no resets"):
         insisting(torch.randn(4, 2, 3), resets=torch.zeros(4, 2, dtype=torch.bool))
-    with pytest.raises(EngineError, match="the native core has no reset_after"):
-        nn.GRU(3, 5, reset_after=False, engine="native")(torch.randn(4, 2, 3))
+    with pytest.raises(EngineError, match="the native core has no activation gelu"):
+        nn.GRU(3, 5, candidate_activation="gelu", engine="native")(torch.randn(4, 2, 3))
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,16 @@ import pytest
 import torch
 from helpers.family import ROWS, Row, gradients, leaves, run
 from helpers.hostile import Hostile, close, hostile
+from helpers.specs import rates, variants
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from lstmkit.core import native_status
 from lstmkit.ops import Ways, cell_layer, describe, native_available, native_core, run_cell_layer
 from lstmkit.ops.cell_call import CellLayer
 from lstmkit.ops.choice import NATIVE_ACTIVATIONS, NATIVE_CELLS
-from lstmkit.spec import CellSpec, ShapeError
+from lstmkit.spec import CellSpec, ShapeError, Variant
 
 pytestmark = pytest.mark.skipif(not native_available(), reason="the native core was not built")
 
@@ -23,10 +26,7 @@ SCANNED = ("minlstm", "mingru", "mlstm")
 
 
 def is_native(row: Row) -> bool:
-    spec = row.spec
-    changed = (*spec.variant.changed, *([] if spec.reset_after else ["reset_after"]))
-    known = spec.cell in NATIVE_CELLS and set(spec.activations) <= {*NATIVE_ACTIVATIONS}
-    return known and not set(changed) & set(NATIVE_CELLS[spec.cell])
+    return row.spec.cell in NATIVE_CELLS and set(row.spec.activations) <= {*NATIVE_ACTIVATIONS}
 
 
 NATIVE_ROWS = {name: row for name, row in ROWS.items() if is_native(row)}
@@ -36,7 +36,11 @@ SOME = [
     "lstm norm-ba",
     "lstm norm-per_gate_feedback",
     "lstm all-drawn",
+    "lstm gate-recurrence",
     "gru",
+    "gru reset-before",
+    "multiplicative",
+    "on_lstm",
     "slstm heads",
     "janet",
 ]
@@ -102,6 +106,25 @@ def test_layer_norm__matches_reference__gates_without_weights(
         close(ours, theirs)
 
 
+@settings(max_examples=40, deadline=None)
+@given(variants(projection=True), rates(), st.sampled_from(SETS))
+def test_gate_recurrence__matches_reference__beside_any_options(
+    variant: Variant, drawn: dict[str, float], instruction_set: str
+) -> None:
+    assume(variant.free_gates)
+    spec = CellSpec(3, 4, 2, proj_size=2, variant=replace(variant, full_gate_recurrence=True))
+    assume(set(spec.activations) <= {*NATIVE_ACTIVATIONS})
+    row = Row(spec, drawn, training=bool(drawn))
+    case = calm(hostile(sized(row, 5, 18), batch=3))
+    native_core.instruction_set = instruction_set
+    try:
+        ours = everything(row, case, "native")
+    finally:
+        native_core.instruction_set = ""
+    for left, right in zip(ours, everything(row, case, "reference"), strict=True):
+        close(left, right)
+
+
 @pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize(
     ("steps", "batch", "inputs", "units"), [(60, 1, 3, 96), (9, 3, 70, 130), (3, 60, 4, 33), (2, 300, 2, 20)]
@@ -148,6 +171,24 @@ def test_cell__matches_wide_reference__bfloat16(row: Row) -> None:
             for value in (ours, theirs)
         )
         assert error < max(0.05, 2 * usual)
+
+
+@pytest.mark.parametrize("row", STEPPED.values(), ids=STEPPED)
+def test_cell__preserves_other_rows__beside_nan(row: Row) -> None:
+    """What one row holds reaches neither numbers nor gradients of the others, which share its tiles."""
+    case = calm(hostile(sized(row, 5, 18), batch=7))
+    spoilt = replace(case, x=case.clean.clone(), lengths=torch.full((7,), len(case.clean)))
+    whole = replace(spoilt, x=case.clean)
+    spoilt.x[1, 3] = torch.nan
+    layer, others = row.build(case, "native"), [0, 1, 2, 4, 5, 6]
+    found = []
+    for own in (whole, spoilt):
+        x, hx = leaves(own.x, own.hx)
+        output, *state = run(layer, own, x, hx, lengths=own.lengths)
+        grads = gradients(tuple(value[:, others] for value in (output, *state)), [x, *hx])
+        found.append([value[:, others] for value in (output, *state, *grads)])
+        assert own is whole or output[1, 3].isnan().any()
+    assert all(torch.equal(left, right) for left, right in zip(*found, strict=True))
 
 
 def test_core__rejects_wrong_shapes__at_the_op() -> None:

@@ -37,6 +37,9 @@ struct Kernels {
     /// The step of 1..step_rows rows of one layer through a cell, by Cell.
     void (*const* step)(const CellForward<P>* rows, Index count) noexcept;
     void (*const* step_backward)(const CellBackward<P>* rows, Index count) noexcept;
+    /// The first pass of cells that have a middle, and the last one back; null of the others.
+    void (*const* middle)(const CellForward<P>* rows, Index count) noexcept;
+    void (*const* middle_backward)(const CellBackward<P>* rows, Index count) noexcept;
 };
 
 /// The name that users write: "baseline", "avx2", ...

@@ -61,6 +61,7 @@ struct LayerCase : Course {
     const Stored<P>* weight_projection;                 ///< [R, H] if projected, else null
     const CellOptions<P>* options = nullptr;            ///< null: a plain LSTM
     Masks<P> masks = {};
+    const Stored<P>* weight_middle = nullptr;           ///< [MH, VH] of a middle of V vectors that adds to M sums, else null
 };
 
 /// What every step left, as forward writes it and backward reads it. Zero beyond a row's length.
@@ -103,6 +104,7 @@ struct Gradients {
     Real<P>* weight_projection;                ///< [R, H] if projected, else null
     Real<P>* totals = nullptr;                 ///< [totals_of(options), H] of a cell's options
     Real<P>* projection_bias = nullptr;        ///< [R] if there is one, else null
+    Real<P>* weight_middle = nullptr;          ///< [MH, VH] if there is a middle, else null
 };
 
 /// One direction of a layer, forward.

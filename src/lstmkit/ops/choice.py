@@ -10,13 +10,17 @@ ENGINES = ("native", "torch", "reference")
 
 # The cells that are more than equations, and which of their options the native core does not have.
 NATIVE_CELLS: dict[str, tuple[str, ...]] = {
-    "lstm": ("full_gate_recurrence",),
+    "lstm": (),
     "lstm1997": (),
     "entity_aware": (),
     "rnn": (),
-    "gru": ("reset_after",),
+    "gru": (),
     "janet": (),
     "slstm": (),
+    "multiplicative": (),
+    "time_aware": (),
+    "phased": (),
+    "on_lstm": (),
     "minlstm": ("form='recurrent'",),
     "mingru": ("form='recurrent'",),
     "mlstm": ("form='recurrent'",),

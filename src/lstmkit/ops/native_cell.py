@@ -12,12 +12,14 @@ from torch import Tensor
 from lstmkit.ops.engines import is_batched
 from lstmkit.ops.native_call import Direction, Gradients, NativeCall, Outcome
 from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype
+from lstmkit.ops.native_states import pack_states, unpack_states
 from lstmkit.ops.native_weights import core_weights
 from lstmkit.reference import LayerResult, Masks
 from lstmkit.spec import CellSpec
 
 # The core's names for parameters that are no matrices, in the order of the rows of its totals: first row, rows.
 _TOTALS = {
+    "ratio": (0, 1),
     "peephole_i": (0, 1),
     "peephole_f": (1, 1),
     "peephole_o": (2, 1),
@@ -53,9 +55,7 @@ def run_native_cell(
     cell: NativeCell, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], *, cells: bool, gates: bool
 ) -> LayerResult:
     """Run all directions of one layer: ``x (T, B, I)``, states ``(D, B, ...)``, weights in the catalog's order."""
-    # Beside h the core has one state of S rows: c; h itself where there is none; or c, n and m.
-    h, *others = state
-    c = torch.stack(others, 2) if len(others) > 1 else others[0] if others else h
+    h, c = pack_states(cell.spec, state)
     names = cell.spec.parameter_names()
     n = len(names)
     directions = [
@@ -65,9 +65,8 @@ def run_native_cell(
     arranged = [tensor for own in directions for tensor in own.tensors.values()]
     layouts = [_Layout(tuple(own.tensors), own.options) for own in directions]
     y, h, c, states, kept = _NativeCell.apply(cell, layouts, len(weights), x, h, c, *weights, *arranged)  # pyright: ignore
-    last = [*c.unbind(2)] if len(others) > 1 else [c] if others else []
     shown = kept.index_select(2, torch.tensor(cell.gates)).permute(2, 0, 1, 3) if gates else None
-    return LayerResult(y, (h, *last), cast(states[:, :, 0], x.dtype) if cells else None, shown)
+    return LayerResult(y, unpack_states(cell.spec, h, c), cast(states[:, :, 0], x.dtype) if cells else None, shown)
 
 
 class _Layout(NamedTuple):
@@ -108,11 +107,9 @@ def _differentiate_equations(
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         x, h, c, *weights = inputs
-        states = [h] if len(cell.spec.entry.states) == 1 else [h, *c.unbind(2)] if c.dim() == 4 else [h, c]
+        states = unpack_states(cell.spec, h, c)
         found = cell.again(x, states, weights)
-        last = found.state[1:] or found.state[:1]
-        c_last = torch.stack(last, 2) if c.dim() == 4 else last[0]
-        results = [found.output, found.state[0], c_last, found.cells, found.gates]
+        results = [found.output, *pack_states(cell.spec, found.state), found.cells, found.gates]
         given = list(upstream)
         if given[3] is not None:
             given[3] = given[3][:, :, 0]
@@ -170,7 +167,7 @@ class _Call:
         # Where masks decide what is kept there is no part that is.
         decided = {"zoneout_h": masks.zoneout_h, "zoneout_c": masks.zoneout_c}
         options = {**self._layouts[d].options, **{name: 0.0 for name, mask in decided.items() if mask is not None}}
-        weights = [tensors.get(name) for name in ("input", "recurrent", "bias", "", "projection")]
+        weights = [tensors.get(name) for name in ("input", "recurrent", "bias", "", "projection", "middle")]
         return Direction(weights, options | vectors, self._dense_masks(masks))
 
     def _dense_masks(self, masks: Masks) -> Masks:
@@ -236,8 +233,8 @@ class _Call:
         return [grads[name] for name in names]
 
 
-_MATRICES = ("input", "recurrent", "bias", "projection")
-_GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias")
+_MATRICES = ("input", "recurrent", "bias", "projection", "middle")
+_GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias", "middle")
 
 
 def _shape_of(layout: _Layout) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ class CoreWeights(NamedTuple):
     """One direction of a layer as the core takes it."""
 
     tensors: dict[str, Tensor]
-    """``input``, ``recurrent``; where there are any ``bias``, ``projection``, and vectors of options by their names."""
+    """``input``, ``recurrent``; where there are any ``bias``, ``projection``, ``middle``, and options' vectors."""
 
     options: dict[str, Any]
     """What the core is told beside tensors; ``heads`` too."""
@@ -37,16 +37,19 @@ def core_weights(spec: CellSpec, parameters: Mapping[str, Tensor]) -> CoreWeight
 
 def _arrange_lstm(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
     v, gates = spec.variant, spec.variant.gates_with_weights
-    bias = _spread(p["bias_ih"] + p["bias_hh"], gates) if spec.bias else None
-    tensors = {"input": _spread(p["weight_ih"], gates), "recurrent": _spread(p["weight_hh"], gates)}
+    bias = spread(p["bias_ih"] + p["bias_hh"], gates) if spec.bias else None
+    tensors = {"input": spread(p["weight_ih"], gates), "recurrent": spread(p["weight_hh"], gates)}
     tensors |= {"bias" if v.norm is None else "norm_bias": bias} if bias is not None else {}
     tensors |= {"projection": p["weight_hr"]} if "weight_hr" in p else {}
     tensors |= {"proj_bias": p["bias_hr"]} if "bias_hr" in p else {}
     if v.peephole_gates:
         own = p["weight_ch"].chunk(len(v.peephole_gates))
         tensors |= {f"peephole_{gate}": weight for gate, weight in zip(v.peephole_gates, own, strict=True)}
-    tensors |= {name: _spread(p[name], gates) for name in ("gain_ih", "gain_hh", "gain_gates") if name in p}
+    tensors |= {name: spread(p[name], gates) for name in ("gain_ih", "gain_hh", "gain_gates") if name in p}
     tensors |= {name: p[name] for name in ("gain_c", "bias_c") if name in p}
+    if v.full_gate_recurrence:
+        columns = spread(p["weight_gates"], v.free_gates, ("i", "f", "o"), 1)
+        tensors |= {"middle": spread(columns, v.free_gates)}
     return CoreWeights(tensors, {"cell": "lstm", **_variant_options(v)})
 
 
@@ -68,22 +71,22 @@ def _all_options(v: Variant) -> dict[str, Any]:
             "cell_norm": v.norm.cell,
             "epsilon": v.norm.epsilon,
         }
-    return options
+    return options | {"gates_recur": v.full_gate_recurrence}
 
 
-def _spread(rows: Tensor, gates: tuple[str, ...]) -> Tensor:
-    """Rows of gates that have weights, with zeros for those that have none."""
-    if gates == _GATES:
+def spread(rows: Tensor, gates: tuple[str, ...], to: tuple[str, ...] = _GATES, dim: int = 0) -> Tensor:
+    """Rows of gates that have weights, along ``dim``, with zeros for those of ``to`` that have none."""
+    if gates == to:
         return rows
-    own = dict(zip(gates, rows.chunk(len(gates)), strict=True))
-    nothing = torch.zeros_like(own["g"])
-    return torch.cat([own.get(gate, nothing) for gate in _GATES])
+    own = dict(zip(gates, rows.chunk(len(gates), dim), strict=True))
+    nothing = torch.zeros_like(own[gates[0]])
+    return torch.cat([own.get(gate, nothing) for gate in to], dim)
 
 
 def _arrange_lstm1997(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
     """Its squashing functions are those of tanh: 4 sigmoid(z) - 2 = 2 tanh(z / 2), 2 sigmoid(z) - 1 half of that."""
     variant = Variant(forget_gate="one", candidate_activation=("tanh", 2.0, 0.5), cell_activation=("tanh", 1.0, 0.5))
-    tensors = {name: _spread(p[own], variant.gates_with_weights) for name, own in _one_bias(spec).items()}
+    tensors = {name: spread(p[own], variant.gates_with_weights) for name, own in _one_bias(spec).items()}
     return CoreWeights(tensors, {"cell": "lstm", "truncates": True, **_variant_options(variant)})
 
 
@@ -103,12 +106,70 @@ def _arrange_entity_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeight
 
 def _arrange_gru(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
     """The sums are the candidate's of the input, r, z, and the candidate's of the output before."""
+    if not spec.reset_after:
+        return _arrange_gru_before(spec, p)
     H = spec.hidden_size
     tensors = {"input": p["weight_ih"].roll(H, 0), "recurrent": p["weight_hh"]}
     if spec.bias:
         own, recurrent = p["bias_ih"], p["bias_hh"]
         tensors["bias"] = torch.cat([own[2 * H :], own[: 2 * H] + recurrent[: 2 * H], recurrent[2 * H :]])
     return CoreWeights(tensors, {"cell": "gru", **_variant_options(spec.variant)})
+
+
+def _arrange_gru_before(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """What is reset goes into a product of its own."""
+    recurrent, middle = p["weight_hh"].split([2 * spec.hidden_size, spec.hidden_size])
+    tensors = {"input": p["weight_ih"], "recurrent": recurrent, "middle": middle}
+    tensors |= {"bias": p["bias_ih"] + p["bias_hh"]} if spec.bias else {}
+    return CoreWeights(tensors, {"cell": "gru_before", **_variant_options(spec.variant)})
+
+
+def _arrange_multiplicative(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """The sums are both factors of m, of the output before and of the input, then the gates."""
+    own = p["weight_ih"]
+    tensors = {"input": torch.cat([p["weight_im"], own]), "recurrent": p["weight_hm"], "middle": p["weight_mh"]}
+    tensors |= {"bias": torch.cat([own.new_zeros(2 * spec.hidden_size), p["bias_ih"]])} if spec.bias else {}
+    return CoreWeights(tensors, {"cell": "multiplicative"})
+
+
+def _arrange_time_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """The sums are those of the short-term memory, of the gates, and of the time that has passed, last in the input."""
+    own, H = p["weight_ih"], spec.hidden_size
+    passed = torch.cat([own.new_zeros(H, own.shape[1]), own.new_ones(H, 1)], 1)
+    tensors = {
+        "input": torch.cat([torch.nn.functional.pad(own, (0, 1)), passed]),
+        "recurrent": p["weight_hh"],
+        "middle": p["weight_d"],
+    }
+    tensors |= {"bias": torch.cat([p["bias_d"], p["bias_ih"], own.new_zeros(H)])} if spec.bias else {}
+    return CoreWeights(tensors, {"cell": "time_aware"})
+
+
+def _arrange_phased(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """The sums are the gates and, of the time alone, the turns that a unit's rhythm has made."""
+    own = p["weight_ih"]
+    pace = torch.exp(-p["log_period"])
+    turns = torch.cat([own.new_zeros(own.shape[1], len(pace)), pace[None]]).T
+    start = -p["shift"] * pace
+    tensors = {
+        "input": torch.cat([torch.nn.functional.pad(own, (0, 1)), turns]),
+        "recurrent": p["weight_hh"],
+        "bias": torch.cat([p["bias_ih"] if spec.bias else own.new_zeros(own.shape[0]), start]),
+        "ratio": torch.sigmoid(p["ratio_logit"]),
+    }
+    return CoreWeights(tensors, {"cell": "phased", "leak": spec.leak})
+
+
+def _arrange_on_lstm(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """The masters stand in the first units of sums of their own."""
+    H, M = spec.hidden_size, spec.hidden_size // spec.chunk_size
+    names = {"input": "weight{}_ih", "recurrent": "weight{}_hh"} | ({"bias": "bias{}_ih"} if spec.bias else {})
+    tensors = {}
+    for name, own in names.items():
+        gates, masters = p[own.format("")], p[own.format("_master")].unflatten(0, (2, M))
+        rest = masters.new_zeros(2, H - M, *masters.shape[2:])
+        tensors[name] = torch.cat([gates, torch.cat([masters, rest], 1).flatten(0, 1)])
+    return CoreWeights(tensors, {"cell": "on_lstm", "chunk_size": spec.chunk_size})
 
 
 def _arrange_rnn(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
@@ -147,4 +208,8 @@ _ARRANGERS: dict[str, Callable[[CellSpec, Mapping[str, Tensor]], CoreWeights]] =
     "rnn": _arrange_rnn,
     "janet": _arrange_janet,
     "slstm": _arrange_slstm,
+    "multiplicative": _arrange_multiplicative,
+    "time_aware": _arrange_time_aware,
+    "phased": _arrange_phased,
+    "on_lstm": _arrange_on_lstm,
 }
