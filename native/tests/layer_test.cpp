@@ -104,11 +104,17 @@ void run_row(const Case<P>& k, Index b, Found& f) {
         const auto* x = &k.x[size_t((time(n) * k.B + b) * I)];
         Doubles z(static_cast<size_t>(4 * H));
         for (Index r = 0; r < 4 * H; ++r) {
-            // Of more digits, so that its own rounding does not count.
-            long double total = double(k.bi[size_t(r)]) + k.bh[size_t(r)];
-            for (Index m = 0; m < I; ++m) total += double(k.wi[size_t(r * I + m)]) * x[m];
-            for (Index m = 0; m < H; ++m) total += double(k.wh[size_t(r * H + m)]) * h_before[size_t(n)][size_t(m)];
-            z[size_t(r)] = r / H == 2 ? std::tanh(double(total)) : sigmoid(double(total));
+            // The rounding of each sum is put right (Neumaier 1974), so that this one has none of its own.
+            double total = double(k.bi[size_t(r)]) + k.bh[size_t(r)], lost = 0;
+            const auto add = [&](double term) {
+                const double sum = total + term;
+                lost += std::fabs(total) >= std::fabs(term) ? (total - sum) + term : (term - sum) + total;
+                total = sum;
+            };
+            for (Index m = 0; m < I; ++m) add(double(k.wi[size_t(r * I + m)]) * x[m]);
+            for (Index m = 0; m < H; ++m) add(double(k.wh[size_t(r * H + m)]) * h_before[size_t(n)][size_t(m)]);
+            total += lost;
+            z[size_t(r)] = r / H == 2 ? std::tanh(total) : sigmoid(total);
         }
         for (Index u = 0; u < H; ++u) {
             c[size_t(u)] = z[size_t(H + u)] * c_before[size_t(n)][size_t(u)] + z[size_t(u)] * z[size_t(2 * H + u)];
