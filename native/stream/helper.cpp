@@ -18,8 +18,8 @@ constexpr int spins = 256;
 // Calls between two attempts: at most 2 to the power of this.
 constexpr unsigned longest_rest = 10;
 constexpr unsigned awake = 1;
-// Calls of which one is held against the clock. With help the second: the first reads what is still in the other core's cache.
-constexpr unsigned sample = 16, second = 2;
+// Calls of which one is held against the clock. With help the fourth: the first ones read what is still in the other core's cache.
+constexpr unsigned sample = 16, settled = 4;
 
 void rest(Experience& e) noexcept {
     e.resting = 1u << e.in_vain;
@@ -150,7 +150,7 @@ void Helper::split(Call call, void* context, Experience& e) noexcept {
     }
     bool is_helped = false;
     const auto shared = [&]() noexcept { is_helped = share(call, context, e); };
-    if (++e.helped % sample != second) {
+    if (++e.helped % sample != settled) {
         shared();
         if (!is_helped) rest(e);
     } else if (const auto time = time_of(shared); is_helped && time < e.alone / 8 * 7) {
