@@ -156,7 +156,8 @@ private:
                 o.gain_input = vector(0), o.gain_recurrent = vector(4), o.bias = vector(8), o.gain_cell = vector(12), o.bias_cell = vector(13);
                 break;
             case CellKind::normed_gates:
-                o.norm = lstmkit::Norm::gates, o.cell_norm = lstmkit::CellNorm::fed_back, o.epsilon = lstmkit::Real<P>(1e-3);
+                // A cell state that is normalised and fed back lets rounding grow, the more so the smaller this is.
+                o.norm = lstmkit::Norm::gates, o.cell_norm = lstmkit::CellNorm::fed_back, o.epsilon = lstmkit::Real<P>(1e-1);
                 o.gain_gates = vector(0), o.gain_cell = vector(4), o.peepholes[1] = vector(5), o.peepholes[2] = vector(6);
                 break;
             case CellKind::masked:
