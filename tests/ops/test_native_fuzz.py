@@ -33,8 +33,8 @@ class Tolerance(NamedTuple):
     least_gradient: float  # upstream gradients are about 1, and of few units a sum of them may nearly vanish
 
 
-# Where all steps are alike, their rounding is too, and a cell state adds it up: of 2,700 cases drawn in one run one output
-# was off by 1.09e-6 after 11 such steps, ATen's by 1.00e-6. The limit stays.
+# Where all steps are alike, their rounding is too, and a cell state adds it up: of 2,700 cases drawn in one run one
+# output was off by 1.09e-6 after 11 such steps, ATen's by 1.00e-6. The limit stays.
 # In bfloat16 the gates are kept with 8 bits, so 1 - f of an f near 1 has few: of 1,200 cases 90 % have every gradient
 # within 8e-3 of its tensor's largest number, 99 % within 1.5e-2, and the worst of another sample was off by 5e-2.
 # In the 33 that ATen did too, ours were off by up to 2e-2, its by 3e-2.
