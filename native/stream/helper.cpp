@@ -110,7 +110,7 @@ bool Helper::share(Call call, void* context, Experience& e) noexcept {
     s.call = call;
     s.context = context;
     s.half = 1 - e.near;
-    s.patience.store(std::clamp(2 * e.alone, least_patience, most_patience), std::memory_order_relaxed);
+    s.patience.store(2 * std::clamp(e.alone, least_patience / 2, most_patience / 2), std::memory_order_relaxed);
     const unsigned offered = s.offer + 1;
     s.offer = offered;
     // It will be there in some microseconds, for this offer or for a later one.
