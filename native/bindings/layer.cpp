@@ -166,7 +166,7 @@ lstmkit::BackwardJob<P> backward_job(const BackwardAt& at, lstmkit::CellOptions<
     const auto& [dx, dh, dc, dweights] = gradients;
     const auto& [weight_input, weight_recurrent, bias, projection, totals, projection_bias, middle] = dweights;
     return {layer_case<P>(layer, room), sequence<Stored>(y), trace<const Real, Gate>(kept),
-            {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Gate>(grad_trace)},
+            {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Stored>(grad_trace)},
             {sequence<std::remove_const_t<Stored>>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
              pointer<Real>(bias), pointer<Real>(projection), pointer<Real>(totals), pointer<Real>(projection_bias), pointer<Real>(middle)}};
 }

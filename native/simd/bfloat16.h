@@ -55,6 +55,22 @@ LSTMKIT_INLINE void store(bfloat16* to, Floats value) noexcept { store_up_to(to,
 /// Half a line: nothing is won beyond the caches.
 LSTMKIT_INLINE void stream(bfloat16* to, Floats value) noexcept { store(to, value); }
 
+LSTMKIT_INLINE Floats size_of(Floats value) noexcept { return (Floats)((Words)value & 0x7fffffff); }
+LSTMKIT_INLINE Floats with_sign_of(Floats value, Floats size) noexcept { return (Floats)((Words)value & 0x80000000 | (Words)size); }
+
+LSTMKIT_INLINE Floats load_up_to(const activation16* from, Index count) noexcept {
+    const Floats value = load_up_to(&from->folded, count), size = size_of(value);
+    return size >= activation16::least ? with_sign_of(value, 1 - size * (1 / activation16::units)) : value;
+}
+
+LSTMKIT_INLINE void store_up_to(activation16* to, Floats value, Index count) noexcept {
+    const Floats size = size_of(value), missing = activation16::units - size * activation16::units;
+    const Floats folded = with_sign_of(value, missing > activation16::least ? missing : Floats{} + activation16::least);
+    store_up_to(&to->folded, size > 0.5f ? folded : value, count);
+}
+
+LSTMKIT_INLINE void stream(activation16* to, Floats value) noexcept { store_up_to(to, value, words); }
+
 /// A pair of numbers in each lane, the first of them in the lower half.
 struct Pairs {
     Words bits;

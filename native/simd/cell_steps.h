@@ -14,6 +14,7 @@ struct CellSteps {
     static void (*const middle_backward[most_cells])(const CellBackward<P>* rows, Index count) noexcept;
 };
 
+// Defined where has_cells says so.
 template <>
 void (*const CellSteps<LSTMKIT_PRECISION>::forward[most_cells])(const CellForward<LSTMKIT_PRECISION>* rows, Index count) noexcept;
 template <>

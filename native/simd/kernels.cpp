@@ -263,10 +263,12 @@ void interleave(const Number* even, const Number* odd, Number* out, Index count)
     }
 }
 
-constexpr Kernels<Precision> table = {lanes,   tile_rows, sigmoid_all, tanh_all, transpose,  sum,           forward, cell_backward,
-                                      product, outer,     round,       interleave, choose<Factor>, choose<std::uint8_t>, LSTMKIT_SET::CellSteps<Precision>::forward,
-                                      LSTMKIT_SET::CellSteps<Precision>::backward, LSTMKIT_SET::CellSteps<Precision>::middle,
-                                      LSTMKIT_SET::CellSteps<Precision>::middle_backward};
+using Steps = LSTMKIT_SET::CellSteps<Precision>;
+constexpr bool is_whole = has_cells<Precision>;
+constexpr Kernels<Precision> table = {
+    lanes, tile_rows, sigmoid_all, tanh_all, transpose, sum, forward, cell_backward, product, outer, round, interleave, choose<Factor>,
+    choose<std::uint8_t>, is_whole ? Steps::forward : nullptr, is_whole ? Steps::backward : nullptr, is_whole ? Steps::middle : nullptr,
+    is_whole ? Steps::middle_backward : nullptr};
 
 }  // namespace
 

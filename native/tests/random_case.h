@@ -79,8 +79,7 @@ private:
         std::vector<std::uint8_t> keeps_h, keeps_c;
         Stored x, h, weight_input, weight_recurrent, bias_input, bias_recurrent, weight_projection, weight_middle, gy;
         Real c, gh, gc, g_cells;
-        Saved g_gates;
-        Stored y, h_last;
+        Stored g_gates, y, h_last;
         Real c_last, cells, dh, dc, d_input, d_recurrent, d_bias, d_projection, d_middle;
         Saved gates;
         InputGradient dx;

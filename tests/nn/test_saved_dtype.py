@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lstmkit import nn
 from lstmkit.ops import native_available
+from lstmkit.ops.native_core import fold_gates, shown_gates
 from lstmkit.spec import CellSpec, OptionError
 
 NEEDS_CORE = pytest.mark.skipif(not native_available(), reason="the native core was not built")
@@ -54,7 +55,7 @@ def test_gates_in_bfloat16__matches_float32(bidirectional: bool, compiled: bool)
     for left, right in zip(outputs, expected, strict=True):
         torch.testing.assert_close(left, right, rtol=0.0, atol=0.0)
     for left, right in zip(gradients, expected_gradients, strict=True):
-        torch.testing.assert_close(left, right, rtol=0.0, atol=1.5e-2 * float(right.abs().max()))
+        torch.testing.assert_close(left, right, rtol=0.0, atol=6e-3 * float(right.abs().max()))
     assert any(not torch.equal(left, right) for left, right in zip(gradients, expected_gradients, strict=True))
 
 
@@ -66,6 +67,51 @@ def test_saved_state__equals_floats_per_unit(saved_dtype: torch.dtype | None, fl
     case = hostile(CellSpec(I, H), steps=T, batch=B, dtype=torch.float32)
     _, _, kept = run(case, saved_dtype, compiled)
     assert kept == 4 * floats * T * B * H
+
+
+# What the op of a compiled layer gives back is what it keeps, so gates asked of it are rounded: that way is not here.
+WAYS: dict[str, tuple[torch.dtype, dict[str, Any], dict[str, Any], bool]] = {
+    "bfloat16": (torch.bfloat16, {}, {}, False),
+    "bfloat16 compiled": (torch.bfloat16, {}, {}, True),
+    "bfloat16 with gates": (torch.bfloat16, {}, {"return_gates": True}, False),
+    "checkpoints": (torch.bfloat16, {"checkpoint_steps": 7}, {}, False),
+    "saved_dtype": (torch.float32, {"saved_dtype": torch.bfloat16}, {}, False),
+    "saved_dtype compiled": (torch.float32, {"saved_dtype": torch.bfloat16}, {}, True),
+}
+
+
+@NEEDS_CORE
+@pytest.mark.parametrize("way", WAYS)
+def test_nearly_open_gate__matches_float64(way: str) -> None:
+    """A forget gate of 0.999 remembers a thousand steps; in bfloat16 it is 1, and its gradient would be 0."""
+    dtype, how, asked, compiled = WAYS[way]
+    layer, right = nn.LSTM(I, H, engine="native", **how), nn.LSTM(I, H, engine="reference").double()
+    with torch.no_grad():
+        layer.bias_ih_l0[:H], layer.bias_ih_l0[H : 2 * H] = -7, 7
+        layer.weight_ih_l0[2 * H : 3 * H] *= 20  # candidates near either 1
+    layer = layer.to(dtype)
+    right.load_state_dict({name: value.double() for name, value in layer.state_dict().items()})
+    x, weights = torch.randn(T, B, I).to(dtype), torch.randn(T, B, H).to(dtype)
+
+    def gradients(of: Any, run: Any) -> list[Tensor]:
+        output = run(x.to(of.weight_ih_l0.dtype), **asked)[0]
+        return list(torch.autograd.grad(output, list(of.parameters()), weights.to(output.dtype)))
+
+    run = torch.compile(layer, fullgraph=True, backend="aot_eager") if compiled else layer
+    for found, expected in zip(gradients(layer, run), gradients(right, right), strict=True):
+        for gate, wanted in zip(found.double().chunk(4), expected.chunk(4), strict=True):
+            torch.testing.assert_close(gate, wanted, rtol=0.0, atol=2e-2 * float(wanted.abs().max()))
+
+
+@NEEDS_CORE
+def test_folded_gates__roundtrips_every_bfloat16() -> None:
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.bfloat16)
+    gates = every[~(every.abs() > 1)]  # NaN stays among them
+    assert len(gates) > 2**14
+    assert gates.isnan().any()
+    back = shown_gates(fold_gates(gates))
+    assert torch.equal(back.nan_to_num(2), gates.nan_to_num(2))
+    assert torch.equal(back.signbit(), gates.signbit())
 
 
 @NEEDS_CORE

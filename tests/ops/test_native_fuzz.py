@@ -35,13 +35,12 @@ class Tolerance(NamedTuple):
 
 # Where all steps are alike, their rounding is too, and a cell state adds it up: of 2,700 cases drawn in one run one
 # output was off by 1.09e-6 after 11 such steps, ATen's by 1.00e-6. The limit stays.
-# In bfloat16 the gates are kept with 8 bits, so 1 - f of an f near 1 has few: of 1,200 cases 90 % have every gradient
-# within 8e-3 of its tensor's largest number, 99 % within 1.5e-2, and the worst of another sample was off by 5e-2.
-# In the 33 that ATen did too, ours were off by up to 2e-2, its by 3e-2.
+# In bfloat16, of 1,200 cases 90 % have every gradient within 5e-3 of its tensor's largest number, 99 % within 7e-3,
+# and the worst was off by 1.1e-2.
 TOLERANCES = {
     torch.float32: Tolerance(1e-6, 2e-6, 1e-5, 0.1),
     torch.float64: Tolerance(5e-15, 5e-15, 2e-14, 0.1),
-    torch.bfloat16: Tolerance(1e-2, 2e-2, 3e-2, 1.0),
+    torch.bfloat16: Tolerance(1e-2, 2e-2, 2e-2, 1.0),
 }
 SIZES = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 64, 65]), st.integers(1, 100))
 
@@ -196,9 +195,11 @@ def run_native(case: Drawn, tensors: Tensors) -> tuple[list[Tensor], list[Tensor
     x, h, c, *others = tensors.arguments
     given: tuple[Any, ...] = (x, h, c, *others) if case.has_state else (x, None, None, *others)
     try:
-        outputs = native.run_native(*given, trace=True)
-        saved = [outputs[0], outputs[3], outputs[4]]
-        return list(outputs), native.differentiate_native(tensors.upstream, *given, saved, wants=case.wants)
+        outputs = native.run_native(*given, trace=True, gates_dtype=native.kept_gates_dtype(case.dtype))
+        *shown, gates = outputs
+        saved = [outputs[0], outputs[3], gates]
+        grads = native.differentiate_native(tensors.upstream, *given, saved, wants=case.wants)
+        return [*shown, native_core.shown_gates(gates)], grads
     finally:
         torch.set_num_threads(before)
         native_core.instruction_set = ""

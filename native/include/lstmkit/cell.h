@@ -166,7 +166,7 @@ struct CellBackward {
     const Stored<P>* grad_y;
     const Real<P>* grad_cells;
     Index grad_cell_stride;
-    const Saved<P>* grad_kept;
+    const Stored<P>* grad_kept;
     Index grad_kept_stride;
     Real<P>* dh;      ///< of this step's output, padded; then what goes past the sums to the output before
     Real<P>* dstate;  ///< [states] at distance state_stride, each padded; updated

@@ -91,7 +91,7 @@ template <typename P>
 struct Upstream {
     Sequence<const Stored<P>> y;
     State<const Real<P>> h, c;
-    TraceIn<P> trace;
+    Trace<const Real<P>, const Stored<P>> trace;
 };
 
 /// Gradients with respect to what the layer was given; null is not wanted. The weights' come together or not at all.

@@ -33,6 +33,27 @@ struct bfloat16 {
     }
 };
 
+/// A gate's activation, -1 to 1, in 16 bits: as precise beside either 1, where its derivative is what is missing to it, as beside 0.
+/// Beyond a half it is what is missing, in units that make it larger than any activation.
+struct activation16 {
+    static constexpr float units = 0x1p64f, least = 16;
+
+    bfloat16 folded;
+
+    activation16() = default;
+    LSTMKIT_ALWAYS_INLINE activation16(float value) noexcept : folded(fold(value)) {}
+    LSTMKIT_ALWAYS_INLINE operator float() const noexcept {
+        const float value = folded, size = __builtin_fabsf(value);
+        return size >= least ? __builtin_copysignf(1 - size / units, value) : value;
+    }
+
+private:
+    LSTMKIT_ALWAYS_INLINE static float fold(float value) noexcept {
+        const float size = __builtin_fabsf(value), missing = (1 - size) * units;
+        return size > 0.5f ? __builtin_copysignf(missing > least ? missing : least, value) : value;
+    }
+};
+
 struct Float32 {
     using Stored = float;  ///< what the caller's x, h, y, weights and their like are kept in, and what is multiplied
     using Real = float;    ///< what products are added up in, and cell states and gradients of weights kept in
@@ -48,14 +69,14 @@ struct Float64 {
 struct BFloat16 {
     using Stored = bfloat16;
     using Real = float;
-    using Saved = bfloat16;
+    using Saved = activation16;
 };
 
 /// Float32 but for what backward needs of the gates, in half the memory.
 struct Float32SavedInBFloat16 {
     using Stored = float;
     using Real = float;
-    using Saved = bfloat16;
+    using Saved = activation16;
 };
 
 /// Calls LSTMKIT_PRECISION, which a file defines for itself, on each of them.
@@ -71,6 +92,10 @@ template <typename P>
 using Real = typename P::Real;
 template <typename P>
 using Saved = typename P::Saved;
+
+/// Whether a layer may be more than a plain LSTM: other cells keep more than activations.
+template <typename P>
+inline constexpr bool has_cells = sizeof(Saved<P>) == sizeof(Real<P>);
 
 /// Stored numbers in the space of one Real: products take that many terms of a sum at a time.
 template <typename P>

@@ -70,7 +70,7 @@ struct CellRow {
     const Real<P>* cells_before;       ///< [units]
     const Stored<P>* grad_y;           ///< [units] or null
     const Real<P>* grad_cells;         ///< [units] or null
-    const Saved<P>* grad_activations;  ///< like activations, or null
+    const Stored<P>* grad_activations; ///< like activations, or null
     const Real<P>* dh;                 ///< [units rounded up to L]
     Real<P>* dc;                       ///< [units rounded up to L], updated
     Stored<P>* dz;                     ///< block j at dz + j * dz_block: [G][L], written

@@ -16,6 +16,7 @@ from lstmkit.ops import (
     AtenOptions,
     Layer,
     Ways,
+    kept_gates_dtype,
     lstm_layer,
     run_aten,
     run_aten_lengths,
@@ -101,8 +102,8 @@ class Wanted(NamedTuple):
 
     def gates_dtype(self, x: Tensor) -> torch.dtype | None:
         """What the gates are kept in, if not in the type of ``x``; those that are given back are not rounded."""
-        rounded = self.engine == "native" and x.dtype == torch.float32 and not (self.cells or self.gates)
-        return self.saved_dtype if rounded else None
+        is_free = self.engine == "native" and not (self.cells or self.gates)
+        return kept_gates_dtype(x.dtype, self.saved_dtype) if is_free else None
 
 
 def run_layers(stack: Stack, case: Case, wanted: Wanted) -> tuple[Tensor, State, list[LayerResult]]:

@@ -11,6 +11,7 @@ from lstmkit.ops.eager import run_native_layer
 from lstmkit.ops.engines import Layer, run_equations, split_weights
 from lstmkit.ops.layer import lstm_layer, lstm_layer_backward
 from lstmkit.ops.lookup import Bag, can_look_up, look_up
+from lstmkit.ops.native import kept_gates_dtype
 from lstmkit.ops.native_core import native_available
 from lstmkit.ops.native_loss import has_native_loss, run_native_loss
 from lstmkit.ops.recurrent import cell_layer, describe, flatten_masks, run_cell_layer
@@ -39,6 +40,7 @@ __all__ = [
     "draw_factors",
     "flatten_masks",
     "has_native_loss",
+    "kept_gates_dtype",
     "look_up",
     "lstm_layer",
     "lstm_layer_backward",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.engines import Layer, differentiate_engine, run_engine
-from lstmkit.ops.native import Outputs, Wants
+from lstmkit.ops.native import Outputs, Wants, kept_gates_dtype
 
 
 class _Direction(NamedTuple):
@@ -106,11 +106,12 @@ def _differentiate(
 ) -> list[Tensor | None]:
     layer, reverse, _ = direction
     dy, dh, dc = upstream
+    gates_dtype = kept_gates_dtype(layer.x.dtype)
     dx = layer.x.new_empty(layer.x.shape) if wants.x else None
     sums: list[Tensor | None] = [None] * len(layer.weights)
     for (first, last), c, h in reversed([*zip(direction.chunks(), *kept, strict=True)]):
         chunk = direction.cut(first, last, h, c)
-        y, _, _, *trace = run_engine(engine, chunk, trace=True, reverse=reverse)
+        y, _, _, *trace = run_engine(engine, chunk, trace=True, reverse=reverse, gates_dtype=gates_dtype)
         given = [None if dy is None else dy[first:last], dh, dc, None, None]
         found: list[Any] = differentiate_engine(engine, given, chunk, [y, *trace], wants=wants, reverse=reverse)
         part, dh, dc, *grads = found

@@ -9,8 +9,8 @@ from torch import Tensor
 from lstmkit.ops.checks import check_layer
 from lstmkit.ops.engines import Layer, differentiate_equations, is_batched, zero_state
 from lstmkit.ops.layer import lstm_layer_backward
-from lstmkit.ops.native import Wants, differentiate_native, run_native
-from lstmkit.ops.native_core import cast, lower
+from lstmkit.ops.native import Wants, differentiate_native, kept_gates_dtype, run_native
+from lstmkit.ops.native_core import cast, lower, shown_gates
 
 _NOTHING = (None,) * 5
 
@@ -28,7 +28,7 @@ def run_native_layer(
 ) -> tuple[Tensor, ...]:
     """What ``lstm_layer`` does with the engine ``native``; without ``trace`` there are no cells and gates.
 
-    States of None are zeros. Without ``trace`` the gates may be kept for backward in another type, ``gates_dtype``.
+    States of None are zeros. Without ``trace`` the gates may be kept for backward otherwise, see ``kept_gates_dtype``.
     Weights of float32 may stand beside an input of bfloat16: they are rounded here, and their gradients are not.
     """
     rounded = [lower(weight, x.dtype) for weight in weights]
@@ -52,12 +52,13 @@ class _NativeLayer(torch.autograd.Function):
         *inputs: Any,
     ) -> Any:
         x, h, c = inputs[:3]
-        outputs = run_native(x, h, c, rounded, lengths, resets, trace=True, gates_dtype=gates_dtype)
+        kept_dtype = gates_dtype or kept_gates_dtype(x.dtype)
+        outputs = run_native(x, h, c, rounded, lengths, resets, trace=True, gates_dtype=kept_dtype)
         y, _, _, cells, gates = outputs
         # Those that were not rounded are the inputs themselves.
         ctx.save_for_backward(y, cells, gates, lengths, resets, *inputs, *rounded)
         ctx.set_materialize_grads(False)
-        return outputs if trace else outputs[:3]
+        return (*outputs[:4], shown_gates(gates)) if trace else outputs[:3]
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:

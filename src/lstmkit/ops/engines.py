@@ -50,7 +50,7 @@ def run_engine(
         layer: The case.
         trace: Whether cells and gates are wanted; without it they are empty.
         reverse: Whether the one direction there is reads from the end; not for ``torch``.
-        gates_dtype: What ``native`` keeps the gates in, if not in the type of ``x``.
+        gates_dtype: What ``native`` keeps the gates in, see ``kept_gates_dtype``.
     """
     if engine == "native":
         return run_native(*layer, trace=trace, reverse=reverse, gates_dtype=gates_dtype)

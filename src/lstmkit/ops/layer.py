@@ -51,7 +51,7 @@ def lstm_layer(
     and ``native``; ``torch`` runs the layer again instead.
 
     With ``chunk_steps`` the trace is cheaper: the states c and h that entered each chunk of so many steps. With
-    ``gates_dtype`` the engine ``native`` gives the gates in that type: bfloat16 beside float32.
+    ``gates_dtype``, see ``kept_gates_dtype``, the engine ``native`` gives gates for the gradient alone.
     """
     check_layer(x, h, c, weights, lengths, resets)
     if lengths is not None:

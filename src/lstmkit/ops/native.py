@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.native_call import Direction, Gradients, NativeCall, Outcome
-from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype
+from lstmkit.ops.native_core import FOLDED, PRECISIONS, cast, core, dense, empty, fold_gates, real_dtype, shown_gates
 
 _NOTHING = (None,) * 7
 
@@ -35,6 +35,11 @@ def count_directions(weights: Sequence[Tensor]) -> int:
     return 2 if len(weights) > 5 or (len(weights) == 4 and weights[2].dim() == 2) else 1
 
 
+def kept_gates_dtype(x_dtype: torch.dtype, saved_dtype: torch.dtype | None = None) -> torch.dtype | None:
+    """What gates are kept in that only ``differentiate_native`` reads; None is the type of ``x``."""
+    return FOLDED if torch.bfloat16 in (x_dtype, saved_dtype) and x_dtype != torch.float64 else None
+
+
 def run_native(
     x: Tensor,
     h: Tensor | None,
@@ -50,19 +55,22 @@ def run_native(
     """All directions of one layer, or with ``reverse`` the second one alone; the outputs of ``lstm_layer``.
 
     States of None are zeros. The cells come as the backward pass needs them: in ``real_dtype``. The gates are of the
-    type of ``x``, or of ``gates_dtype``: bfloat16 beside float32.
+    type of ``x``, or of ``gates_dtype``: FOLDED, for ``differentiate_native`` alone, beside float32 or bfloat16.
 
     Shape:
         - gates: ``(4, T, B, D*H)``, a view of ``(T, B, 4, D*H)``
     """
-    call = _call(x, h, c, weights, lengths, resets, reverse, gates_dtype or x.dtype)
+    kept_dtype = FOLDED if trace and x.dtype == torch.bfloat16 else gates_dtype or x.dtype
+    call = _call(x, h, c, weights, lengths, resets, reverse, kept_dtype)
     (T, B, _, H, R), D, real = call.sizes, count_directions(weights), real_dtype(x.dtype)
     y = empty((T, B, D * R), x.dtype)
     h_last, c_last = empty((D, B, R), x.dtype), empty((D, B, H), real)
     cells = empty((T, B, D * H) if trace else (0,), real)
-    gates = empty((T, B, 4, D * H) if trace else (0,), gates_dtype or x.dtype)
+    gates = empty((T, B, 4, D * H) if trace else (0,), kept_dtype)
     call.forward(core.lstm_forward, Outcome(y, h_last, c_last, *((cells, gates) if trace else (None, None))))
-    return y, h_last, cast(c_last, x.dtype), cells, gates.permute(2, 0, 1, 3) if trace else gates
+    if trace:
+        gates = gates.permute(2, 0, 1, 3)
+    return y, h_last, cast(c_last, x.dtype), cells, gates if gates_dtype == FOLDED else shown_gates(gates)
 
 
 def differentiate_native(
@@ -87,9 +95,11 @@ def differentiate_native(
         weights_dtype: What the gradients of the weights are wanted in, if not in the type of ``x``.
     """
     y, cells, gates = map(dense, saved)
+    if gates.dtype == torch.bfloat16:  # as they were shown
+        gates = dense(fold_gates(gates))
     call = _call(x, h, c, weights, lengths, resets, reverse, gates.dtype)
     (T, B, I, H, R), D, real = call.sizes, count_directions(weights), real_dtype(x.dtype)  # noqa: E741
-    kinds = (x.dtype, real, real, real, gates.dtype)
+    kinds = (x.dtype, real, real, real, x.dtype)
     dy, dh_last, dc_last, dcells, dgates = (
         None if grad is None else dense(cast(grad, kind)) for grad, kind in zip(upstream, kinds, strict=True)
     )
@@ -161,8 +171,8 @@ def _call(
     gates_dtype: torch.dtype,
 ) -> NativeCall:
     precision = PRECISIONS[x.dtype]
-    if gates_dtype != x.dtype:
-        precision += f"/{PRECISIONS[gates_dtype]}"
+    if gates_dtype == FOLDED and x.dtype == torch.float32:
+        precision += "/bfloat16"
     state = None if h is None else dense(h), None if c is None else dense(cast(c, real_dtype(x.dtype)))
     return NativeCall(
         dense(x),

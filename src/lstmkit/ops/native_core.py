@@ -10,6 +10,9 @@ from lstmkit.core import native_module, native_status
 # The core's names for types of numbers.
 PRECISIONS = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 
+# In 16 bits it keeps gates folded, see fold_gates; as numbers of this type nobody takes them for something else.
+FOLDED = torch.int16
+
 # Name of the instruction set to run with; empty means the best, or LSTMKIT_ISA.
 instruction_set = ""
 
@@ -26,6 +29,24 @@ def native_available() -> bool:
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """What the core adds up in, and keeps cell states in, for numbers of ``dtype``."""
     return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
+_UNITS = 2.0**64
+
+
+def fold_gates(gates: Tensor) -> Tensor:
+    """Gates of bfloat16 as the core keeps them: beyond a half what is missing to 1, in units of 2^-64."""
+    missing = ((1 - gates.float().abs()) * _UNITS).clamp_min(16).copysign(gates.float())
+    return torch.where(gates.abs() > 0.5, missing.bfloat16(), gates).view(FOLDED)
+
+
+def shown_gates(gates: Tensor) -> Tensor:
+    """The gates, in bfloat16 where the core keeps them folded."""
+    if gates.dtype != FOLDED:
+        return gates
+    value = gates.view(torch.bfloat16)
+    near_one = (1 - value.float().abs() / _UNITS).copysign(value.float()).bfloat16()
+    return torch.where(value.abs() >= 16, near_one, value)
 
 
 def run_core(function: Any, directions: list[Any], precision: str) -> None:
@@ -77,4 +98,6 @@ def state_at(value: Tensor | None, d: int) -> tuple[int, int] | None:
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Memory of the core's pool: a fresh page costs more than the arithmetic on it."""
+    if dtype == FOLDED:
+        return empty(shape, torch.bfloat16).view(FOLDED)
     return torch.from_dlpack(core.empty(shape, PRECISIONS[dtype]))
