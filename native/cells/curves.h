@@ -42,7 +42,7 @@ LSTMKIT_INLINE Vector through_clip(const Activation& a, Real bound, Vector y, Ve
     const Vector slope = through(a, y, value);
     if (!(bound < CellOptions<Precision>::none)) return slope;
     // As they are saved, or a narrower number would hide the cut.
-    using Kept = Saved<Precision>;
+    using Kept = Stored<Precision>;
     const Real least = static_cast<Kept>(activate(a, Vector{} - bound)[0]), most = static_cast<Kept>(activate(a, Vector{} + bound)[0]);
     return where_inside(y, least, most, slope);
 }

@@ -121,7 +121,7 @@ LSTMKIT_INLINE Arriving arrive(const BackwardRow& row, const Units& units) noexc
     return in;
 }
 
-LSTMKIT_INLINE LstmGates load_gates(const Saved<Precision>* from, Index stride, const Units& units) noexcept {
+LSTMKIT_INLINE LstmGates load_gates(const Stored<Precision>* from, Index stride, const Units& units) noexcept {
     return {units.load(from), units.load(from + stride), units.load(from + 2 * stride), units.load(from + 3 * stride)};
 }
 

@@ -330,7 +330,7 @@ private:
 
     /// Through a gate's own normalisation.
     void through_gate(Index gate) const noexcept {
-        const Saved<Precision>* const kept = row.kept + (gates + gate) * row.kept_stride;
+        const Stored<Precision>* const kept = row.kept + (gates + gate) * row.kept_stride;
         const NormGradient<1> through{one_column(n), n, o.epsilon, o.gain_gates + gate * n,
                                       total(total::gain_gates + gate), o.bias ? total(total::bias + gate) : nullptr, 0};
         through.run([&](Index, const Units& units) noexcept { return units.load(kept); },

@@ -285,7 +285,7 @@ private:
         const StepMasks<P> own{shift(at_or_null(masks.candidate, t, b), first),
                                projected ? nullptr : shift(at_or_null(masks.keeps_h, t, b), first),
                                shift(at_or_null(masks.keeps_c, t, b), first)};
-        return {*run_.layer.options, first, units().size(), job.trace.activations.at(t, b) + first, job.trace.gate_stride,
+        return {*run_.layer.options, first, units().size(), kept_by_cell<P>(job.trace.activations.at(t, b)) + first, job.trace.gate_stride,
                 job.trace.cells.at(t, b) + first, job.trace.cell_stride, before + first, before_stride, own,
                 projected ? nullptr : walk.before(t, r, job.y, run_.layer.h, run_.zero_h.data()) + first,
                 projected ? nullptr : shift(at_or_null(job.upstream.y, t, b), first),

@@ -63,7 +63,7 @@ void check_options(const LayerCase<P>& layer) {
     const CellOptions<P>* const o = layer.options;
     expect(are_alike(layer.shape, o ? shape_of(*o) : CellShape{}), "the shape is not that of the cell");
     if (!o) return expect(layer.heads == 1, "a plain LSTM has no heads");
-    expect(has_cells<P>, "with gates in 16 bits there is the plain LSTM alone");
+    expect(has_cells<P>, "where gates alone are kept in 16 bits there is the plain LSTM alone");
     expect(static_cast<int>(o->cell) >= 0 && static_cast<int>(o->cell) < most_cells, "no cell has that number");
     expect(o->cell == Cell::lstm || !layer.projected, "only an LSTM has a projection");
     expect(o->cell == Cell::slstm || layer.heads == 1, "only an sLSTM has heads");

@@ -278,7 +278,7 @@ private:
         return {*run_.layer.options, first, units_.size(), sums(first_sum_ + r, blocks_.first), middle(r), state(r) + first, s.padded(),
                 projected ? nullptr : h_before(t, r) + first, own, (projected ? to_.hidden : to_.y)[r] + first,
                 trace.cells ? to_.cells[r] + first : nullptr, trace.cell_stride,
-                trace.activations ? to_.activations[r] + first : nullptr, trace.gate_stride, run_.streams};
+                trace.activations ? kept_by_cell<P>(to_.activations[r]) + first : nullptr, trace.gate_stride, run_.streams};
     }
 
     template <typename Number>

@@ -15,15 +15,19 @@ void order_rows(const Course& layer, Index* order) noexcept {
 
 namespace {
 
-/// The first row of a share: where that part of all steps is done, on the border of a tile where there are many.
+// A step of a share takes as long as if it had so many rows more: its weights are read, and its last tile is seldom full.
+constexpr Index rows_per_step = 2;
+
+/// The first row of a share, on the border of a tile where there are many. One is full when each of the next would have less.
 Index first_row(const Course& layer, const Index* order, int share, int count, Index grain) noexcept {
-    if (share == count || !layer.lengths) {
-        const Index row = layer.batch * share / count;
-        return share == count ? layer.batch : std::min(layer.batch, (row + grain / 2) / grain * grain);
+    if (share == count) return layer.batch;
+    const auto length = [&](Index row) noexcept { return layer.lengths ? layer.lengths[order[row]] : layer.steps; };
+    Index row = 0, rest = 0;
+    for (Index b = 0; b < layer.batch; ++b) rest += length(b);
+    for (Index others = count - 1; others >= count - share; --others) {
+        Index own = row < layer.batch ? rows_per_step * length(row) : 0;
+        for (; row < layer.batch && own * others < rest + others * rows_per_step * length(row); rest -= length(row++)) own += length(row);
     }
-    Index total = 0, done = 0, row = 0;
-    for (Index b = 0; b < layer.batch; ++b) total += layer.lengths[b];
-    while (row < layer.batch && done * count < total * share) done += layer.lengths[order[row++]];
     return std::min(layer.batch, (row + grain / 2) / grain * grain);
 }
 

@@ -101,8 +101,8 @@ void options_are_checked() {
     both_refuse(kind(CellKind::masked), "a misaligned mask", [](Layer& layer) {
         layer.masks.candidate.data = reinterpret_cast<const float*>(reinterpret_cast<std::uintptr_t>(layer.masks.candidate.data) + 1);
     });
-    RandomCase<lstmkit::BFloat16> halved(kind(CellKind::coupled));
-    check(rejects([&] { halved.run_forward(1, InstructionSet::baseline); }), "cells that keep more than 16 bits hold");
+    RandomCase<lstmkit::Float32SavedInBFloat16> halved(kind(CellKind::coupled));
+    check(rejects([&] { halved.run_forward(1, InstructionSet::baseline); }), "cells that keep more than gates");
     backward_refuses(kind(CellKind::coupled), "no gradients of options", [](Backward& job) { job.gradients.totals = nullptr; });
     backward_refuses(kind(CellKind::multiplicative), "no gradient of the middle's weight", [](Backward& job) { job.gradients.weight_middle = nullptr; });
 }

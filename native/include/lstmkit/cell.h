@@ -145,7 +145,7 @@ struct CellForward {
     Stored<P>* y;               ///< written
     Real<P>* cells;             ///< the states after, at distance cell_stride, or null
     Index cell_stride;
-    Saved<P>* kept;             ///< at distance kept_stride, or null
+    Stored<P>* kept;            ///< at distance kept_stride, or null
     Index kept_stride;
     bool streams;               ///< whether cells and kept go past the caches, whole vectors at multiples of their size
 };
@@ -155,7 +155,7 @@ template <typename P>
 struct CellBackward {
     const CellOptions<P>& options;
     Index first, units;
-    const Saved<P>* kept;
+    const Stored<P>* kept;
     Index kept_stride;
     const Real<P>* cells;  ///< the states after
     Index cell_stride;

@@ -93,9 +93,15 @@ using Real = typename P::Real;
 template <typename P>
 using Saved = typename P::Saved;
 
-/// Whether a layer may be more than a plain LSTM: other cells keep more than activations.
+/// Whether a layer may be more than a plain LSTM. What other cells keep are no activations alone, so in the same memory they keep
+/// what is stored.
 template <typename P>
-inline constexpr bool has_cells = sizeof(Saved<P>) == sizeof(Real<P>);
+inline constexpr bool has_cells = sizeof(Saved<P>) == sizeof(Stored<P>);
+
+template <typename P>
+Stored<P>* kept_by_cell(Saved<P>* kept) noexcept { return reinterpret_cast<Stored<P>*>(kept); }
+template <typename P>
+const Stored<P>* kept_by_cell(const Saved<P>* kept) noexcept { return reinterpret_cast<const Stored<P>*>(kept); }
 
 /// Stored numbers in the space of one Real: products take that many terms of a sum at a time.
 template <typename P>
