@@ -3,6 +3,7 @@
 #include "lstmkit/dispatch.h"
 #include "cell_steps.h"
 #include "lstm.h"
+#include "mogrifier.h"
 #include "random.h"
 #include "tile.h"
 #include "vector.h"
@@ -266,7 +267,7 @@ void interleave(const Number* even, const Number* odd, Number* out, Index count)
 constexpr Kernels<Precision> table = {lanes,   tile_rows, sigmoid_all, tanh_all, transpose,  sum,           forward, cell_backward,
                                       product, outer,     round,       interleave, choose<Factor>, choose<std::uint8_t>, LSTMKIT_SET::CellSteps<Precision>::forward,
                                       LSTMKIT_SET::CellSteps<Precision>::backward, LSTMKIT_SET::CellSteps<Precision>::middle,
-                                      LSTMKIT_SET::CellSteps<Precision>::middle_backward};
+                                      LSTMKIT_SET::CellSteps<Precision>::middle_backward, mogrify, mogrify_backward};
 
 }  // namespace
 

@@ -40,6 +40,7 @@ SOME = [
     "gru",
     "gru reset-before",
     "multiplicative",
+    "mogrifier",
     "on_lstm",
     "slstm heads",
     "janet",

@@ -167,7 +167,7 @@ class _Call:
         # Where masks decide what is kept there is no part that is.
         decided = {"zoneout_h": masks.zoneout_h, "zoneout_c": masks.zoneout_c}
         options = {**self._layouts[d].options, **{name: 0.0 for name, mask in decided.items() if mask is not None}}
-        weights = [tensors.get(name) for name in ("input", "recurrent", "bias", "", "projection", "middle")]
+        weights = [tensors.get(name) for name in ("input", "recurrent", "bias", "", "projection", "middle", "rounds")]
         return Direction(weights, options | vectors, self._dense_masks(masks))
 
     def _dense_masks(self, masks: Masks) -> Masks:
@@ -233,8 +233,8 @@ class _Call:
         return [grads[name] for name in names]
 
 
-_MATRICES = ("input", "recurrent", "bias", "projection", "middle")
-_GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias", "middle")
+_MATRICES = ("input", "recurrent", "bias", "projection", "middle", "rounds")
+_GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias", "middle", "rounds")
 
 
 def _shape_of(layout: _Layout) -> tuple[int, ...]:
