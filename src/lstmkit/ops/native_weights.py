@@ -24,7 +24,7 @@ class CoreWeights(NamedTuple):
     """One direction of a layer as the core takes it."""
 
     tensors: dict[str, Tensor]
-    """``input``, ``recurrent``; where there are any ``bias``, ``projection``, ``middle``, ``rounds``, and options' vectors."""
+    """``input``, ``recurrent``; where there are any ``bias``, ``projection``, ``middle``, ``rounds``, vectors."""
 
     options: dict[str, Any]
     """What the core is told beside tensors; ``heads`` and ``rounds`` too."""
