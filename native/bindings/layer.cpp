@@ -114,7 +114,7 @@ void read_option(const std::string& name, const nb::handle& value, lstmkit::Cell
 }
 
 /// Options that are sizes of the layer instead of its cell's.
-constexpr std::string_view heads_option = "heads", rounds_option = "rounds";
+constexpr std::string_view heads_option = "heads", rounds_option = "rounds", rank_option = "rank";
 
 Index size_of(const Options& given, std::string_view name, Index otherwise) {
     return given && given->contains(name.data()) ? nb::cast<Index>((*given)[name.data()]) : otherwise;
@@ -125,7 +125,7 @@ lstmkit::CellOptions<P> cell_options(const nb::dict& given) {
     lstmkit::CellOptions<P> options;
     for (const auto& [key, value] : given) {
         const auto name = nb::cast<std::string>(key);
-        if (name != heads_option && name != rounds_option) read_option<P>(name, value, options);
+        if (name != heads_option && name != rounds_option && name != rank_option) read_option<P>(name, value, options);
     }
     return options;
 }
@@ -149,10 +149,10 @@ lstmkit::LayerCase<P> layer_case(const CaseAt& at, lstmkit::CellOptions<P>& room
     if (options) room = cell_options<P>(*options);
     const auto& [T, B, I, H, R] = sizes;
     const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent, projection, middle, weight_rounds] = weights;
-    const Index heads = size_of(options, heads_option, 1), rounds = size_of(options, rounds_option, 0);
+    const Index heads = size_of(options, heads_option, 1), rounds = size_of(options, rounds_option, 0), rank = size_of(options, rank_option, 0);
     const lstmkit::CellShape shape = options ? lstmkit::shape_of(room) : lstmkit::CellShape{};
     return {{T, B, I, H, R, projection != 0, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards, shape,
-             heads, rounds},
+             heads, rounds, rank},
             sequence<Number>(x), state<Number>(h), state<const lstmkit::Real<P>>(c), pointer<Number>(weight_input),
             pointer<Number>(weight_recurrent), pointer<Number>(bias_input), pointer<Number>(bias_recurrent),
             pointer<Number>(projection), options && !rounds ? &room : nullptr, masks_of<P>(masks), pointer<Number>(middle),
@@ -186,8 +186,8 @@ lstmkit::BackwardJob<P> backward_job(const BackwardAt& at, lstmkit::CellOptions<
 double multiply_adds(const lstmkit::Course& layer) {
     const lstmkit::CellShape& shape = layer.shape;
     const Index middle = layer.units * shape.middle_vectors * shape.middle;
-    const Index per_unit = layer.inputs * (shape.input + layer.rounds) + layer.outputs / layer.heads * shape.recurrent + middle;
-    return double(layer.steps) * double(layer.batch) * double(layer.units) * double(per_unit);
+    const Index per_unit = layer.inputs * shape.input + layer.outputs / layer.heads * shape.recurrent + middle;
+    return double(layer.steps) * double(layer.batch) * (double(layer.units) * double(per_unit) + double(layer.rounds) * double(layer.round_weights()));
 }
 
 /// Calls function(P{}) with the precision of that name: torch's of what is stored, and behind a stroke what else is saved.

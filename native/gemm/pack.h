@@ -12,12 +12,12 @@ inline Index round_up(Index count, Index depth) noexcept { return (count + depth
 
 /// Sizes of a layer in blocks of L units.
 struct Blocks {
-    Index lanes, blocks, units, inputs, outputs, heads, rounds;
+    Index lanes, blocks, units, inputs, outputs, heads, rounds, rank;
     CellShape shape;
 
     Blocks(const Course& layer, Index lanes) noexcept
         : lanes(lanes), blocks((layer.units + lanes - 1) / lanes), units(layer.units), inputs(layer.inputs), outputs(layer.outputs),
-          heads(layer.heads), rounds(layer.rounds), shape(layer.shape) {}
+          heads(layer.heads), rounds(layer.rounds), rank(layer.rank), shape(layer.shape) {}
     Index padded() const noexcept { return blocks * lanes; }
     /// The sums of a row in one block, and those that the input and the output before add to.
     Index sums() const noexcept { return shape.sums * lanes; }

@@ -69,7 +69,7 @@ struct Run {
     /// Whether the gradient of the input is needed, by the caller or by the rounds before a step.
     bool needs_input() const noexcept { return job.gradients.x || layer.rounds; }
     /// Of what is packed and joined, the blocks first.
-    Index packs() const noexcept { return sizes.blocks + sizes.rounds; }
+    Index packs() const noexcept { return sizes.blocks + rounds.forward.sizes.matrices(); }
     bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
 
     void pack(Index block) const noexcept {
@@ -83,7 +83,7 @@ struct Run {
 
     void join(Index block, int shares) const noexcept {
         if (block < sizes.blocks) join_sums(kernels, sizes, sums, block, shares, job.gradients);
-        else join_round(kernels, sizes, sums, block - sizes.blocks + 1, shares, job.gradients);
+        else join_round_matrix(kernels, sizes, sums, block - sizes.blocks + 1, shares, job.gradients);
     }
 
     /// The same, of one head and some groups of columns.

@@ -35,9 +35,9 @@ void check_sizes(const Course& course) {
     expect(course.heads >= 1 && units % course.heads == 0, "expected heads that divide the units");
     expect(course.heads == 1 || !projected, "expected no projection of a cell with heads");
     const double middle = double(course.shape.middle) * double(course.shape.middle_vectors) * double(units);
-    expect(course.rounds >= 0, "expected no negative number of rounds");
-    const double rounds = double(course.rounds) * double(inputs + 1);
-    if (double(units) * (double(gates) * double(inputs + outputs) + middle + rounds) > most_numbers) refuse_sizes(course, "up to 2^40 weights");
+    expect(course.rounds >= 0 && course.rank >= 0 && (course.rounds || !course.rank), "expected no negative number of rounds, and a rank of theirs");
+    const double each = double(inputs + units), round = course.rank ? double(course.rank) * (each + 1) : double(inputs) * double(units);
+    if (double(units) * (double(gates) * double(inputs + outputs) + middle) + double(course.rounds) * (round + each) > most_numbers) refuse_sizes(course, "up to 2^40 weights");
 }
 
 void check_lengths(const Course& course) {
@@ -85,7 +85,7 @@ void check_case(const LayerCase<P>& layer) {
     expect(layer.options || layer.rounds || !layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
     expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
     expect(!layer.weight_middle == !layer.shape.middle, "expected a weight for a middle, and for nothing else");
-    expect(!layer.weight_rounds == !(layer.rounds && layer.inputs), "expected weights for rounds, and for nothing else");
+    expect(!layer.weight_rounds == !(layer.rounds && layer.round_weights()), "expected weights for rounds, and for nothing else");
     expect(!layer.rounds || !(layer.options || layer.projected || layer.masks.state), "only a plain LSTM has rounds before its step");
     expect_aligned(layer.x.data, layer.h.data, layer.c.data, layer.weight_input, layer.weight_recurrent, layer.bias_input,
                    layer.bias_recurrent, layer.weight_projection, layer.weight_middle, layer.weight_rounds, layer.lengths, layer.masks.state.data,
@@ -121,7 +121,7 @@ void check_job(const BackwardJob<P>& job) {
 bool are_alike(const Course& a, const Course& b) noexcept {
     return a.steps == b.steps && a.batch == b.batch && a.inputs == b.inputs && a.units == b.units &&
            a.outputs == b.outputs && a.projected == b.projected && a.lengths == b.lengths && a.resets == b.resets &&
-           are_alike(a.shape, b.shape) && a.heads == b.heads && a.rounds == b.rounds;
+           are_alike(a.shape, b.shape) && a.heads == b.heads && a.rounds == b.rounds && a.rank == b.rank;
 }
 
 template <typename Job>

@@ -62,7 +62,7 @@ struct Run {
     Index row_sums() const noexcept { return sizes.blocks * sizes.sums(); }
 
     /// Of what is packed, the blocks first.
-    Index packs() const noexcept { return sizes.blocks + sizes.rounds; }
+    Index packs() const noexcept { return sizes.blocks + rounds.sizes.matrices(); }
     void pack(Index block) noexcept {
         if (block >= sizes.blocks) return rounds.pack(block - sizes.blocks + 1);
         pack_block(kernels, layer, sizes, block, &weights[block * sizes.packed_numbers(depth<P>)], &bias[block * sizes.sums()]);
@@ -115,15 +115,17 @@ struct Carried {
     Array<Stored<P>> hidden;      // [rows][wide]
     Array<Stored<P>> masked;      // [rows][R]
     Array<Stored<P>> middle;      // [rows][V]
-    Array<Stored<P>> values;      // [rows] of a RoundRoom
-    Array<Real<P>> gates;         // likewise
+    Array<Stored<P>> values;      // of a RoundRoom, as the next two
+    Array<Real<P>> round_sums;
+    Array<const Stored<P>*> within;
     Landing<P> projection;
 
     Carried(const Run<P>& run, Index rows)
         : states(rows * run.sizes.shape.states * run.sizes.padded()), sums(run.summed_rows(rows) * run.row_sums()),
           hidden(zeros<Stored<P>>(run.layer.projected ? rows * run.sizes.wide(run.sizes.units) : 0)),
           masked(run.layer.masks.state ? rows * run.sizes.outputs : 0), middle(rows * run.sizes.middle()),
-          values(rows * run.rounds.sizes.last().all_values()), gates(rows * run.rounds.sizes.last().all_gates()),
+          values(rows * run.rounds.sizes.last().all_values()), round_sums(rows * run.rounds.sizes.last().all_sums()),
+          within(run.sizes.rank ? rows : 0),
           projection(run.layer.projected ? rows : 0, run.sizes.outputs) {}
 };
 
@@ -174,7 +176,7 @@ private:
         const Index active = walk_.active(t);
         if (run_.merges) sum_inputs(t);
         aim(t, active);
-        run_.rounds.run(active, to_.x, to_.h, {run_.rounds.sizes.last(), carried_.values.data(), carried_.gates.data()});
+        run_.rounds.run(active, to_.x, to_.h, {run_.rounds.sizes.last(), carried_.values.data(), carried_.round_sums.data(), carried_.within.data()});
         if (ahead_.is_used()) list(next);
         const Index halts = (active + run_.kernels.tile_rows - 1) / run_.kernels.tile_rows * blocks_.size();
         Fetch* const fetch = ahead_.over(halts);

@@ -45,7 +45,7 @@ class SourceMemory {
 public:
     SourceMemory(const Blocks& s, int members, Index capacity)
         : capacity_(capacity), rows_(members * capacity), stored_(5 * rows_), dx_(rows_), one_(depth<P>), inputs_(room(s.inputs)),
-          outputs_(room(s.outputs)), middle_(room(s.middle())), right_(room(std::max(s.sums(), s.gate_vectors()))),
+          outputs_(room(s.outputs)), middle_(room(std::max(s.middle(), RoundSizes(s).widest()))), right_(room(std::max(s.sums(), s.gate_vectors()))),
           groups_(members * numbers()) {
         std::fill_n(one_.data(), depth<P>, Stored<P>{1});
         std::fill_n(&stored_[4 * rows_], rows_, one_.data());

@@ -13,7 +13,7 @@ struct WeightSums {
     Real<P>* projection;       ///< [wide blocks of H][R][4L] where there is one
     Real<P>* projection_bias;  ///< [R], likewise
     Real<P>* totals;           ///< [totals_of(options)][padded H]
-    Real<P>* rounds;           ///< round k at RoundSizes::packed(k, 1): parts of [numbers read][vectors][L]
+    Real<P>* rounds;           ///< matrix m at RoundSizes::packed_before(m, 1): parts of [columns][vectors][L]
 };
 
 template <typename P>
@@ -66,7 +66,7 @@ struct Spending {
         if (sizes.shape.middle) group_rows(kernels, from.middle, rows, sizes.middle(), from.middle_groups);
         for (Index block = blocks.first; block < blocks.last; ++block) add_block(block);
         if (projected) add_projection();
-        for (Index k = 1; k <= sizes.rounds; ++k) add_round(k);
+        for (Index m = 1; m <= gathered.rounds.sizes.matrices(); ++m) add_round_matrix(m);
     }
 
 private:
@@ -93,18 +93,16 @@ private:
             outer({0, sizes.outputs}, from.d_output, right({&gathered.hidden[k * gate_vectors], wide}, gate_vectors), {0, gates},
                   &sums.projection[k * sizes.outputs * gate_vectors]);
     }
-    /// Overwrites where x or h were read, which nobody reads any more.
-    void add_round(Index k) const noexcept {
+    void add_round_matrix(Index m) const noexcept {
         const RoundMemory<P>& memory = gathered.rounds;
-        const RoundRoom<P> room = memory.room(0);
-        const Index columns = memory.sizes.size(k - 1);
-        const Stored<P>** const in = k % 2 ? from.h : from.x;
-        for (Index r = 0; r < rows; ++r) in[r] = room.value(k - 1, r);
-        group_rows(kernels, in, rows, columns, k % 2 ? from.h_groups : from.x_groups);
-        Real<P>* const sum = sums.rounds + memory.sizes.packed(k, 1);
-        each_part(memory.sizes.vectors(k), [&](Index first, Index count) {
-            const Right<P> ds = right({memory.d_sum(k, 0) + first * sizes.lanes, memory.sizes.all_gates()}, count * sizes.lanes);
-            outer({0, columns}, in, ds, {0, count}, sum + first * sizes.lanes * columns);
+        const State<Stored<P>> read = memory.room(0).values_of(m - 1), d_sums = memory.d_sums_of(m, 0);
+        const Index columns = memory.sizes.columns(m), L = sizes.lanes;
+        for (Index r = 0; r < rows; ++r) from.middle[r] = read.at(r);
+        group_rows(kernels, from.middle, rows, columns, from.middle_groups);
+        Real<P>* const sum = sums.rounds + memory.sizes.packed_before(m, 1);
+        each_part(memory.sizes.vectors(m), [&](Index first, Index count) {
+            const Right<P> ds = right({d_sums.data + first * L, d_sums.row}, count * L);
+            outer({0, columns}, from.middle, ds, {0, count}, sum + first * L * columns);
         });
     }
     Right<P> right(Right<P> at, Index columns) const noexcept { return group_right(kernels, at, rows, columns, from.right_groups); }
@@ -153,17 +151,17 @@ void join_sums(const Kernels<P>& kernels, const Blocks& s, const SumMemory<P>& m
     unpack_projection<P>(s, block, sums.projection + block * numbers, to.weight_projection);
 }
 
-/// The same of round k.
+/// The same of a matrix of the rounds.
 template <typename P>
-void join_round(const Kernels<P>& kernels, const Blocks& s, const SumMemory<P>& memory, Index k, int shares, const Gradients<P>& to) noexcept {
+void join_round_matrix(const Kernels<P>& kernels, const Blocks& s, const SumMemory<P>& memory, Index m, int shares, const Gradients<P>& to) noexcept {
     const RoundSizes sizes(s);
-    const Index first = sizes.packed(k, 1), columns = sizes.size(k - 1), L = s.lanes;
+    const Index first = sizes.packed_before(m, 1), columns = sizes.columns(m), L = s.lanes;
     Real<P>* const sum = memory.of(0).rounds + first;
-    for (int share = 1; share < shares; ++share) add(sum, memory.of(share).rounds + first, sizes.padded(k) * columns);
-    each_part(sizes.vectors(k), [&](Index part, Index count) {
+    for (int share = 1; share < shares; ++share) add(sum, memory.of(share).rounds + first, sizes.vectors(m) * L * columns);
+    each_part(sizes.vectors(m), [&](Index part, Index count) {
         for (Index v = 0; v < count; ++v)
-            unpack_rows(kernels, sum + part * L * columns + v * L, columns, std::min(L, sizes.size(k) - (part + v) * L),
-                        sizes.weight(to.weight_rounds, k) + (part + v) * L * columns, count * L);
+            unpack_rows(kernels, sum + part * L * columns + v * L, columns, std::min(L, sizes.rows(m) - (part + v) * L),
+                        sizes.weight(to.weight_rounds, m) + (part + v) * L * columns, count * L);
     });
 }
 
@@ -177,7 +175,7 @@ void zero_gradients(const BackwardJob<P>& job) noexcept {
     std::fill_n(to.weight_recurrent, layer.shape.recurrent * layer.units * (layer.outputs / layer.heads), Real<P>{});
     std::fill_n(to.bias, layer.shape.sums * layer.units, Real<P>{});
     if (to.weight_middle) std::fill_n(to.weight_middle, layer.shape.middle * layer.units * layer.shape.middle_vectors * layer.units, Real<P>{});
-    if (to.weight_rounds) std::fill_n(to.weight_rounds, layer.rounds * layer.inputs * layer.units, Real<P>{});
+    if (to.weight_rounds) std::fill_n(to.weight_rounds, layer.rounds * layer.round_weights(), Real<P>{});
     if (to.totals) std::fill_n(to.totals, totals_of(*job.layer.options) * layer.units, Real<P>{});
     if (to.projection_bias) std::fill_n(to.projection_bias, layer.outputs, Real<P>{});
     if (layer.projected) std::fill_n(to.weight_projection, layer.outputs * layer.units, Real<P>{});

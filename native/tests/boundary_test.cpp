@@ -90,6 +90,8 @@ void options_are_checked() {
     both_refuse(kind(CellKind::gru), "a middle unasked for", [](Layer& layer) { layer.weight_middle = layer.weight_input; });
     both_refuse(kind(CellKind::mogrifier), "no weights of the rounds", [](Layer& layer) { layer.weight_rounds = nullptr; });
     both_refuse(kind(CellKind::mogrifier), "no rounds", [](Layer& layer) { layer.rounds = 0; });
+    both_refuse(plain, "a rank without rounds", [](Layer& layer) { layer.rank = 2; });
+    both_refuse(kind(CellKind::mogrifier), "a rank that is too large", [](Layer& layer) { layer.rank = Index{1} << 50; });
     both_refuse(kind(CellKind::mogrifier), "a negative number of rounds", [](Layer& layer) { layer.rounds = -1; });
     both_refuse(kind(CellKind::mogrifier), "too many rounds", [](Layer& layer) { layer.rounds = Index{1} << 60; });
     both_refuse(kind(CellKind::mogrifier), "rounds before options", [](Layer& layer) { layer.options = &other; });

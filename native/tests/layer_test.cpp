@@ -54,14 +54,14 @@ struct Case {
     using Number = lstmkit::Real<P>;
     Index T, B, I, H;
     bool masks, backwards;
-    Index rounds;
+    Index rounds, rank;
     StoredNumbers<P> x, h, wi, wh, bi, bh, wr, gy;
     RealNumbers<P> c, gh, gc;
     std::vector<std::int64_t> lengths;
     std::vector<std::uint8_t> resets;
 
-    Case(Index T, Index B, Index I, Index H, bool masks, bool backwards, Index rounds = 0)
-        : T(T), B(B), I(I), H(H), masks(masks), backwards(backwards), rounds(rounds) {
+    Case(Index T, Index B, Index I, Index H, bool masks, bool backwards, Index rounds = 0, Index rank = 0)
+        : T(T), B(B), I(I), H(H), masks(masks), backwards(backwards), rounds(rounds), rank(rank) {
         std::mt19937 random(static_cast<unsigned>(T + 10 * B + 100 * I + 1000 * H));
         std::normal_distribution<Number> normal;
         auto draw = [&](auto& values, Index count, Number scale) {
@@ -71,20 +71,39 @@ struct Case {
         const Number scale = 1 / std::sqrt(Number(I + H));
         draw(x, T * B * I, 1), draw(h, B * H, 1), draw(c, B * H, 1);
         draw(wi, 4 * H * I, scale), draw(wh, 4 * H * H, scale), draw(bi, 4 * H, 1), draw(bh, 4 * H, 1);
-        draw(wr, rounds * I * H, 2 * scale), draw(gy, T * B * H, 1), draw(gh, B * H, 1), draw(gc, B * H, 1);
+        draw(wr, rounds * round_weights(), rank ? std::sqrt(2 * scale / std::sqrt(Number(rank))) : 2 * scale), draw(gy, T * B * H, 1), draw(gh, B * H, 1), draw(gc, B * H, 1);
         for (Index b = 0; b < B; ++b) lengths.push_back(masks ? Index(random() % unsigned(T + 1)) : T);
         for (Index k = 0; k < T * B; ++k) resets.push_back(masks && random() % 3 == 0);
         for (Index b = 0; b < B; ++b)
             for (Index t = lengths[size_t(b)]; t < T; ++t) std::fill_n(&x[size_t((t * B + b) * I)], I, NAN);
     }
     lstmkit::LayerCase<P> view() const {
-        return {{T, B, I, H, H, false, masks ? lengths.data() : nullptr, masks ? resets.data() : nullptr, backwards, {}, 1, rounds},
+        return {{T, B, I, H, H, false, masks ? lengths.data() : nullptr, masks ? resets.data() : nullptr, backwards, {}, 1, rounds, rank},
                 {x.data(), B * I, I}, {h.data(), H}, {c.data(), H}, wi.data(), wh.data(), bi.data(), bh.data(), nullptr, nullptr, {}, nullptr,
                 rounds ? wr.data() : nullptr};
     }
-    /// Numbers that round n changes, and where its weights begin.
+    /// Numbers that round n reads and changes, and where its weights begin.
+    Index read(Index n) const { return n % 2 ? H : I; }
     Index changed(Index n) const { return n % 2 ? I : H; }
-    Index round(Index n) const { return (n % 2 ? n / 2 : (rounds + 1) / 2 + n / 2 - 1) * I * H; }
+    Index round_weights() const { return rank ? rank * (I + H) : I * H; }
+    Index round(Index n) const { return (n % 2 ? n / 2 : (rounds + 1) / 2 + n / 2 - 1) * round_weights(); }
+    /// Of a rank: number q of what reads, of column m; number u of what changes, of q.
+    double right(Index n, Index q, Index m) const { return wr[size_t(round(n) + q * read(n) + m)]; }
+    double left(Index n, Index u, Index q) const { return wr[size_t(round(n) + rank * read(n) + u * rank + q)]; }
+    double matrix(Index n, Index u, Index m) const {
+        if (!rank) return wr[size_t(round(n) + u * read(n) + m)];
+        double sum = 0;
+        for (Index q = 0; q < rank; ++q) sum += left(n, u, q) * right(n, q, m);
+        return sum;
+    }
+    /// Adds what the gradient of a number of a round's matrix means for the weights.
+    void add_gradient(Index n, Index u, Index m, double d, Doubles& to) const {
+        if (!rank) to[size_t(round(n) + u * read(n) + m)] += d;
+        for (Index q = 0; q < rank; ++q) {
+            to[size_t(round(n) + q * read(n) + m)] += d * left(n, u, q);
+            to[size_t(round(n) + rank * read(n) + u * rank + q)] += d * right(n, q, m);
+        }
+    }
 };
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
@@ -109,7 +128,7 @@ Rounds run_rounds(const Case<P>& k, const Doubles& x, const Doubles& h) {
         Doubles gate, next;
         for (Index u = 0; u < k.changed(n); ++u) {
             double sum = 0;
-            for (size_t m = 0; m < read.size(); ++m) sum += double(k.wr[size_t(k.round(n)) + size_t(u) * read.size() + m]) * read[m];
+            for (Index m = 0; m < k.read(n); ++m) sum += k.matrix(n, u, m) * read[size_t(m)];
             gate.push_back(2 * sigmoid(sum)), next.push_back(gate.back() * before[size_t(u)]);
         }
         all.gates.push_back(gate), all.v.push_back(next);
@@ -123,12 +142,13 @@ void run_rounds_back(const Case<P>& k, const Rounds& all, Doubles& dx, Doubles& 
     for (Index n = k.rounds; n > 0; --n) {
         Doubles &changed = n % 2 ? dx : dh, &read = n % 2 ? dh : dx;
         const Doubles& in = all.v[size_t(n)];
-        for (size_t u = 0; u < changed.size(); ++u) {
-            const double gate = all.gates[size_t(n + 1)][u], d = changed[u] * all.v[size_t(n - 1)][u] * gate * (1 - gate / 2);
-            changed[u] *= gate;
-            for (size_t m = 0; m < in.size(); ++m) {
-                const size_t at = size_t(k.round(n)) + u * in.size() + m;
-                dwr[at] += d * in[m], read[m] += d * k.wr[at];
+        for (Index u = 0; u < k.changed(n); ++u) {
+            double& own = changed[size_t(u)];
+            const double gate = all.gates[size_t(n + 1)][size_t(u)], d = own * all.v[size_t(n - 1)][size_t(u)] * gate * (1 - gate / 2);
+            own *= gate;
+            for (Index m = 0; m < k.read(n); ++m) {
+                k.add_gradient(n, u, m, d * in[size_t(m)], dwr);
+                read[size_t(m)] += d * k.matrix(n, u, m);
             }
         }
     }
@@ -212,7 +232,7 @@ Found expected(const Case<P>& k) {
     auto zeros = [](Index count) { return Doubles(static_cast<size_t>(count), 0.0); };
     const Index n = k.T * k.B, H = k.H;
     Found f{zeros(n * H), zeros(k.B * H), zeros(k.B * H), zeros(n * k.I), zeros(k.B * H), zeros(k.B * H),
-            zeros(4 * H * k.I), zeros(4 * H * H), zeros(4 * H), zeros(k.rounds * H * k.I)};
+            zeros(4 * H * k.I), zeros(4 * H * H), zeros(4 * H), zeros(k.rounds * k.round_weights())};
     for (Index b = 0; b < k.B; ++b) run_row(k, b, f);
     return f;
 }
@@ -256,7 +276,7 @@ void layer_matches_double(const Case<P>& k, int threads, lstmkit::InstructionSet
     const Index n = k.T * k.B, H = k.H, I = k.I;
     auto y = poison<lstmkit::Stored<P>>(n * H), h = poison<lstmkit::Stored<P>>(k.B * H), dx = poison<lstmkit::Stored<P>>(n * I);
     auto c = poison<lstmkit::Real<P>>(k.B * H), cells = poison<lstmkit::Real<P>>(n * H), dh = c, dc = c;
-    auto dwi = poison<lstmkit::Real<P>>(4 * H * I), dwh = poison<lstmkit::Real<P>>(4 * H * H), db = poison<lstmkit::Real<P>>(4 * H), dwr = poison<lstmkit::Real<P>>(k.rounds * I * H);
+    auto dwi = poison<lstmkit::Real<P>>(4 * H * I), dwh = poison<lstmkit::Real<P>>(4 * H * H), db = poison<lstmkit::Real<P>>(4 * H), dwr = poison<lstmkit::Real<P>>(k.rounds * k.round_weights());
     auto gates = poison<lstmkit::Saved<P>>(4 * n * H);
     const lstmkit::Sequence<lstmkit::Real<P>> all_cells{cells.data(), k.B * H, H};
     const lstmkit::Sequence<lstmkit::Saved<P>> all_gates{gates.data(), 4 * k.B * H, 4 * H};
@@ -270,7 +290,7 @@ void layer_matches_double(const Case<P>& k, int threads, lstmkit::InstructionSet
     const Found right = expected(k);
     constexpr double values = Tolerance<P>::values, gradients = Tolerance<P>::gradients;
     const std::string name = std::string(lstmkit::name_of(set)) + " " + Tolerance<P>::name + " T" + std::to_string(k.T) + " B" + std::to_string(k.B) + " I" +
-                             std::to_string(I) + " H" + std::to_string(H) + (k.masks ? " masks" : "") + (k.rounds ? " rounds " + std::to_string(k.rounds) : "") + (k.backwards ? " backwards " : " ");
+                             std::to_string(I) + " H" + std::to_string(H) + (k.masks ? " masks" : "") + (k.rounds ? " rounds " + std::to_string(k.rounds) + " of rank " + std::to_string(k.rank) : "") + (k.backwards ? " backwards " : " ");
     near(y, right.y, values, name + "y"), near(h, right.h, values, name + "h"), near(c, right.c, values, name + "c");
     near(dx, right.dx, gradients, name + "dx"), near(dh, right.dh, gradients, name + "dh"), near(dc, right.dc, gradients, name + "dc");
     near(dwi, right.dwi, gradients, name + "dwi"), near(dwh, right.dwh, gradients, name + "dwh"), near(db, right.db, gradients, name + "db");
@@ -315,7 +335,8 @@ void every_layer_matches_double() {
         for (bool masks : {false, true})
             for (bool backwards : {false, true}) {
                 for (Index H : {1, 3, 4, 8, 15, 16, 17, 33}) layer_matches_double(Case<P>(5, 7, 3, H, masks, backwards), 1, set);
-                for (Index rounds : {1, 2, 5}) layer_matches_double(Case<P>(5, 7, 11, 18, masks, backwards, rounds), 2, set);
+                for (Index rounds : {1, 2, 5})
+                    for (Index rank : {0, 3, 20}) layer_matches_double(Case<P>(5, 7, 11, 18, masks, backwards, rounds, rank), 2, set);
                 if (!masks) layer_matches_double(Case<P>(3, 200, 70, 33, masks, backwards, 4), 2, set);
                 for (Index I : {1, 16, 50, 66}) layer_matches_double(Case<P>(4, 13, I, 5, masks, backwards), 2, set);
                 layer_matches_double(Case<P>(1, 1, 1, 1, masks, backwards), 2, set);

@@ -28,6 +28,8 @@ struct Shape {
     lstmkit::Index outputs() const { return projection ? projection : units; }
     lstmkit::Index heads() const { return kind == CellKind::slstm && units % 32 == 0 ? 2 : 1; }
     lstmkit::Index rounds() const { return kind == CellKind::mogrifier ? 1 + units % 4 : 0; }
+    lstmkit::Index rank() const { return kind == CellKind::mogrifier && units % 3 ? units % 7 : 0; }
+    lstmkit::Index round_weights() const { return rounds() * (rank() ? rank() * (inputs + units) : inputs * units); }
 };
 
 /// Buffers are exactly as long as needed, so that a sanitizer sees a step beyond; outputs are NaN at first, and padding too.
@@ -124,7 +126,7 @@ private:
         draw(d.bias_input, G * H, 1), draw(d.bias_recurrent, G * H, 1), draw(d.weight_projection, projection * H, scale);
         const Index middle = cell.middle * H * cell.middle_vectors * H;
         draw(d.weight_middle, middle, scale), poison(d.d_middle, middle);
-        draw(d.weight_rounds, shape_.rounds() * I * H, scale), poison(d.d_rounds, shape_.rounds() * I * H);
+        draw(d.weight_rounds, shape_.round_weights(), scale), poison(d.d_rounds, shape_.round_weights());
         if (kind == CellKind::time_aware) forbid_the_past(d.x, d.weight_input, d.bias_input, d.bias_recurrent);
         draw(d.gy, n * R, 1), draw(d.gh, B * R, 1), draw(d.gc, B * S * H, 1), draw(d.g_cells, n * S * H, 1), draw(d.g_gates, K * n * H, 1);
         poison(d.y, n * R), poison(d.h_last, B * R), poison(d.c_last, B * S * H), poison(d.cells, n * S * H), poison(d.gates, K * n * H);
@@ -198,7 +200,7 @@ private:
         const bool masked = kind == CellKind::masked;
         auto* const projected = projection ? d.weight_projection.data() : nullptr;
         const lstmkit::LayerCase<P> layer{
-            {T, B, I, H, R, projection > 0, has_lengths ? lengths_.data() : nullptr, has_resets ? resets_.data() : nullptr, index == 1, cell, shape_.heads(), shape_.rounds()},
+            {T, B, I, H, R, projection > 0, has_lengths ? lengths_.data() : nullptr, has_resets ? resets_.data() : nullptr, index == 1, cell, shape_.heads(), shape_.rounds(), shape_.rank()},
             {d.x.data(), B * I, I}, {d.h.data(), R}, {d.c.data(), S * H}, d.weight_input.data(), d.weight_recurrent.data(),
             d.bias_input.data(), d.bias_recurrent.data(), projected, kind == CellKind::plain || kind == CellKind::mogrifier ? nullptr : &d.options,
             {{masked ? d.state_mask.data() : nullptr, R}, {masked ? d.candidate.data() : nullptr, B * H, H},

@@ -27,7 +27,7 @@ class CoreWeights(NamedTuple):
     """``input``, ``recurrent``; where there are any ``bias``, ``projection``, ``middle``, ``rounds``, vectors."""
 
     options: dict[str, Any]
-    """What the core is told beside tensors; ``heads`` and ``rounds`` too."""
+    """What the core is told beside tensors; ``heads``, ``rounds`` and their ``rank`` too."""
 
 
 def core_weights(spec: CellSpec, parameters: Mapping[str, Tensor]) -> CoreWeights:
@@ -134,12 +134,10 @@ def _arrange_multiplicative(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeig
 
 def _arrange_mogrifier(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
     """A plain LSTM, and before it the matrices of the rounds, odd ones first."""
-    odd, even = (
-        p[f"weight_{name}_left"] @ p[f"weight_{name}_right"] if spec.rank else p[f"weight_{name}"] for name in "qr"
-    )
-    tensors = {name: p[own] for name, own in _one_bias(spec).items()}
-    tensors["rounds"] = torch.cat([odd.flatten(1), even.flatten(1)])
-    return CoreWeights(tensors, {"rounds": spec.rounds})
+    parts = ("_right", "_left") if spec.rank else ("",)
+    odd, even = (torch.cat([p[f"weight_{name}{part}"].flatten(1) for part in parts], 1) for name in "qr")
+    tensors = {name: p[own] for name, own in _one_bias(spec).items()} | {"rounds": torch.cat([odd, even])}
+    return CoreWeights(tensors, {"rounds": spec.rounds, "rank": spec.rank})
 
 
 def _arrange_time_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
