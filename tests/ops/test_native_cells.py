@@ -41,6 +41,7 @@ SOME = [
     "gru reset-before",
     "multiplicative",
     "mogrifier",
+    "mogrifier rank",
     "on_lstm",
     "slstm heads",
     "janet",
