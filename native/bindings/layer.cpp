@@ -12,6 +12,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -35,13 +36,13 @@ namespace {
 
 using Sizes = std::tuple<Index, Index, Index, Index, Index>;
 using TraceAt = std::tuple<SequenceAt, SequenceAt, Index, Index>;  // strides of gates and of states
-using WeightsAt = std::tuple<Address, Address, Address, Address, Address, Address>;
+using WeightsAt = std::tuple<Address, Address, Address, Address, Address, Address, Address>;
 using MasksAt = std::tuple<StateAt, SequenceAt, SequenceAt, SequenceAt>;  // state, candidate, keeps_h, keeps_c
 using Options = std::optional<nb::dict>;
 using CaseAt = std::tuple<Sizes, SequenceAt, StateAt, StateAt, WeightsAt, Address, Address, bool, Options, MasksAt>;
 using ForwardAt = std::tuple<CaseAt, SequenceAt, StateAt, StateAt, TraceAt>;
 using UpstreamAt = std::tuple<SequenceAt, StateAt, StateAt, TraceAt>;
-using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address, Address, Address, Address>>;
+using GradientsAt = std::tuple<SequenceAt, StateAt, StateAt, std::tuple<Address, Address, Address, Address, Address, Address, Address, Address>>;
 using BackwardAt = std::tuple<CaseAt, SequenceAt, TraceAt, UpstreamAt, GradientsAt>;
 
 template <typename Cell, typename Gate>
@@ -112,11 +113,20 @@ void read_option(const std::string& name, const nb::handle& value, lstmkit::Cell
     else throw std::invalid_argument("no cell has the option '" + name + "'");
 }
 
+/// Options that are sizes of the layer instead of its cell's.
+constexpr std::string_view heads_option = "heads", rounds_option = "rounds", rank_option = "rank";
+
+Index size_of(const Options& given, std::string_view name, Index otherwise) {
+    return given && given->contains(name.data()) ? nb::cast<Index>((*given)[name.data()]) : otherwise;
+}
+
 template <typename P>
 lstmkit::CellOptions<P> cell_options(const nb::dict& given) {
     lstmkit::CellOptions<P> options;
-    for (const auto& [name, value] : given)
-        if (nb::cast<std::string>(name) != "heads") read_option<P>(nb::cast<std::string>(name), value, options);
+    for (const auto& [key, value] : given) {
+        const auto name = nb::cast<std::string>(key);
+        if (name != heads_option && name != rounds_option && name != rank_option) read_option<P>(name, value, options);
+    }
     return options;
 }
 
@@ -138,14 +148,15 @@ lstmkit::LayerCase<P> layer_case(const CaseAt& at, lstmkit::CellOptions<P>& room
     const auto& [sizes, x, h, c, weights, lengths, resets, backwards, options, masks] = at;
     if (options) room = cell_options<P>(*options);
     const auto& [T, B, I, H, R] = sizes;
-    const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent, projection, middle] = weights;
-    const Index heads = options && options->contains("heads") ? nb::cast<Index>((*options)["heads"]) : 1;
+    const auto& [weight_input, weight_recurrent, bias_input, bias_recurrent, projection, middle, weight_rounds] = weights;
+    const Index heads = size_of(options, heads_option, 1), rounds = size_of(options, rounds_option, 0), rank = size_of(options, rank_option, 0);
     const lstmkit::CellShape shape = options ? lstmkit::shape_of(room) : lstmkit::CellShape{};
     return {{T, B, I, H, R, projection != 0, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards, shape,
-             heads},
+             heads, rounds, rank},
             sequence<Number>(x), state<Number>(h), state<const lstmkit::Real<P>>(c), pointer<Number>(weight_input),
             pointer<Number>(weight_recurrent), pointer<Number>(bias_input), pointer<Number>(bias_recurrent),
-            pointer<Number>(projection), options ? &room : nullptr, masks_of<P>(masks), pointer<Number>(middle)};
+            pointer<Number>(projection), options && !rounds ? &room : nullptr, masks_of<P>(masks), pointer<Number>(middle),
+            pointer<Number>(weight_rounds)};
 }
 
 template <typename P>
@@ -164,18 +175,19 @@ lstmkit::BackwardJob<P> backward_job(const BackwardAt& at, lstmkit::CellOptions<
     const auto& [layer, y, kept, upstream, gradients] = at;
     const auto& [grad_y, grad_h, grad_c, grad_trace] = upstream;
     const auto& [dx, dh, dc, dweights] = gradients;
-    const auto& [weight_input, weight_recurrent, bias, projection, totals, projection_bias, middle] = dweights;
+    const auto& [weight_input, weight_recurrent, bias, projection, totals, projection_bias, middle, rounds] = dweights;
     return {layer_case<P>(layer, room), sequence<Stored>(y), trace<const Real, Gate>(kept),
             {sequence<Stored>(grad_y), state<const Real>(grad_h), state<const Real>(grad_c), trace<const Real, Stored>(grad_trace)},
             {sequence<std::remove_const_t<Stored>>(dx), state<Real>(dh), state<Real>(dc), pointer<Real>(weight_input), pointer<Real>(weight_recurrent),
-             pointer<Real>(bias), pointer<Real>(projection), pointer<Real>(totals), pointer<Real>(projection_bias), pointer<Real>(middle)}};
+             pointer<Real>(bias), pointer<Real>(projection), pointer<Real>(totals), pointer<Real>(projection_bias), pointer<Real>(middle),
+             pointer<Real>(rounds)}};
 }
 
 double multiply_adds(const lstmkit::Course& layer) {
     const lstmkit::CellShape& shape = layer.shape;
     const Index middle = layer.units * shape.middle_vectors * shape.middle;
     const Index per_unit = layer.inputs * shape.input + layer.outputs / layer.heads * shape.recurrent + middle;
-    return double(layer.steps) * double(layer.batch) * double(layer.units) * double(per_unit);
+    return double(layer.steps) * double(layer.batch) * (double(layer.units) * double(per_unit) + double(layer.rounds) * double(layer.round_weights()));
 }
 
 /// Calls function(P{}) with the precision of that name: torch's of what is stored, and behind a stroke what else is saved.

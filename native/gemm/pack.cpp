@@ -6,15 +6,6 @@ namespace {
 // So many vectors of rows of a group of weights stay in the second-level cache while all rows pass: 256 KiB with 16 lanes of float.
 constexpr Index resident_vectors = 64;
 
-template <typename P>
-void transpose_back(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index count, Real<P>* to, Index width) noexcept {
-    const Index L = kernels.lanes;
-    Index first = 0;
-    for (; count == L && first + L <= columns; first += L) kernels.transpose(from + first * width, width, to + first, columns);
-    for (Index l = 0; l < count; ++l)
-        for (Index k = first; k < columns; ++k) to[l * columns + k] = from[k * width + l];
-}
-
 /// The rows of a weight [sums * H, columns] that belong to one block, and back.
 template <typename P>
 void pack_share(const Kernels<P>& kernels, const Stored<P>* weight, Index columns, Index sums, const Blocks& sizes, Index block,
@@ -36,7 +27,7 @@ void unpack_share(const Kernels<P>& kernels, const Real<P>* from, Index columns,
     each_part(sums, [&](Index first, Index count) {
         const Real<P>* const part = from + first * L * columns;
         for (Index k = 0; k < count; ++k)
-            transpose_back(kernels, part + k * L, columns, sizes.count(block),
+            unpack_rows(kernels, part + k * L, columns, sizes.count(block),
                            weight + ((first + k) * sizes.units + sizes.first(block)) * columns, count * L);
     });
 }
@@ -54,6 +45,15 @@ void pack_rows(const Kernels<P>& kernels, const Stored<P>* from, Index columns, 
     for (Index l = 0; l < L; ++l)
         for (Index k = first; k < round_up(columns, D); ++k)
             to[(k / D * width + l) * D + k % D] = l < count && k < columns ? from[l * columns + k] : Stored<P>{};
+}
+
+template <typename P>
+void unpack_rows(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index count, Real<P>* to, Index width) noexcept {
+    const Index L = kernels.lanes;
+    Index first = 0;
+    for (; count == L && first + L <= columns; first += L) kernels.transpose(from + first * width, width, to + first, columns);
+    for (Index l = 0; l < count; ++l)
+        for (Index k = first; k < columns; ++k) to[l * columns + k] = from[k * width + l];
 }
 
 template <typename P>
@@ -135,6 +135,7 @@ void PackedMatrix<P>::multiply(const Kernels<P>& kernels, const Stored<P>* in, I
 
 #define LSTMKIT_PRECISION(P)                                                                                            \
     template void pack_rows(const Kernels<P>&, const Stored<P>*, Index, Index, Stored<P>*, Index) noexcept;             \
+    template void unpack_rows(const Kernels<P>&, const Real<P>*, Index, Index, Real<P>*, Index) noexcept;               \
     template void pack_block(const Kernels<P>&, const LayerCase<P>&, const Blocks&, Index, Stored<P>*, Real<P>*) noexcept;  \
     template void unpack_block(const Kernels<P>&, const Blocks&, Index, const Real<P>*, const Real<P>*,                 \
                                const Gradients<P>&) noexcept;                                                          \

@@ -12,12 +12,12 @@ inline Index round_up(Index count, Index depth) noexcept { return (count + depth
 
 /// Sizes of a layer in blocks of L units.
 struct Blocks {
-    Index lanes, blocks, units, inputs, outputs, heads;
+    Index lanes, blocks, units, inputs, outputs, heads, rounds, rank;
     CellShape shape;
 
     Blocks(const Course& layer, Index lanes) noexcept
         : lanes(lanes), blocks((layer.units + lanes - 1) / lanes), units(layer.units), inputs(layer.inputs), outputs(layer.outputs),
-          heads(layer.heads), shape(layer.shape) {}
+          heads(layer.heads), rounds(layer.rounds), rank(layer.rank), shape(layer.shape) {}
     Index padded() const noexcept { return blocks * lanes; }
     /// The sums of a row in one block, and those that the input and the output before add to.
     Index sums() const noexcept { return shape.sums * lanes; }
@@ -68,6 +68,10 @@ auto* as_real(Number* numbers) noexcept {
 /// L rows side by side: to[k / D][l][k % D] at distance `width` * D = from[l][k] for l < count and k < columns; zero beyond both.
 template <typename P>
 void pack_rows(const Kernels<P>& kernels, const Stored<P>* from, Index columns, Index count, Stored<P>* to, Index width) noexcept;
+
+/// The inverse for gradients, of D = 1.
+template <typename P>
+void unpack_rows(const Kernels<P>& kernels, const Real<P>* from, Index columns, Index count, Real<P>* to, Index width) noexcept;
 
 /// One block as tiles have it: weights, the input's share first, and bias [G][L].
 template <typename P>

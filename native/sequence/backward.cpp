@@ -31,6 +31,7 @@ struct Run {
     Blocks sizes;
     int unit_shares;
     PackedMatrix<P> recurrent, input, middle, projection;  // recurrent: of the first head
+    RoundsBackward<P> rounds;
     Array<Stored<P>> recurrent_pack, input_pack, middle_pack, projection_pack, zero_h;
     Array<Real<P>> zero_c;
     SumMemory<P> sums;
@@ -44,7 +45,8 @@ struct Run {
           middle(of_gates(layer.weight_middle, sizes.middle(), layer.units, layer.shape.middle)),
           projection({layer.weight_projection, layer.units, layer.units, 1, layer.outputs, 0, gates}, sizes.wide_blocks(layer.outputs),
                      kernels.lanes, gates),
-          recurrent_pack(layer.heads * recurrent.numbers()), input_pack(job.gradients.x ? input.numbers() : 0),
+          rounds(kernels, sizes, layer.weight_rounds),
+          recurrent_pack(layer.heads * recurrent.numbers()), input_pack(needs_input() ? input.numbers() : 0),
           middle_pack(middle.numbers()), projection_pack(layer.projected ? projection.numbers() : 0), zero_h(zeros<Stored<P>>(layer.outputs)),
           zero_c(zeros<Real<P>>(layer.units)),
           sums(sizes, layer.projected, totals(), wants_weights() ? plan.row_shares : 0) {}
@@ -64,14 +66,24 @@ struct Run {
         return layer.shape.kept * pieces_of(layer.units * unit) + 2 * layer.shape.states * pieces_of(layer.units * unit) + pieces_of(layer.inputs * unit) +
                pieces_of(layer.outputs * unit);
     }
+    /// Whether the gradient of the input is needed, by the caller or by the rounds before a step.
+    bool needs_input() const noexcept { return job.gradients.x || layer.rounds; }
+    /// Of what is packed and joined, the blocks first.
+    Index packs() const noexcept { return sizes.blocks + rounds.forward.sizes.matrices(); }
     bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
 
     void pack(Index block) const noexcept {
+        if (block >= sizes.blocks) return rounds.pack(block - sizes.blocks + 1);
         const Index each = recurrent.blocks(), head = block / each;
         recurrent_of(head).fill(kernels, block % each, recurrent_pack_of(head));
-        if (job.gradients.x) input.fill(kernels, block, input_pack.data());
+        if (needs_input()) input.fill(kernels, block, input_pack.data());
         if (layer.shape.middle) middle.fill(kernels, block, middle_pack.data());
         if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
+    }
+
+    void join(Index block, int shares) const noexcept {
+        if (block < sizes.blocks) join_sums(kernels, sizes, sums, block, shares, job.gradients);
+        else join_round_matrix(kernels, sizes, sums, block - sizes.blocks + 1, shares, job.gradients);
     }
 
     /// The same, of one head and some groups of columns.
@@ -179,6 +191,7 @@ private:
             if (!run_.layer.options) step_cell(walk, t, r, flow);
             source(walk, t, r);
         }
+        if (s.rounds) run_.rounds.repeat(active, from_.x + rows_, from_.h + rows_, gathered_.rounds, rows_);
         if (ahead_.is_used()) list(walk, next);
         Fetch* const fetch = ahead_.over(halts(active, rows_ + active + (next == no_step ? 0 : walk.active(next))));
         if (barrier_) barrier_->wait();
@@ -188,9 +201,21 @@ private:
         } else if (!run_.layer.options->truncates) {
             add_recurrent(walk, active, flow, fetch);
         }
+        if (s.rounds) step_rounds(active, flow);
         for (Index r = 0; r < active; ++r)
             if (walk.is_reset(t, r)) zero_flow(flow, r);
         rows_ += active;
+    }
+
+    /// From what the LSTM read back to the input and the output before.
+    void step_rounds(Index active, const Flow<P>& flow) const noexcept {
+        const Blocks& s = run_.sizes;
+        const RoundMemory<P>& memory = gathered_.rounds;
+        run_.input.multiply(run_.kernels, &gathered_.dz[rows_ * s.sums()], s.sums(), gathered_.dz_block, active, run_.input_pack.data(),
+                            memory.d_x_rows.data());
+        run_.rounds.run(active, flow.d_output_rows.data(), memory, rows_);
+        for (Index r = 0; r < active && run_.job.gradients.x; ++r)
+            run_.kernels.round(memory.d_x_rows[r], from_.dx[rows_ + r], s.inputs);
     }
 
     /// Adds what flows to the output before through the sums to what goes past them.
@@ -349,7 +374,7 @@ private:
 
     /// Spends the gathered rows on the gradients of input and weights.
     void spend() noexcept {
-        if (run_.job.gradients.x) spend_on_input();
+        if (run_.job.gradients.x && !run_.sizes.rounds) spend_on_input();
         if (run_.wants_weights())
             Spending<P>{run_.kernels, run_.sizes, gathered_, from_, sums_, rows_, ahead_.rest()}.run(blocks_, run_.layer.projected);
         rows_ = 0;
@@ -402,7 +427,8 @@ Index capacity(const Run<P>& run, Index rows, Index members) noexcept {
 template <typename P>
 void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSums<P>& sums) {
     const Index rows = capacity(run, std::min(share.size(), block_rows + run.kernels.tile_rows), 1);
-    Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, run.layer.masks.state.data, rows);
+    Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, run.layer.masks.state.data, rows,
+                         std::min(share.size(), block_rows + run.kernels.tile_rows));
     const SourceMemory<P> from(run.sizes, 1, rows);
     const Array<const char*> ahead(rows * run.pieces_per_row());
     const Array<Real<P>> scratch(run.layer.shape.whole_rows ? step_rows * scratch_vectors * run.sizes.padded() : 0);
@@ -419,7 +445,7 @@ template <typename P>
 void run_units(Run<P>& run, const Index* order, int members) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
     const Index rows = capacity(run, walk.rows(), members);
-    Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, false, rows);
+    Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, false, rows, walk.rows());
     const Flow<P> flow(run.sizes, false, false, walk.rows());
     const SourceMemory<P> from(run.sizes, members, rows);
     const Index pieces = walk.rows() * run.pieces_per_row();
@@ -456,17 +482,16 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
         for (int d = 0; d < count; ++d) run_units(*runs[d], order.data(), plan.unit_shares);
         return;
     }
-    const int blocks = static_cast<int>(runs[0]->sizes.blocks);
-    run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
+    const int packs = static_cast<int>(runs[0]->packs());
+    run_shares(count * packs, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
     run_shares(count * plan.row_shares, plan.threads, [&](int share) {
         const Run<P>& run = *runs[share % count];
         const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
         if (run.wants_weights()) run.sums.zero(share / count);
         run_rows(run, order.data(), rows, run.sums.of(share / count));
     });
-    run_shares(count * blocks, plan.threads, [&](int share) {
-        const Run<P>& run = *runs[share % count];
-        if (run.wants_weights()) join_sums(run.kernels, run.sizes, run.sums, share / count, plan.row_shares, run.job.gradients);
+    run_shares(count * packs, plan.threads, [&](int share) {
+        if (runs[share % count]->wants_weights()) runs[share % count]->join(share / count, plan.row_shares);
     });
 }
 

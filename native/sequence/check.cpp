@@ -35,7 +35,9 @@ void check_sizes(const Course& course) {
     expect(course.heads >= 1 && units % course.heads == 0, "expected heads that divide the units");
     expect(course.heads == 1 || !projected, "expected no projection of a cell with heads");
     const double middle = double(course.shape.middle) * double(course.shape.middle_vectors) * double(units);
-    if (double(units) * (double(gates) * double(inputs + outputs) + middle) > most_numbers) refuse_sizes(course, "up to 2^40 weights");
+    expect(course.rounds >= 0 && course.rank >= 0 && (course.rounds || !course.rank), "expected no negative number of rounds, and a rank of theirs");
+    const double each = double(inputs + units), round = course.rank ? double(course.rank) * (each + 1) : double(inputs) * double(units);
+    if (double(units) * (double(gates) * double(inputs + outputs) + middle) + double(course.rounds) * (round + each) > most_numbers) refuse_sizes(course, "up to 2^40 weights");
 }
 
 void check_lengths(const Course& course) {
@@ -81,11 +83,13 @@ void check_case(const LayerCase<P>& layer) {
     check_options(layer);
     expect(layer.weight_input && layer.weight_recurrent && (layer.x || layer.batch == 0), "the input or a weight is null");
     expect(!layer.bias_recurrent || layer.bias_input, "expected an input's bias beside a recurrent one");
-    expect(layer.options || !layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
+    expect(layer.options || layer.rounds || !layer.bias_input == !layer.bias_recurrent, "expected both biases or none");
     expect(!layer.weight_projection == !layer.projected, "expected a weight for a projection, and for nothing else");
     expect(!layer.weight_middle == !layer.shape.middle, "expected a weight for a middle, and for nothing else");
+    expect(!layer.weight_rounds == !(layer.rounds && layer.round_weights()), "expected weights for rounds, and for nothing else");
+    expect(!layer.rounds || !(layer.options || layer.projected || layer.masks.state), "only a plain LSTM has rounds before its step");
     expect_aligned(layer.x.data, layer.h.data, layer.c.data, layer.weight_input, layer.weight_recurrent, layer.bias_input,
-                   layer.bias_recurrent, layer.weight_projection, layer.weight_middle, layer.lengths, layer.masks.state.data,
+                   layer.bias_recurrent, layer.weight_projection, layer.weight_middle, layer.weight_rounds, layer.lengths, layer.masks.state.data,
                    layer.masks.candidate.data);
     check_lengths(layer);
 }
@@ -105,20 +109,20 @@ void check_job(const BackwardJob<P>& job) {
     const Gradients<P>& to = job.gradients;
     expect((job.y && job.trace.cells && job.trace.activations) || job.layer.batch == 0, "what forward wrote is null");
     const bool all = to.weight_input && to.weight_recurrent && to.bias && !to.weight_projection == !job.layer.projected &&
-                     !to.weight_middle == !job.layer.shape.middle;
-    const bool none = !to.weight_input && !to.weight_recurrent && !to.bias && !to.weight_projection && !to.weight_middle;
+                     !to.weight_middle == !job.layer.shape.middle && !to.weight_rounds == !job.layer.weight_rounds;
+    const bool none = !to.weight_input && !to.weight_recurrent && !to.bias && !to.weight_projection && !to.weight_middle && !to.weight_rounds;
     expect(all || none, "expected the gradients of all weights or of none");
     const bool has_totals = job.layer.options && totals_of(*job.layer.options);
     expect(none || !to.totals == !has_totals, "expected the gradients of options where there are options");
     expect_aligned(job.y.data, job.trace.cells.data, job.trace.activations.data, up.y.data, up.h.data, up.c.data,
                    up.trace.cells.data, up.trace.activations.data, to.x.data, to.h.data, to.c.data, to.weight_input,
-                   to.weight_recurrent, to.bias, to.weight_projection, to.weight_middle);
+                   to.weight_recurrent, to.bias, to.weight_projection, to.weight_middle, to.weight_rounds);
 }
 
 bool are_alike(const Course& a, const Course& b) noexcept {
     return a.steps == b.steps && a.batch == b.batch && a.inputs == b.inputs && a.units == b.units &&
            a.outputs == b.outputs && a.projected == b.projected && a.lengths == b.lengths && a.resets == b.resets &&
-           are_alike(a.shape, b.shape) && a.heads == b.heads;
+           are_alike(a.shape, b.shape) && a.heads == b.heads && a.rounds == b.rounds && a.rank == b.rank;
 }
 
 template <typename Job>

@@ -6,6 +6,7 @@
 #include "sequence/check.h"
 #include "sequence/landing.h"
 #include "sequence/plan.h"
+#include "sequence/rounds.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
 
@@ -35,6 +36,7 @@ struct Run {
     Blocks sizes;
     bool streams, merges, fetches;
     PackedMatrix<P> projection;
+    Rounds<P> rounds;
     Array<Stored<P>> weights, projection_pack, zeros;
     Array<Real<P>> bias;
 
@@ -46,6 +48,7 @@ struct Run {
           // The product needs the weight the other way round.
           projection({layer.weight_projection, layer.outputs, 1, layer.units, layer.units, 0, gates}, sizes.wide_blocks(layer.units),
                      kernels.lanes, gates),
+          rounds(kernels, sizes, layer.weight_rounds),
           weights(sizes.blocks * sizes.packed_numbers(depth<P>)), projection_pack(layer.projected ? projection.numbers() : 0),
           zeros(layer.outputs), bias(sizes.blocks * sizes.sums()) {
         std::fill_n(zeros.data(), layer.outputs, Stored<P>{});
@@ -58,7 +61,10 @@ struct Run {
     /// Numbers of all sums of a row.
     Index row_sums() const noexcept { return sizes.blocks * sizes.sums(); }
 
+    /// Of what is packed, the blocks first.
+    Index packs() const noexcept { return sizes.blocks + rounds.sizes.matrices(); }
     void pack(Index block) noexcept {
+        if (block >= sizes.blocks) return rounds.pack(block - sizes.blocks + 1);
         pack_block(kernels, layer, sizes, block, &weights[block * sizes.packed_numbers(depth<P>)], &bias[block * sizes.sums()]);
         if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
     }
@@ -66,7 +72,7 @@ struct Run {
 private:
     bool is_merged(Index rows) const noexcept {
         const Index bytes = sizes.blocks * sizes.packed_input(depth<P>) * Index{sizeof(Stored<P>)};
-        return layer.steps > 1 && layer.inputs > 0 && 2 * rows <= (bytes > cached_weights ? merged_rows : 2 * kernels.tile_rows);
+        return layer.steps > 1 && layer.inputs > 0 && !layer.rounds && 2 * rows <= (bytes > cached_weights ? merged_rows : 2 * kernels.tile_rows);
     }
 };
 
@@ -102,19 +108,24 @@ private:
 };
 
 /// What a block of rows carries from step to step: its states; and within a step its sums, what is projected, the output
-/// before where it is masked, and its middle.
+/// before where it is masked, its middle, and what rounds make.
 template <typename P>
 struct Carried {
     Array<Real<P>> states, sums;  // [rows][S][padded], [summed rows][blocks][G][L]
     Array<Stored<P>> hidden;      // [rows][wide]
     Array<Stored<P>> masked;      // [rows][R]
     Array<Stored<P>> middle;      // [rows][V]
+    Array<Stored<P>> values;      // of a RoundRoom, as the next two
+    Array<Real<P>> round_sums;
+    Array<const Stored<P>*> within;
     Landing<P> projection;
 
     Carried(const Run<P>& run, Index rows)
         : states(rows * run.sizes.shape.states * run.sizes.padded()), sums(run.summed_rows(rows) * run.row_sums()),
           hidden(zeros<Stored<P>>(run.layer.projected ? rows * run.sizes.wide(run.sizes.units) : 0)),
           masked(run.layer.masks.state ? rows * run.sizes.outputs : 0), middle(rows * run.sizes.middle()),
+          values(rows * run.rounds.sizes.last().all_values()), round_sums(rows * run.rounds.sizes.last().all_sums()),
+          within(run.sizes.rank ? rows : 0),
           projection(run.layer.projected ? rows : 0, run.sizes.outputs) {}
 };
 
@@ -165,6 +176,7 @@ private:
         const Index active = walk_.active(t);
         if (run_.merges) sum_inputs(t);
         aim(t, active);
+        run_.rounds.run(active, to_.x, to_.h, {run_.rounds.sizes.last(), carried_.values.data(), carried_.round_sums.data(), carried_.within.data()});
         if (ahead_.is_used()) list(next);
         const Index halts = (active + run_.kernels.tile_rows - 1) / run_.kernels.tile_rows * blocks_.size();
         Fetch* const fetch = ahead_.over(halts);
@@ -437,8 +449,8 @@ void run_forward(const ForwardJob<P>* directions, int count, int threads, Instru
         for (int d = 0; d < count; ++d) run_units(*runs[d], order.data(), plan.unit_shares);
         return;
     }
-    const int blocks = static_cast<int>(runs[0]->sizes.blocks);
-    run_shares(count * blocks, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
+    const int packs = static_cast<int>(runs[0]->packs());
+    run_shares(count * packs, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
     run_shares(count * plan.row_shares, plan.threads, [&](int share) {
         const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
         run_rows(*runs[share % count], order.data(), rows);

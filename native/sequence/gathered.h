@@ -5,6 +5,7 @@
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
 #include "sequence/landing.h"
+#include "sequence/rounds.h"
 
 namespace lstmkit {
 
@@ -20,13 +21,15 @@ struct Gathered {
     Array<Stored<P>> d_output, hidden;  // [capacity][wide(R)] and [capacity][wide(H)] where there is a projection
     Array<Stored<P>> masked;            // [capacity][R], the outputs before, where they are masked
     Array<Stored<P>> middle;            // [capacity][V]
+    RoundMemory<P> rounds;
     Landing<P> dx;
 
-    Gathered(const Blocks& s, bool projected, bool wants_x, bool is_masked, Index capacity)
+    /// `rows`: of a step.
+    Gathered(const Blocks& s, bool projected, bool wants_x, bool is_masked, Index capacity, Index rows)
         : capacity(capacity), dz_block((capacity + spare_rows) * s.sums()), dz(s.blocks * dz_block),
           d_output(zeros<Stored<P>>(projected ? capacity * s.wide(s.outputs) : 0)),
           hidden(zeros<Stored<P>>(projected ? capacity * s.wide(s.units) : 0)), masked(is_masked ? capacity * s.outputs : 0),
-          middle(capacity * s.middle()), dx(wants_x ? capacity : 0, s.inputs) {}
+          middle(capacity * s.middle()), rounds(s, capacity, rows), dx(wants_x ? capacity : 0, s.inputs) {}
 };
 
 /// Where the gathered rows came from and where their gradients go; each member of a team has its own.
@@ -42,7 +45,7 @@ class SourceMemory {
 public:
     SourceMemory(const Blocks& s, int members, Index capacity)
         : capacity_(capacity), rows_(members * capacity), stored_(5 * rows_), dx_(rows_), one_(depth<P>), inputs_(room(s.inputs)),
-          outputs_(room(s.outputs)), middle_(room(s.middle())), right_(room(std::max(s.sums(), s.gate_vectors()))),
+          outputs_(room(s.outputs)), middle_(room(std::max(s.middle(), RoundSizes(s).widest()))), right_(room(std::max(s.sums(), s.gate_vectors()))),
           groups_(members * numbers()) {
         std::fill_n(one_.data(), depth<P>, Stored<P>{1});
         std::fill_n(&stored_[4 * rows_], rows_, one_.data());

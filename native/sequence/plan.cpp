@@ -28,7 +28,8 @@ double all_steps(const Course& layer) noexcept {
 
 Index unit_weights(const Course& layer) noexcept {
     const CellShape& shape = layer.shape;
-    return layer.inputs * shape.input + layer.outputs / layer.heads * shape.recurrent + layer.units * shape.middle_vectors * shape.middle;
+    return layer.inputs * shape.input + layer.outputs / layer.heads * shape.recurrent + layer.units * shape.middle_vectors * shape.middle +
+           layer.rounds * layer.round_weights() / layer.units;
 }
 
 double weight_vectors(const Course& layer, Index blocks, const TileSizes& tile) noexcept {

@@ -32,10 +32,10 @@ Plan plan_layer(const Course& layer, int directions, int threads, const TileSize
 /// Throws std::invalid_argument where a head does not end with a vector.
 void check_heads(const Course& layer, Index lanes);
 
-/// Whether a unit's step reads what belongs to others: their sums, their part of a masked output or of a middle, one head's outputs alone.
+/// Whether a unit's step reads what belongs to others: their sums, their part of a masked output, of a middle or of a round, one head's outputs alone.
 template <typename P>
 bool needs_whole_rows(const LayerCase<P>& layer) noexcept {
-    return layer.projected || layer.shape.whole_rows || layer.shape.middle || layer.heads > 1 || layer.masks.state;
+    return layer.projected || layer.shape.whole_rows || layer.shape.middle || layer.rounds || layer.heads > 1 || layer.masks.state;
 }
 
 /// Estimated processor cycles of one step of `rows` rows through `blocks` hidden blocks on one thread. Each tile of rows

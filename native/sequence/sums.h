@@ -13,6 +13,7 @@ struct WeightSums {
     Real<P>* projection;       ///< [wide blocks of H][R][4L] where there is one
     Real<P>* projection_bias;  ///< [R], likewise
     Real<P>* totals;           ///< [totals_of(options)][padded H]
+    Real<P>* rounds;           ///< matrix m at RoundSizes::packed_before(m, 1): parts of [columns][vectors][L]
 };
 
 template <typename P>
@@ -22,7 +23,8 @@ public:
 
     SumMemory(const Blocks& s, bool projected, Index totals, int shares)
         : totals(totals), weights_(s.blocks * s.weight_numbers()), bias_(s.blocks * s.sums()), projection_(projected ? s.projection_numbers() : 0),
-          outputs_(projected ? s.outputs : 0), numbers_(weights_ + bias_ + projection_ + outputs_ + totals * s.padded()),
+          outputs_(projected ? s.outputs : 0), totals_(totals * s.padded()),
+          numbers_(weights_ + bias_ + projection_ + outputs_ + totals_ + RoundSizes(s).all_packed(1)),
           all_(shares * numbers_) {}
     void zero(int share) const noexcept { std::fill_n(&all_[share * numbers_], numbers_, Real<P>{}); }
     /// The same in parts: what some blocks have, and what belongs to none.
@@ -37,11 +39,12 @@ public:
     WeightSums<P> of(int share) const noexcept {
         Real<P>* const first = &all_[share * numbers_];
         Real<P>* const projection = first + weights_ + bias_;
-        return {first, first + weights_, projection, projection + projection_, projection + projection_ + outputs_};
+        Real<P>* const totals_of_options = projection + projection_ + outputs_;
+        return {first, first + weights_, projection, projection + projection_, totals_of_options, totals_of_options + totals_};
     }
 
 private:
-    Index weights_, bias_, projection_, outputs_, numbers_;
+    Index weights_, bias_, projection_, outputs_, totals_, numbers_;
     Array<Real<P>> all_;
 };
 
@@ -63,6 +66,7 @@ struct Spending {
         if (sizes.shape.middle) group_rows(kernels, from.middle, rows, sizes.middle(), from.middle_groups);
         for (Index block = blocks.first; block < blocks.last; ++block) add_block(block);
         if (projected) add_projection();
+        for (Index m = 1; m <= gathered.rounds.sizes.matrices(); ++m) add_round_matrix(m);
     }
 
 private:
@@ -88,6 +92,18 @@ private:
         for (Index k = 0; k < sizes.wide_blocks(sizes.units); ++k)
             outer({0, sizes.outputs}, from.d_output, right({&gathered.hidden[k * gate_vectors], wide}, gate_vectors), {0, gates},
                   &sums.projection[k * sizes.outputs * gate_vectors]);
+    }
+    void add_round_matrix(Index m) const noexcept {
+        const RoundMemory<P>& memory = gathered.rounds;
+        const State<Stored<P>> read = memory.room(0).values_of(m - 1), d_sums = memory.d_sums_of(m, 0);
+        const Index columns = memory.sizes.columns(m), L = sizes.lanes;
+        for (Index r = 0; r < rows; ++r) from.middle[r] = read.at(r);
+        group_rows(kernels, from.middle, rows, columns, from.middle_groups);
+        Real<P>* const sum = sums.rounds + memory.sizes.packed_before(m, 1);
+        each_part(memory.sizes.vectors(m), [&](Index first, Index count) {
+            const Right<P> ds = right({d_sums.data + first * L, d_sums.row}, count * L);
+            outer({0, columns}, from.middle, ds, {0, count}, sum + first * L * columns);
+        });
     }
     Right<P> right(Right<P> at, Index columns) const noexcept { return group_right(kernels, at, rows, columns, from.right_groups); }
 
@@ -135,6 +151,20 @@ void join_sums(const Kernels<P>& kernels, const Blocks& s, const SumMemory<P>& m
     unpack_projection<P>(s, block, sums.projection + block * numbers, to.weight_projection);
 }
 
+/// The same of a matrix of the rounds.
+template <typename P>
+void join_round_matrix(const Kernels<P>& kernels, const Blocks& s, const SumMemory<P>& memory, Index m, int shares, const Gradients<P>& to) noexcept {
+    const RoundSizes sizes(s);
+    const Index first = sizes.packed_before(m, 1), columns = sizes.columns(m), L = s.lanes;
+    Real<P>* const sum = memory.of(0).rounds + first;
+    for (int share = 1; share < shares; ++share) add(sum, memory.of(share).rounds + first, sizes.vectors(m) * L * columns);
+    each_part(sizes.vectors(m), [&](Index part, Index count) {
+        for (Index v = 0; v < count; ++v)
+            unpack_rows(kernels, sum + part * L * columns + v * L, columns, std::min(L, sizes.rows(m) - (part + v) * L),
+                        sizes.weight(to.weight_rounds, m) + (part + v) * L * columns, count * L);
+    });
+}
+
 /// What the gradients of a batch without rows are.
 template <typename P>
 void zero_gradients(const BackwardJob<P>& job) noexcept {
@@ -145,6 +175,7 @@ void zero_gradients(const BackwardJob<P>& job) noexcept {
     std::fill_n(to.weight_recurrent, layer.shape.recurrent * layer.units * (layer.outputs / layer.heads), Real<P>{});
     std::fill_n(to.bias, layer.shape.sums * layer.units, Real<P>{});
     if (to.weight_middle) std::fill_n(to.weight_middle, layer.shape.middle * layer.units * layer.shape.middle_vectors * layer.units, Real<P>{});
+    if (to.weight_rounds) std::fill_n(to.weight_rounds, layer.rounds * layer.round_weights(), Real<P>{});
     if (to.totals) std::fill_n(to.totals, totals_of(*job.layer.options) * layer.units, Real<P>{});
     if (to.projection_bias) std::fill_n(to.projection_bias, layer.outputs, Real<P>{});
     if (layer.projected) std::fill_n(to.weight_projection, layer.outputs * layer.units, Real<P>{});

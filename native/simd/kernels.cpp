@@ -3,6 +3,7 @@
 #include "lstmkit/dispatch.h"
 #include "cell_steps.h"
 #include "lstm.h"
+#include "mogrifier.h"
 #include "random.h"
 #include "tile.h"
 #include "vector.h"
@@ -268,7 +269,7 @@ constexpr bool is_whole = has_cells<Precision>;
 constexpr Kernels<Precision> table = {
     lanes, tile_rows, sigmoid_all, tanh_all, transpose, sum, forward, cell_backward, product, outer, round, interleave, choose<Factor>,
     choose<std::uint8_t>, is_whole ? Steps::forward : nullptr, is_whole ? Steps::backward : nullptr, is_whole ? Steps::middle : nullptr,
-    is_whole ? Steps::middle_backward : nullptr};
+    is_whole ? Steps::middle_backward : nullptr, mogrify, mogrify_backward};
 
 }  // namespace
 

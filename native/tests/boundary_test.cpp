@@ -88,6 +88,14 @@ void options_are_checked() {
     both_refuse(kind(CellKind::slstm), "heads of parts of vectors", [](Layer& layer) { layer.heads = 4; });
     both_refuse(kind(CellKind::gru_before), "no weight of the middle", [](Layer& layer) { layer.weight_middle = nullptr; });
     both_refuse(kind(CellKind::gru), "a middle unasked for", [](Layer& layer) { layer.weight_middle = layer.weight_input; });
+    both_refuse(kind(CellKind::mogrifier), "no weights of the rounds", [](Layer& layer) { layer.weight_rounds = nullptr; });
+    both_refuse(kind(CellKind::mogrifier), "no rounds", [](Layer& layer) { layer.rounds = 0; });
+    both_refuse(plain, "a rank without rounds", [](Layer& layer) { layer.rank = 2; });
+    both_refuse(kind(CellKind::mogrifier), "a rank that is too large", [](Layer& layer) { layer.rank = Index{1} << 50; });
+    both_refuse(kind(CellKind::mogrifier), "a negative number of rounds", [](Layer& layer) { layer.rounds = -1; });
+    both_refuse(kind(CellKind::mogrifier), "too many rounds", [](Layer& layer) { layer.rounds = Index{1} << 60; });
+    both_refuse(kind(CellKind::mogrifier), "rounds before options", [](Layer& layer) { layer.options = &other; });
+    both_refuse(kind(CellKind::mogrifier), "a recurrent bias alone", [](Layer& layer) { layer.bias_input = nullptr; });
     both_refuse(kind(CellKind::coupled), "a recurrent bias alone", [](Layer& layer) { layer.bias_input = nullptr; });
     both_refuse(kind(CellKind::normed_products), "no gain", [](Layer& layer) {
         other = *layer.options, other.gain_recurrent = nullptr, layer.options = &other;
@@ -104,6 +112,7 @@ void options_are_checked() {
     RandomCase<lstmkit::Float32SavedInBFloat16> halved(kind(CellKind::coupled));
     check(rejects([&] { halved.run_forward(1, InstructionSet::baseline); }), "cells that keep more than gates");
     backward_refuses(kind(CellKind::coupled), "no gradients of options", [](Backward& job) { job.gradients.totals = nullptr; });
+    backward_refuses(kind(CellKind::mogrifier), "no gradient of the rounds", [](Backward& job) { job.gradients.weight_rounds = nullptr; });
     backward_refuses(kind(CellKind::multiplicative), "no gradient of the middle's weight", [](Backward& job) { job.gradients.weight_middle = nullptr; });
 }
 

@@ -54,12 +54,14 @@ struct Case {
     using Number = lstmkit::Real<P>;
     Index T, B, I, H;
     bool masks, backwards;
-    StoredNumbers<P> x, h, wi, wh, bi, bh, gy;
+    Index rounds, rank;
+    StoredNumbers<P> x, h, wi, wh, bi, bh, wr, gy;
     RealNumbers<P> c, gh, gc;
     std::vector<std::int64_t> lengths;
     std::vector<std::uint8_t> resets;
 
-    Case(Index T, Index B, Index I, Index H, bool masks, bool backwards) : T(T), B(B), I(I), H(H), masks(masks), backwards(backwards) {
+    Case(Index T, Index B, Index I, Index H, bool masks, bool backwards, Index rounds = 0, Index rank = 0)
+        : T(T), B(B), I(I), H(H), masks(masks), backwards(backwards), rounds(rounds), rank(rank) {
         std::mt19937 random(static_cast<unsigned>(T + 10 * B + 100 * I + 1000 * H));
         std::normal_distribution<Number> normal;
         auto draw = [&](auto& values, Index count, Number scale) {
@@ -69,23 +71,88 @@ struct Case {
         const Number scale = 1 / std::sqrt(Number(I + H));
         draw(x, T * B * I, 1), draw(h, B * H, 1), draw(c, B * H, 1);
         draw(wi, 4 * H * I, scale), draw(wh, 4 * H * H, scale), draw(bi, 4 * H, 1), draw(bh, 4 * H, 1);
-        draw(gy, T * B * H, 1), draw(gh, B * H, 1), draw(gc, B * H, 1);
+        draw(wr, rounds * round_weights(), rank ? std::sqrt(2 * scale / std::sqrt(Number(rank))) : 2 * scale), draw(gy, T * B * H, 1), draw(gh, B * H, 1), draw(gc, B * H, 1);
         for (Index b = 0; b < B; ++b) lengths.push_back(masks ? Index(random() % unsigned(T + 1)) : T);
         for (Index k = 0; k < T * B; ++k) resets.push_back(masks && random() % 3 == 0);
         for (Index b = 0; b < B; ++b)
             for (Index t = lengths[size_t(b)]; t < T; ++t) std::fill_n(&x[size_t((t * B + b) * I)], I, NAN);
     }
     lstmkit::LayerCase<P> view() const {
-        return {{T, B, I, H, H, false, masks ? lengths.data() : nullptr, masks ? resets.data() : nullptr, backwards},
-                {x.data(), B * I, I}, {h.data(), H}, {c.data(), H}, wi.data(), wh.data(), bi.data(), bh.data(), nullptr};
+        return {{T, B, I, H, H, false, masks ? lengths.data() : nullptr, masks ? resets.data() : nullptr, backwards, {}, 1, rounds, rank},
+                {x.data(), B * I, I}, {h.data(), H}, {c.data(), H}, wi.data(), wh.data(), bi.data(), bh.data(), nullptr, nullptr, {}, nullptr,
+                rounds ? wr.data() : nullptr};
+    }
+    /// Numbers that round n reads and changes, and where its weights begin.
+    Index read(Index n) const { return n % 2 ? H : I; }
+    Index changed(Index n) const { return n % 2 ? I : H; }
+    Index round_weights() const { return rank ? rank * (I + H) : I * H; }
+    Index round(Index n) const { return (n % 2 ? n / 2 : (rounds + 1) / 2 + n / 2 - 1) * round_weights(); }
+    /// Of a rank: number q of what reads, of column m; number u of what changes, of q.
+    double right(Index n, Index q, Index m) const { return wr[size_t(round(n) + q * read(n) + m)]; }
+    double left(Index n, Index u, Index q) const { return wr[size_t(round(n) + rank * read(n) + u * rank + q)]; }
+    double matrix(Index n, Index u, Index m) const {
+        if (!rank) return wr[size_t(round(n) + u * read(n) + m)];
+        double sum = 0;
+        for (Index q = 0; q < rank; ++q) sum += left(n, u, q) * right(n, q, m);
+        return sum;
+    }
+    /// Adds what the gradient of a number of a round's matrix means for the weights.
+    void add_gradient(Index n, Index u, Index m, double d, Doubles& to) const {
+        if (!rank) to[size_t(round(n) + u * read(n) + m)] += d;
+        for (Index q = 0; q < rank; ++q) {
+            to[size_t(round(n) + q * read(n) + m)] += d * left(n, u, q);
+            to[size_t(round(n) + rank * read(n) + u * rank + q)] += d * right(n, q, m);
+        }
     }
 };
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 struct Found {
-    Doubles y, h, c, gates, dx, dh, dc, dwi, dwh, db;
+    Doubles y, h, c, gates, dx, dh, dc, dwi, dwh, db, dwr;
 };
+
+/// What the rounds of a Mogrifier LSTM make of an input and an output: v[n + 1] is what round n leaves.
+struct Rounds {
+    std::vector<Doubles> v, gates;
+
+    const Doubles& x() const { return v[v.size() - 2 + v.size() % 2]; }
+    const Doubles& h() const { return v[v.size() - 1 - v.size() % 2]; }
+};
+
+template <typename P>
+Rounds run_rounds(const Case<P>& k, const Doubles& x, const Doubles& h) {
+    Rounds all{{x, h}, {{}, {}}};
+    for (Index n = 1; n <= k.rounds; ++n) {
+        const Doubles &read = all.v[size_t(n)], &before = all.v[size_t(n - 1)];
+        Doubles gate, next;
+        for (Index u = 0; u < k.changed(n); ++u) {
+            double sum = 0;
+            for (Index m = 0; m < k.read(n); ++m) sum += k.matrix(n, u, m) * read[size_t(m)];
+            gate.push_back(2 * sigmoid(sum)), next.push_back(gate.back() * before[size_t(u)]);
+        }
+        all.gates.push_back(gate), all.v.push_back(next);
+    }
+    return all;
+}
+
+/// From the gradients of what they left back to those of the input and the output.
+template <typename P>
+void run_rounds_back(const Case<P>& k, const Rounds& all, Doubles& dx, Doubles& dh, Doubles& dwr) {
+    for (Index n = k.rounds; n > 0; --n) {
+        Doubles &changed = n % 2 ? dx : dh, &read = n % 2 ? dh : dx;
+        const Doubles& in = all.v[size_t(n)];
+        for (Index u = 0; u < k.changed(n); ++u) {
+            double& own = changed[size_t(u)];
+            const double gate = all.gates[size_t(n + 1)][size_t(u)], d = own * all.v[size_t(n - 1)][size_t(u)] * gate * (1 - gate / 2);
+            own *= gate;
+            for (Index m = 0; m < k.read(n); ++m) {
+                k.add_gradient(n, u, m, d * in[size_t(m)], dwr);
+                read[size_t(m)] += d * k.matrix(n, u, m);
+            }
+        }
+    }
+}
 
 /// One row through time and back, as the equations say it.
 template <typename P>
@@ -93,15 +160,17 @@ void run_row(const Case<P>& k, Index b, Found& f) {
     const Index H = k.H, I = k.I, length = k.lengths[size_t(b)];
     const Doubles none(static_cast<size_t>(H), 0.0);
     Doubles h(&k.h[size_t(b * H)], &k.h[size_t(b * H)] + H), c(&k.c[size_t(b * H)], &k.c[size_t(b * H)] + H);
-    std::vector<Doubles> h_before, c_before, c_after, zs;
+    std::vector<Doubles> c_before, c_after, zs;
+    std::vector<Rounds> read;
     auto time = [&](Index n) { return k.backwards ? length - 1 - n : n; };
     auto is_reset = [&](Index n) {
         const Index border = k.backwards ? time(n) + 1 : n;
         return k.masks && border < length && k.resets[size_t(border * k.B + b)];
     };
     for (Index n = 0; n < length; ++n) {
-        h_before.push_back(is_reset(n) ? none : h), c_before.push_back(is_reset(n) ? none : c);
+        c_before.push_back(is_reset(n) ? none : c);
         const auto* x = &k.x[size_t((time(n) * k.B + b) * I)];
+        read.push_back(run_rounds(k, Doubles(x, x + I), is_reset(n) ? none : h));
         Doubles z(static_cast<size_t>(4 * H));
         for (Index r = 0; r < 4 * H; ++r) {
             // The rounding of each sum is put right (Neumaier 1974), so that this one has none of its own.
@@ -111,8 +180,8 @@ void run_row(const Case<P>& k, Index b, Found& f) {
                 lost += std::fabs(total) >= std::fabs(term) ? (total - sum) + term : (term - sum) + total;
                 total = sum;
             };
-            for (Index m = 0; m < I; ++m) add(double(k.wi[size_t(r * I + m)]) * x[m]);
-            for (Index m = 0; m < H; ++m) add(double(k.wh[size_t(r * H + m)]) * h_before[size_t(n)][size_t(m)]);
+            for (Index m = 0; m < I; ++m) add(double(k.wi[size_t(r * I + m)]) * read[size_t(n)].x()[size_t(m)]);
+            for (Index m = 0; m < H; ++m) add(double(k.wh[size_t(r * H + m)]) * read[size_t(n)].h()[size_t(m)]);
             total += lost;
             z[size_t(r)] = r / H == 2 ? std::tanh(total) : sigmoid(total);
         }
@@ -129,8 +198,9 @@ void run_row(const Case<P>& k, Index b, Found& f) {
     std::copy(c.begin(), c.end(), &f.c[size_t(b * H)]);
     Doubles dh(&k.gh[size_t(b * H)], &k.gh[size_t(b * H)] + H), dc(&k.gc[size_t(b * H)], &k.gc[size_t(b * H)] + H);
     for (Index n = length; n-- > 0;) {
-        const Doubles &z = zs[size_t(n)], &before = h_before[size_t(n)];
-        Doubles dz(static_cast<size_t>(4 * H)), dh_before(static_cast<size_t>(H), 0);
+        const Doubles& z = zs[size_t(n)];
+        const Rounds& before = read[size_t(n)];
+        Doubles dz(static_cast<size_t>(4 * H)), dx(static_cast<size_t>(I), 0), dh_before(static_cast<size_t>(H), 0);
         const Index at = time(n) * k.B + b;
         for (Index u = 0; u < H; ++u) {
             const double i = z[size_t(u)], fg = z[size_t(H + u)], g = z[size_t(2 * H + u)], o = z[size_t(3 * H + u)];
@@ -143,15 +213,17 @@ void run_row(const Case<P>& k, Index b, Found& f) {
         for (Index r = 0; r < 4 * H; ++r) {
             f.db[size_t(r)] += dz[size_t(r)];
             for (Index m = 0; m < I; ++m) {
-                f.dwi[size_t(r * I + m)] += dz[size_t(r)] * k.x[size_t(at * I + m)];
-                f.dx[size_t(at * I + m)] += dz[size_t(r)] * k.wi[size_t(r * I + m)];
+                f.dwi[size_t(r * I + m)] += dz[size_t(r)] * before.x()[size_t(m)];
+                dx[size_t(m)] += dz[size_t(r)] * k.wi[size_t(r * I + m)];
             }
             for (Index m = 0; m < H; ++m) {
-                f.dwh[size_t(r * H + m)] += dz[size_t(r)] * before[size_t(m)];
-                dh_before[size_t(m)] += is_reset(n) ? 0 : dz[size_t(r)] * k.wh[size_t(r * H + m)];
+                f.dwh[size_t(r * H + m)] += dz[size_t(r)] * before.h()[size_t(m)];
+                dh_before[size_t(m)] += dz[size_t(r)] * k.wh[size_t(r * H + m)];
             }
         }
-        dh = dh_before;
+        run_rounds_back(k, before, dx, dh_before, f.dwr);
+        std::copy(dx.begin(), dx.end(), &f.dx[size_t(at * I)]);
+        dh = is_reset(n) ? none : dh_before;
     }
     std::copy(dh.begin(), dh.end(), &f.dh[size_t(b * H)]);
     std::copy(dc.begin(), dc.end(), &f.dc[size_t(b * H)]);
@@ -162,7 +234,7 @@ Found expected(const Case<P>& k) {
     auto zeros = [](Index count) { return Doubles(static_cast<size_t>(count), 0.0); };
     const Index n = k.T * k.B, H = k.H;
     Found f{zeros(n * H), zeros(k.B * H), zeros(k.B * H), zeros(4 * n * H), zeros(n * k.I), zeros(k.B * H), zeros(k.B * H),
-            zeros(4 * H * k.I), zeros(4 * H * H), zeros(4 * H)};
+            zeros(4 * H * k.I), zeros(4 * H * H), zeros(4 * H), zeros(k.rounds * k.round_weights())};
     for (Index b = 0; b < k.B; ++b) run_row(k, b, f);
     return f;
 }
@@ -206,7 +278,7 @@ void layer_matches_double(const Case<P>& k, int threads, lstmkit::InstructionSet
     const Index n = k.T * k.B, H = k.H, I = k.I;
     auto y = poison<lstmkit::Stored<P>>(n * H), h = poison<lstmkit::Stored<P>>(k.B * H), dx = poison<lstmkit::Stored<P>>(n * I);
     auto c = poison<lstmkit::Real<P>>(k.B * H), cells = poison<lstmkit::Real<P>>(n * H), dh = c, dc = c;
-    auto dwi = poison<lstmkit::Real<P>>(4 * H * I), dwh = poison<lstmkit::Real<P>>(4 * H * H), db = poison<lstmkit::Real<P>>(4 * H);
+    auto dwi = poison<lstmkit::Real<P>>(4 * H * I), dwh = poison<lstmkit::Real<P>>(4 * H * H), db = poison<lstmkit::Real<P>>(4 * H), dwr = poison<lstmkit::Real<P>>(k.rounds * k.round_weights());
     auto gates = poison<lstmkit::Saved<P>>(4 * n * H);
     const lstmkit::Sequence<lstmkit::Real<P>> all_cells{cells.data(), k.B * H, H};
     const lstmkit::Sequence<lstmkit::Saved<P>> all_gates{gates.data(), 4 * k.B * H, 4 * H};
@@ -214,16 +286,18 @@ void layer_matches_double(const Case<P>& k, int threads, lstmkit::InstructionSet
     lstmkit::run_forward<P>(&forward, 1, threads, set);
     const lstmkit::BackwardJob<P> backward{k.view(), {y.data(), k.B * H, H}, {{cells.data(), k.B * H, H}, {gates.data(), 4 * k.B * H, 4 * H}, H},
                                            {{k.gy.data(), k.B * H, H}, {k.gh.data(), H}, {k.gc.data(), H}, {}},
-                                           {{dx.data(), k.B * I, I}, {dh.data(), H}, {dc.data(), H}, dwi.data(), dwh.data(), db.data(), nullptr}};
+                                           {{dx.data(), k.B * I, I}, {dh.data(), H}, {dc.data(), H}, dwi.data(), dwh.data(), db.data(), nullptr, nullptr, nullptr, nullptr,
+                                            k.rounds ? dwr.data() : nullptr}};
     lstmkit::run_backward<P>(&backward, 1, threads, set);
     const Found right = expected(k);
     constexpr double values = Tolerance<P>::values, gradients = Tolerance<P>::gradients;
     const std::string name = std::string(lstmkit::name_of(set)) + " " + Tolerance<P>::name + " T" + std::to_string(k.T) + " B" + std::to_string(k.B) + " I" +
-                             std::to_string(I) + " H" + std::to_string(H) + (k.masks ? " masks" : "") + (k.backwards ? " backwards " : " ");
+                             std::to_string(I) + " H" + std::to_string(H) + (k.masks ? " masks" : "") + (k.rounds ? " rounds " + std::to_string(k.rounds) + " of rank " + std::to_string(k.rank) : "") + (k.backwards ? " backwards " : " ");
     near(y, right.y, values, name + "y"), near(h, right.h, values, name + "h"), near(c, right.c, values, name + "c");
     near(gates, right.gates, Tolerance<P>::gates, name + "gates");
     near(dx, right.dx, gradients, name + "dx"), near(dh, right.dh, gradients, name + "dh"), near(dc, right.dc, gradients, name + "dc");
     near(dwi, right.dwi, gradients, name + "dwi"), near(dwh, right.dwh, gradients, name + "dwh"), near(db, right.db, gradients, name + "db");
+    near(dwr, right.dwr, gradients, name + "dwr");
 }
 
 // tests/ops compares projections with the equations; here the sanitizer's memory shows what is read before it is written.
@@ -264,6 +338,9 @@ void every_layer_matches_double() {
         for (bool masks : {false, true})
             for (bool backwards : {false, true}) {
                 for (Index H : {1, 3, 4, 8, 15, 16, 17, 33}) layer_matches_double(Case<P>(5, 7, 3, H, masks, backwards), 1, set);
+                for (Index rounds : {1, 2, 5})
+                    for (Index rank : {0, 3, 20}) layer_matches_double(Case<P>(5, 7, 11, 18, masks, backwards, rounds, rank), 2, set);
+                if (!masks) layer_matches_double(Case<P>(3, 200, 70, 33, masks, backwards, 4), 2, set);
                 for (Index I : {1, 16, 50, 66}) layer_matches_double(Case<P>(4, 13, I, 5, masks, backwards), 2, set);
                 layer_matches_double(Case<P>(1, 1, 1, 1, masks, backwards), 2, set);
                 layer_matches_double(Case<P>(12, 230, 8, 20, masks, backwards), 3, set);

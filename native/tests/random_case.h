@@ -15,9 +15,9 @@
 /// What a cell can be; their options are smooth, so that rounding never decides.
 enum class CellKind {
     plain, coupled, normed_products, normed_gates, masked, truncated, recurrent_gates, normed_recurrent_gates,
-    gru, curved_gru, rnn, curved_rnn, janet, slstm, gru_before, multiplicative, time_aware, phased, on_lstm
+    gru, curved_gru, rnn, curved_rnn, janet, slstm, gru_before, multiplicative, time_aware, phased, on_lstm, mogrifier
 };
-inline constexpr int cell_kinds = 19;
+inline constexpr int cell_kinds = 20;
 
 struct Shape {
     lstmkit::Index steps, batch, inputs, units, projection = 0;  // 0: none
@@ -27,6 +27,9 @@ struct Shape {
 
     lstmkit::Index outputs() const { return projection ? projection : units; }
     lstmkit::Index heads() const { return kind == CellKind::slstm && units % 32 == 0 ? 2 : 1; }
+    lstmkit::Index rounds() const { return kind == CellKind::mogrifier ? 1 + units % 4 : 0; }
+    lstmkit::Index rank() const { return kind == CellKind::mogrifier && units % 3 ? units % 7 : 0; }
+    lstmkit::Index round_weights() const { return rounds() * (rank() ? rank() * (inputs + units) : inputs * units); }
 };
 
 /// Buffers are exactly as long as needed, so that a sanitizer sees a step beyond; outputs are NaN at first, and padding too.
@@ -55,7 +58,7 @@ public:
         std::vector<double> all;
         for (const Direction& d : directions_) {
             append(all, d.y, d.h_last, d.cells, d.c_last, d.dh, d.dc, d.d_input, d.d_recurrent, d.d_bias, d.d_projection);
-            append(all, d.d_totals, d.d_projection_bias, d.d_middle);
+            append(all, d.d_totals, d.d_projection_bias, d.d_middle, d.d_rounds);
             append(all, d.gates, d.dx);
         }
         return all;
@@ -77,10 +80,10 @@ private:
         Real vectors, d_totals, d_projection_bias;
         Stored candidate, state_mask;
         std::vector<std::uint8_t> keeps_h, keeps_c;
-        Stored x, h, weight_input, weight_recurrent, bias_input, bias_recurrent, weight_projection, weight_middle, gy;
+        Stored x, h, weight_input, weight_recurrent, bias_input, bias_recurrent, weight_projection, weight_middle, weight_rounds, gy;
         Real c, gh, gc, g_cells;
         Stored g_gates, y, h_last;
-        Real c_last, cells, dh, dc, d_input, d_recurrent, d_bias, d_projection, d_middle;
+        Real c_last, cells, dh, dc, d_input, d_recurrent, d_bias, d_projection, d_middle, d_rounds;
         Saved gates;
         InputGradient dx;
     };
@@ -122,6 +125,7 @@ private:
         draw(d.bias_input, G * H, 1), draw(d.bias_recurrent, G * H, 1), draw(d.weight_projection, projection * H, scale);
         const Index middle = cell.middle * H * cell.middle_vectors * H;
         draw(d.weight_middle, middle, scale), poison(d.d_middle, middle);
+        draw(d.weight_rounds, shape_.round_weights(), scale), poison(d.d_rounds, shape_.round_weights());
         if (kind == CellKind::time_aware) forbid_the_past(d.x, d.weight_input, d.bias_input, d.bias_recurrent);
         draw(d.gy, n * R, 1), draw(d.gh, B * R, 1), draw(d.gc, B * S * H, 1), draw(d.g_cells, n * S * H, 1), draw(d.g_gates, K * n * H, 1);
         poison(d.y, n * R), poison(d.h_last, B * R), poison(d.c_last, B * S * H), poison(d.cells, n * S * H), poison(d.gates, K * n * H);
@@ -182,6 +186,7 @@ private:
                 break;
             case CellKind::on_lstm: o.cell = lstmkit::Cell::on_lstm, o.chunk = H % 2 ? 1 : 2; break;
             case CellKind::time_aware: o.cell = lstmkit::Cell::time_aware; break;
+            case CellKind::mogrifier: break;
         }
     }
 
@@ -194,12 +199,12 @@ private:
         const bool masked = kind == CellKind::masked;
         auto* const projected = projection ? d.weight_projection.data() : nullptr;
         const lstmkit::LayerCase<P> layer{
-            {T, B, I, H, R, projection > 0, has_lengths ? lengths_.data() : nullptr, has_resets ? resets_.data() : nullptr, index == 1, cell, shape_.heads()},
+            {T, B, I, H, R, projection > 0, has_lengths ? lengths_.data() : nullptr, has_resets ? resets_.data() : nullptr, index == 1, cell, shape_.heads(), shape_.rounds(), shape_.rank()},
             {d.x.data(), B * I, I}, {d.h.data(), R}, {d.c.data(), S * H}, d.weight_input.data(), d.weight_recurrent.data(),
-            d.bias_input.data(), d.bias_recurrent.data(), projected, kind == CellKind::plain ? nullptr : &d.options,
+            d.bias_input.data(), d.bias_recurrent.data(), projected, kind == CellKind::plain || kind == CellKind::mogrifier ? nullptr : &d.options,
             {{masked ? d.state_mask.data() : nullptr, R}, {masked ? d.candidate.data() : nullptr, B * H, H},
              {masked ? d.keeps_h.data() : nullptr, B * R, R}, {masked ? d.keeps_c.data() : nullptr, B * H, H}},
-            cell.middle ? d.weight_middle.data() : nullptr};
+            cell.middle ? d.weight_middle.data() : nullptr, shape_.rounds() ? d.weight_rounds.data() : nullptr};
         const auto trace = [&](auto* cells, auto* gates) {
             return lstmkit::Trace<std::remove_pointer_t<decltype(cells)>, std::remove_pointer_t<decltype(gates)>>{
                 {cells, B * S * H, S * H}, {gates, K * B * H, K * H}, H, H};
@@ -211,7 +216,8 @@ private:
                              {{d.dx.data(), B * I, I}, {d.dh.data(), R}, {d.dc.data(), S * H}, d.d_input.data(), d.d_recurrent.data(),
                               d.d_bias.data(), projection ? d.d_projection.data() : nullptr,
                               lstmkit::totals_of(d.options) ? d.d_totals.data() : nullptr,
-                              d.options.projection_bias ? d.d_projection_bias.data() : nullptr, cell.middle ? d.d_middle.data() : nullptr}});
+                              d.options.projection_bias ? d.d_projection_bias.data() : nullptr, cell.middle ? d.d_middle.data() : nullptr,
+                              shape_.rounds() ? d.d_rounds.data() : nullptr}});
     }
 
     Shape shape_;

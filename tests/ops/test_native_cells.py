@@ -40,6 +40,8 @@ SOME = [
     "gru",
     "gru reset-before",
     "multiplicative",
+    "mogrifier",
+    "mogrifier rank",
     "on_lstm",
     "slstm heads",
     "janet",

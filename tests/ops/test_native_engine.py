@@ -422,7 +422,7 @@ def test_native__matches_itself__several_python_threads() -> None:
 )
 def test_core__rejects_impossible_case(sizes: tuple[int, ...], message: str) -> None:
     core: Any = native_module()
-    layer = (sizes, None, None, None, (0,) * 6, 0, 0, False, None, (None,) * 4)
+    layer = (sizes, None, None, None, (0,) * 7, 0, 0, False, None, (None,) * 4)
     direction = (layer, None, None, None, (None, None, 0, 0))
     with pytest.raises(ValueError, match=message):
         core.lstm_forward([direction], 1)
@@ -431,7 +431,7 @@ def test_core__rejects_impossible_case(sizes: tuple[int, ...], message: str) -> 
 @pytest.mark.parametrize("count", [0, 3])
 def test_core__rejects_number_of_directions(count: int) -> None:
     core: Any = native_module()
-    layer = ((1, 1, 1, 1, 1), None, None, None, (0,) * 6, 0, 0, False, None, (None,) * 4)
+    layer = ((1, 1, 1, 1, 1), None, None, None, (0,) * 7, 0, 0, False, None, (None,) * 4)
     with pytest.raises(ValueError, match="expected 1 or 2 directions"):
         core.lstm_forward([(layer, None, None, None, (None, None, 0, 0))] * count, 1)
 

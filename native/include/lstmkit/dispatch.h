@@ -40,6 +40,10 @@ struct Kernels {
     /// The first pass of cells that have a middle, and the last one back; null of the others.
     void (*const* middle)(const CellForward<P>* rows, Index count) noexcept;
     void (*const* middle_backward)(const CellBackward<P>* rows, Index count) noexcept;
+    /// A round of a Mogrifier LSTM: gates = 2 sigmoid(gates), to[k] = gates[k] * from[k] for k < count; gates are whole vectors.
+    void (*mogrify)(const Stored<P>* from, Real<P>* gates, Stored<P>* to, Index count) noexcept;
+    /// The same backwards: d, of what was written, becomes that of `from`; d_sums is that of the gates' sums, whole vectors.
+    void (*mogrify_backward)(const Stored<P>* from, const Real<P>* gates, Real<P>* d, Stored<P>* d_sums, Index count) noexcept;
 };
 
 /// The name that users write: "baseline", "avx2", ...

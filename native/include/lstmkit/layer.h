@@ -40,6 +40,11 @@ struct Course {
     bool backwards;               ///< read the sequence from its end
     CellShape shape = {};         ///< G sums, S states, K kept numbers of a unit; those of a plain LSTM are 4, 1 and 4
     Index heads = 1;              ///< parts of the units between which there are no recurrent weights
+    Index rounds = 0;             ///< of a Mogrifier LSTM, in which input and output before change each other in turn before a plain LSTM sees them
+    Index rank = 0;               ///< Q, of the matrices with which they do; 0: full
+
+    /// Weights of one round.
+    Index round_weights() const noexcept { return rank ? rank * (inputs + units) : inputs * units; }
 };
 
 /// What regularisers have drawn for a layer; null is nothing.
@@ -62,6 +67,8 @@ struct LayerCase : Course {
     const CellOptions<P>* options = nullptr;            ///< null: a plain LSTM
     Masks<P> masks = {};
     const Stored<P>* weight_middle = nullptr;           ///< [MH, VH] of a middle of V vectors that adds to M sums, else null
+    const Stored<P>* weight_rounds = nullptr;           ///< [I, H] of the rounds 1, 3 ..., then [H, I] of the rounds 2, 4 ...; of a rank
+                                                        ///< [Q, H] and [I, Q], then [Q, I] and [H, Q]; null without any
 };
 
 /// What every step left, as forward writes it and backward reads it. Zero beyond a row's length.
@@ -105,6 +112,7 @@ struct Gradients {
     Real<P>* totals = nullptr;                 ///< [totals_of(options), H] of a cell's options
     Real<P>* projection_bias = nullptr;        ///< [R] if there is one, else null
     Real<P>* weight_middle = nullptr;          ///< [MH, VH] if there is a middle, else null
+    Real<P>* weight_rounds = nullptr;          ///< likewise
 };
 
 /// One direction of a layer, forward.

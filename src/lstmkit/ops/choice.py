@@ -18,6 +18,7 @@ NATIVE_CELLS: dict[str, tuple[str, ...]] = {
     "janet": (),
     "slstm": (),
     "multiplicative": (),
+    "mogrifier": (),
     "time_aware": (),
     "phased": (),
     "on_lstm": (),

@@ -13,7 +13,7 @@ from torch import Tensor
 from lstmkit.ops.native_call import Direction, Gradients, NativeCall, Outcome
 from lstmkit.ops.native_core import FOLDED, PRECISIONS, cast, core, dense, empty, fold_gates, real_dtype, shown_gates
 
-_NOTHING = (None,) * 7
+_NOTHING = (None,) * 8
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -144,7 +144,7 @@ class _Weights(NamedTuple):
 
     def written(self) -> Sequence[Tensor | None]:
         """Where the core writes gradients; those of other cells are not here."""
-        return self.input, self.recurrent, self.bias, self.projection, None, None, None
+        return self.input, self.recurrent, self.bias, self.projection, None, None, None, None
 
 
 def _in_order(grads: _Weights | None, count: int) -> list[Tensor | None]:
@@ -177,7 +177,7 @@ def _call(
     return NativeCall(
         dense(x),
         state,
-        [Direction((*own, None)) for own in _of_directions([dense(weight.contiguous()) for weight in weights])],
+        [Direction((*own, None, None)) for own in _of_directions([dense(weight.contiguous()) for weight in weights])],
         lengths,
         resets,
         hidden_size=weights[0].shape[0] // 4,

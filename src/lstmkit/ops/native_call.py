@@ -15,7 +15,7 @@ _NO_MASKS = (None,) * 4
 class Direction(NamedTuple):
     """What the core is given of one direction beside its input and states."""
 
-    weights: Sequence[Tensor | None]  # input, recurrent, bias, recurrent bias, projection, middle
+    weights: Sequence[Tensor | None]  # input, recurrent, bias, recurrent bias, projection, middle, rounds
     options: Mapping[str, Any] | None = None  # numbers, and addresses of vectors; None is a plain LSTM
     masks: Masks | None = None  # of regularisers
 
@@ -34,7 +34,7 @@ class Gradients(NamedTuple):
     """Where the core writes the gradients of one direction; None is not wanted."""
 
     x: Tensor | None  # (T, B, I)
-    weights: Sequence[Tensor | None]  # input, recurrent, bias, projection, options' totals, its bias, middle
+    weights: Sequence[Tensor | None]  # input, recurrent, bias, projection, options' totals, its bias, middle, rounds
 
 
 class NativeCall:

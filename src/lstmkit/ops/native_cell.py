@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lstmkit.ops.engines import is_batched
+from lstmkit.ops.native import kept_gates_dtype
 from lstmkit.ops.native_call import Direction, Gradients, NativeCall, Outcome
-from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype
+from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype, shown_gates
 from lstmkit.ops.native_states import pack_states, unpack_states
 from lstmkit.ops.native_weights import core_weights
 from lstmkit.reference import LayerResult, Masks
@@ -64,7 +65,7 @@ def run_native_cell(
     ]
     arranged = [tensor for own in directions for tensor in own.tensors.values()]
     layouts = [_Layout(tuple(own.tensors), own.options) for own in directions]
-    y, h, c, states, kept = _NativeCell.apply(cell, layouts, len(weights), x, h, c, *weights, *arranged)  # pyright: ignore
+    y, h, c, states, kept = _NativeCell.apply(cell, layouts, len(weights), gates, x, h, c, *weights, *arranged)  # pyright: ignore
     shown = kept.index_select(2, torch.tensor(cell.gates)).permute(2, 0, 1, 3) if gates else None
     return LayerResult(y, unpack_states(cell.spec, h, c), cast(states[:, :, 0], x.dtype) if cells else None, shown)
 
@@ -80,25 +81,31 @@ class _NativeCell(torch.autograd.Function):
     """Takes the weights twice: arranged for the core, and as they are for the equations. One of both gets gradients."""
 
     @staticmethod
-    def forward(ctx: Any, cell: NativeCell, layouts: list[_Layout], num_weights: int, *inputs: Tensor) -> Any:
+    def forward(
+        ctx: Any, cell: NativeCell, layouts: list[_Layout], num_weights: int, gates: bool, *inputs: Tensor
+    ) -> Any:
         x, h, c = inputs[:3]
         y, h_last, c_last, states, kept = _Call(cell, layouts, x, h, c, inputs[3 + num_weights :]).forward()
         ctx.cell, ctx.layouts, ctx.num_weights = cell, layouts, num_weights
         ctx.save_for_backward(*inputs, y, states, kept)
         ctx.set_materialize_grads(False)
-        return y, h_last, cast(c_last, x.dtype), states, kept
+        return y, h_last, cast(c_last, x.dtype), states, shown_gates(kept) if gates else kept
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
         *inputs, y, states, kept = ctx.saved_tensors
-        wants, n = ctx.needs_input_grad[3:], 3 + ctx.num_weights
+        wants, n = ctx.needs_input_grad[len(_NOTHING) :], 3 + ctx.num_weights
         if torch.is_grad_enabled() or is_batched(upstream):
             found = _differentiate_equations(ctx.cell, inputs[:n], upstream, wants[:n])
-            return None, None, None, *found, *[None] * (len(inputs) - n)
+            return *_NOTHING, *found, *[None] * (len(inputs) - n)
         x, h, c = inputs[:3]
         call = _Call(ctx.cell, ctx.layouts, x, h, c, inputs[n:])
         dx, dh, dc, *arranged = call.backward((y, states, kept), upstream, (*wants[:3], any(wants[n:])))
-        return None, None, None, dx, dh, dc, *[None] * ctx.num_weights, *arranged
+        return *_NOTHING, dx, dh, dc, *[None] * ctx.num_weights, *arranged
+
+
+# Of cell, layouts, num_weights and gates.
+_NOTHING = (None,) * 4
 
 
 def _differentiate_equations(
@@ -143,6 +150,8 @@ class _Call:
             {name: self._as_read(name, next(values).detach()) for name in layout.names} for layout in layouts
         ]
         self._c_shape = tuple(c.shape)
+        # A Mogrifier LSTM is a plain one behind its rounds.
+        self._kept_dtype = kept_gates_dtype(x.dtype) if cell.spec.cell == "mogrifier" else None
         self._call = NativeCall(
             dense(x),
             (dense(h), dense(cast(c, self._real))),
@@ -167,7 +176,7 @@ class _Call:
         # Where masks decide what is kept there is no part that is.
         decided = {"zoneout_h": masks.zoneout_h, "zoneout_c": masks.zoneout_c}
         options = {**self._layouts[d].options, **{name: 0.0 for name, mask in decided.items() if mask is not None}}
-        weights = [tensors.get(name) for name in ("input", "recurrent", "bias", "", "projection", "middle")]
+        weights = [tensors.get(name) for name in ("input", "recurrent", "bias", "", "projection", "middle", "rounds")]
         return Direction(weights, options | vectors, self._dense_masks(masks))
 
     def _dense_masks(self, masks: Masks) -> Masks:
@@ -184,7 +193,7 @@ class _Call:
             empty((D, B, R), dtype),
             empty((*self._c_shape[:2], *([num_states] if num_states > 1 else []), H), real),
             empty((T, B, num_states, D * H), real),
-            empty((T, B, num_kept, D * H), dtype),
+            empty((T, B, num_kept, D * H), self._kept_dtype or dtype),
         )
         self._call.forward(core.lstm_forward, outcome)
         return tuple(outcome)  # pyright: ignore[reportReturnType]
@@ -233,8 +242,8 @@ class _Call:
         return [grads[name] for name in names]
 
 
-_MATRICES = ("input", "recurrent", "bias", "projection", "middle")
-_GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias", "middle")
+_MATRICES = ("input", "recurrent", "bias", "projection", "middle", "rounds")
+_GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias", "middle", "rounds")
 
 
 def _shape_of(layout: _Layout) -> tuple[int, ...]:

@@ -24,10 +24,10 @@ class CoreWeights(NamedTuple):
     """One direction of a layer as the core takes it."""
 
     tensors: dict[str, Tensor]
-    """``input``, ``recurrent``; where there are any ``bias``, ``projection``, ``middle``, and options' vectors."""
+    """``input``, ``recurrent``; where there are any ``bias``, ``projection``, ``middle``, ``rounds``, vectors."""
 
     options: dict[str, Any]
-    """What the core is told beside tensors; ``heads`` too."""
+    """What the core is told beside tensors; ``heads``, ``rounds`` and their ``rank`` too."""
 
 
 def core_weights(spec: CellSpec, parameters: Mapping[str, Tensor]) -> CoreWeights:
@@ -132,6 +132,14 @@ def _arrange_multiplicative(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeig
     return CoreWeights(tensors, {"cell": "multiplicative"})
 
 
+def _arrange_mogrifier(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
+    """A plain LSTM, and before it the matrices of the rounds, odd ones first."""
+    parts = ("_right", "_left") if spec.rank else ("",)
+    odd, even = (torch.cat([p[f"weight_{name}{part}"].flatten(1) for part in parts], 1) for name in "qr")
+    tensors = {name: p[own] for name, own in _one_bias(spec).items()} | {"rounds": torch.cat([odd, even])}
+    return CoreWeights(tensors, {"rounds": spec.rounds, "rank": spec.rank})
+
+
 def _arrange_time_aware(spec: CellSpec, p: Mapping[str, Tensor]) -> CoreWeights:
     """The sums are those of the short-term memory, of the gates, and of the time that has passed, last in the input."""
     own, H = p["weight_ih"], spec.hidden_size
@@ -209,6 +217,7 @@ _ARRANGERS: dict[str, Callable[[CellSpec, Mapping[str, Tensor]], CoreWeights]] =
     "janet": _arrange_janet,
     "slstm": _arrange_slstm,
     "multiplicative": _arrange_multiplicative,
+    "mogrifier": _arrange_mogrifier,
     "time_aware": _arrange_time_aware,
     "phased": _arrange_phased,
     "on_lstm": _arrange_on_lstm,

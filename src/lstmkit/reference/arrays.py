@@ -49,6 +49,11 @@ def affine(x: Array, weight: Array, bias: Array | None) -> Array:
     return (rows if bias is None else rows + bias).reshape(*x.shape[:-1], weight.shape[0])
 
 
+def along_time(x: Array) -> Any:
+    """What stands along the first axis. Indices would each have a gradient as large as ``x``."""
+    return x.unbind(0) if hasattr(x, "unbind") else x
+
+
 def split(xp: Namespace, x: Array, ends: list[int], axis: int = -1) -> list[Array]:
     """The parts that end before each of ``ends``, and the rest. Slices would each have a gradient as large as ``x``."""
     return [*(xp.tensor_split if hasattr(xp, "tensor_split") else xp.split)(x, ends, axis)]

@@ -5,7 +5,7 @@ from itertools import product
 from typing import NamedTuple
 
 from lstmkit.reference.activations import activate, clip
-from lstmkit.reference.arrays import Array, Namespace, zeros
+from lstmkit.reference.arrays import Array, Namespace, split, zeros
 from lstmkit.spec import CellSpec, Variant
 
 
@@ -39,8 +39,9 @@ def conv_lstm_step(
     h, c = state
     H, v = c.shape[1], w.variant
     z = clip(xp, from_input + _convolve(xp, h, w.recurrent, True), v.gate_clip)
-    i, f, o = (activate(xp, v.gate_activation, z[:, k * H : (k + 1) * H]) for k in (0, 1, 3))
-    g = activate(xp, v.candidate_activation, z[:, 2 * H : 3 * H])
+    i, f, g, o = split(xp, z, [H, 2 * H, 3 * H], 1)
+    i, f, o = (activate(xp, v.gate_activation, gate) for gate in (i, f, o))
+    g = activate(xp, v.candidate_activation, g)
     c = f * c + i * g
     h = o * activate(xp, v.cell_activation, c)
     return h, (h, c), (i, f, g, o)
@@ -49,12 +50,18 @@ def conv_lstm_step(
 def _convolve(xp: Namespace, x: Array, kernel: Array, same: bool) -> Array:
     """``x (B, C, *space)`` with ``kernel (R, C, *k)``: the sum over the kernel's places of a product each.
 
-    ``same`` keeps the space, with zeros around it; of an even kernel's one more stands behind.
+    ``same`` keeps the space, with zeros around it; of an even kernel's one more stands behind. torch has the
+    rest as one call.
     """
     sizes = kernel.shape[2:]
-    if same:
-        for axis, size in enumerate(sizes, 2):
-            x = _pad(xp, x, axis, (size - 1) // 2, size // 2)
+    around = [(size - 1) // 2 if same else 0 for size in sizes]
+    for axis, size in enumerate(sizes, 2):
+        if same and size % 2 == 0:
+            x = _pad(xp, x, axis, 0, 1)
+    if hasattr(xp, "conv1d"):
+        return (xp.conv1d, xp.conv2d, xp.conv3d)[len(sizes) - 1](x, kernel, padding=around)
+    for axis, width in enumerate(around, 2):
+        x = _pad(xp, x, axis, width, width)
     space = [length - size + 1 for length, size in zip(x.shape[2:], sizes, strict=True)]
     total = None
     for place in product(*map(range, sizes)):

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from lstmkit.reference.arrays import Array, Namespace
+from lstmkit.reference.arrays import Array, Namespace, along_time
 from lstmkit.reference.cells import Cell
 from lstmkit.reference.chunks import run_chunks
 from lstmkit.reference.steps import Steps, widen
@@ -66,7 +66,7 @@ def _run_direction(
     gates: bool,
 ) -> tuple[Any, ...]:
     T = x.shape[0]
-    prepared = cell.prepare(xp, x, w)
+    prepared = along_time(cell.prepare(xp, x, w))
     outputs, all_cells, all_gates = [None] * T, [None] * T, [None] * T
     for t in reversed(range(T)) if backwards else range(T):
         state = _reset(xp, state, steps.resets, t + 1 if backwards else t)
