@@ -137,17 +137,23 @@ public:
         }
     }
     Index halts() const noexcept { return columns_.blocks() * (inputs_ / kernels_.tile_rows); }
-    /// Adds the shares in their order, so that the result does not depend on which finished first.
-    void join(Real<P>* weight, Real<P>* bias) const noexcept {
+    /// Adds the shares in their order, so that the result does not depend on which finished first; `place` says which of the
+    /// caller's rows a row is.
+    template <typename Place>
+    void join(Real<P>* weight, Real<P>* bias, Place place) const noexcept {
         const Index block = columns_.block();
-        for (Index row = 0; row < groups_ * columns_.width; ++row)
+        for (Index row = 0; row < groups_ * columns_.width; ++row) {
+            const Index own = row % columns_.width, n = own / block, to = place(row);
             for (Index k = 0; k <= inputs_; ++k) {
-                const Index own = row % columns_.width, n = own / block;
-                const Index place = n * block * (inputs_ + 1) + k * columns_.vectors(n) * columns_.lanes + own % block;
+                const Index from = n * block * (inputs_ + 1) + k * columns_.vectors(n) * columns_.lanes + own % block;
                 Real<P> total = 0;
-                for (int share = 0; share < shares_; ++share) total += at(share, row / columns_.width)[place];
-                (k < inputs_ ? weight[row * inputs_ + k] : bias[row]) = total;
+                for (int share = 0; share < shares_; ++share) total += at(share, row / columns_.width)[from];
+                (k < inputs_ ? weight[to * inputs_ + k] : bias[to]) = total;
             }
+        }
+    }
+    void join(Real<P>* weight, Real<P>* bias) const noexcept {
+        join(weight, bias, [](Index row) { return row; });
     }
 
 private:

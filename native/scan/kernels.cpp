@@ -160,7 +160,7 @@ void narrow(const NarrowTile<Precision>& t) noexcept {
                     sums[n] += a * w, sums[most + n] += b * w;
                 }
             }
-        Vector total = totals(sums);
+        Vector total = totals<1>(sums);
         for (Index row = r; row < t.rows && row < r + 2; ++row, total = shuffle(total, total, second_half))
             store_up_to(t.out[row], t.add ? total + load_up_to(t.out[row], t.count) : total, t.count);
     }

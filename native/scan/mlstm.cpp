@@ -34,9 +34,9 @@ template <typename P>
 class ForwardPart {
 public:
     ForwardPart(const MlstmRun<P>& run, const MlstmForward<P>& job, const MlstmWeights<P>& weights)
-        : run_(run), job_(job), products_(run, &weights, job.kept.products), states_(run, run.layer.heads), gates_(run, false),
-          room_(run.chunks.room_numbers(run.layer.head_units())),
-          streams_(is_large(run.layer, run.layer.units) && run.layer.head_units() % run.kernels.lanes == 0 &&
+        : run_(run), job_(job), products_(run, &weights, job.kept.products), states_(run, run.groups()), gates_(run, false),
+          room_(run.chunks.room_numbers(run.units)),
+          streams_(is_large(run.layer, run.layer.units) && run.units % run.kernels.lanes == 0 &&
                    is_aligned(job.y, run.kernels.lanes * Index{sizeof(Real<P>)})),
           fetched_(chunk_steps * pieces_of(run.layer.inputs * Index{sizeof(Real<P>)})),
           ahead_(fetched_.data(), is_large(run.layer, run.layer.inputs)) {}
@@ -60,11 +60,11 @@ private:
         if (job_.kept.between) keep(walk, chunk);
         gates_.cut(walk, chunk, products_.gates());
         Fetch* const fetch = list(walk, {steps.last, std::min(walk.steps(), steps.last + chunk_steps)});
-        for (Index head = 0; head < run_.layer.heads; ++head) {
-            const Real<P>* const z = products_.sides(head, fetch);
+        for (Index group = 0; group < run_.groups(); ++group) {
+            const Real<P>* const z = products_.sides(group, fetch);
             for (Index n = 0; n < gates_.pieces(); ++n)
-                run_.chunks.forward(gates_.of(n, head, z, states_.at(head), room_.data()), y_ + gates_.piece(n).first,
-                                    head * run_.layer.head_units(), streams_);
+                run_.chunks.forward(gates_.of(n, group, z, products_.row(), states_.at(group), room_.data()), y_ + gates_.piece(n).first,
+                                    group * run_.units, streams_);
         }
     }
 
@@ -76,10 +76,10 @@ private:
     }
 
     void keep(const Walk& walk, Index chunk) const noexcept {
+        const Index b = walk.row(0);
+        for (Index group = 0; group < run_.groups(); ++group) states_.keep(group, job_.kept.between + run_.between(chunk, b, group));
         for (Index head = 0; head < run_.layer.heads; ++head) {
-            Real<P>* const to = job_.kept.between + run_.between(chunk, walk.row(0), head);
-            Real<P>* const marks = to + run_.layer.between_numbers() - 16;
-            states_.keep(head, to);
+            Real<P>* const marks = job_.kept.between + run_.marks(chunk, b, head);
             marks[0] = gates_.m(head), marks[1] = gates_.lag(head);
         }
     }
@@ -115,7 +115,7 @@ struct MlstmWeightsBackward {
 
     MlstmWeightsBackward(const MlstmRun<P>& run, int shares)
         : sides(run.kernels, run.scans, run.sides()), gates(run.kernels, run.scans, run.gates()),
-          side_sums(run.kernels, 4 * run.layer.head_units(), run.layer.inputs, shares, run.layer.heads),
+          side_sums(run.kernels, 4 * run.units, run.layer.inputs, shares, run.groups()),
           gate_sums(run.kernels, 2 * run.layer.heads, run.layer.inputs, shares) {}
 };
 
@@ -127,12 +127,17 @@ public:
                  int share)
         : run_(run), job_(job), weights_(weights), share_(share), products_(run, again, const_cast<Real<P>*>(job.kept.products)),
           gates_(run, true),
-          d_states_(run, run.layer.heads), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
+          d_states_(run, run.groups()), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
           d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
-          dz_(zeros<Real<P>>(run.layer.heads * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
-          room_(run.chunks.room_numbers(run.layer.head_units())),
-          fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
-          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
+          dz_(zeros<Real<P>>(run.groups() * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
+          room_(run.chunks.room_numbers(run.units)),
+          outputs_(2 * chunk_steps * output_row()), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
+          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {
+        for (Index n = 0; n < chunk_steps; ++n) {
+            y_[n] = &outputs_[n * output_row()];
+            grad_y_[n] = job.grad_y ? y_[n] + chunk_steps * output_row() : nullptr;
+        }
+    }
 
     void run(const Walk& walk) noexcept {
         begin(walk);
@@ -169,18 +174,17 @@ private:
         const Range steps = chunk_of(walk, chunk);
         for (Index n = 0; n < steps.size(); ++n) {
             const Index t = walk.time(steps.first + n);
-            y_[n] = job_.y.at(t, b);
-            grad_y_[n] = job_.grad_y ? job_.grad_y.at(t, b) : nullptr;
+            std::copy_n(job_.y.at(t, b), run_.layer.units, y_[n]);
+            if (job_.grad_y) std::copy_n(job_.grad_y.at(t, b), run_.layer.units, grad_y_[n]);
             if (job_.dx) dx_[n] = job_.dx.at(t, b);
         }
         products_.enter(walk, chunk);
         cut(walk, chunk);
         fetch_ = list(walk, {std::max<Index>(0, steps.first - chunk_steps), steps.first}, steps.size());
-        for (Index head = 0; head < run_.layer.heads; ++head) {
-            step_head(run_.between(chunk, b, head), head, &dz_[head * group_numbers()]);
-            if (!job_.dweight) continue;
-            const Real<P>* const dz = &dz_[head * group_numbers()];
-            weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, head);
+        for (Index group = 0; group < run_.groups(); ++group) {
+            Real<P>* const dz = &dz_[group * group_numbers()];
+            step_group(run_.between(chunk, b, group), group, dz);
+            if (job_.dweight) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, group);
         }
         step_gates();
         if (job_.dweight)
@@ -189,11 +193,12 @@ private:
         weights_.sides.multiply(dz_.data(), steps.size(), dx_, nullptr, group_numbers());
         weights_.gates.multiply(d_gates_.data(), steps.size(), dx_, nullptr, 0, true);
     }
+    Index output_row() const noexcept { return round_up(run_.layer.units, 16) | 16; }
     Index group_numbers() const noexcept { return chunk_steps * weights_.sides.in_row(); }
 
     void cut(const Walk& walk, Index chunk) noexcept {
         for (Index head = 0; head < run_.layer.heads; ++head) {
-            const Real<P>* const marks = job_.kept.between + run_.between(chunk, walk.row(0), head) + run_.layer.between_numbers() - 16;
+            const Real<P>* const marks = job_.kept.between + run_.marks(chunk, walk.row(0), head);
             gates_.set(head, marks[0], marks[1]);
         }
         gates_.cut(walk, chunk, products_.gates());
@@ -201,19 +206,19 @@ private:
             for (Index head = 0; head < run_.layer.heads; ++head) d_states_.scale(head, gates_.to_m(head));
     }
 
-    void step_head(Index kept, Index head, Real<P>* dz) noexcept {
-        const Real<P>* const z = products_.sides(head);
+    void step_group(Index kept, Index group, Real<P>* dz) noexcept {
+        const Real<P>* const z = products_.sides(group);
         const Index most = std::min(gates_.pieces(), most_kept) - 1, row = weights_.sides.in_row();
-        auto piece = [&](Index n, Index from) noexcept { return gates_.of(n, head, z, starts_.at(from), room_.data()); };
+        auto piece = [&](Index n, Index from) noexcept { return gates_.of(n, group, z, products_.row(), starts_.at(from), room_.data()); };
         starts_.find(0, job_.kept.between + kept);
         for (Index n = 0; n < most; ++n) run_.chunks.advance(piece(n, n), starts_.at(n + 1));
         for (Index n = gates_.pieces(); n-- > 0;) {
             // Where a chunk falls into more pieces than usual, once more from the last state that is kept.
             const Index passing = most_kept;
             for (Index k = most; k < n; ++k) run_.chunks.advance(piece(k, k == most ? k : passing), starts_.at(passing));
-            const Index first = gates_.piece(n).first, at = head * series_steps + first;
+            const Index first = gates_.piece(n).first, head = group * run_.together, at = head * series_steps + run_.together * first;
             run_.chunks.backward(piece(n, n <= most ? n : passing),
-                                 {head * run_.layer.head_units(), y_ + first, grad_y_ + first, d_states_.at(head), &d_series_[at],
+                                 {group * run_.units, y_ + first, grad_y_ + first, d_states_.at(group), &d_series_[at],
                                   &d_series_[run_.wide * series_steps + at], &d_scale_[(gates_.pieces() - n) * run_.wide + head],
                                   dz + first * row, row, fetch_});
         }
@@ -239,7 +244,7 @@ private:
             ahead_.add(run_.layer.x.at(t, b), run_.layer.inputs);
         }
         if (next.size() > 0) list_kept(b, next.first / chunk_steps);
-        return ahead_.over(steps * run_.layer.heads);
+        return ahead_.over(steps * run_.groups());
     }
     void list_kept(Index b, Index chunk) noexcept {
         const MlstmCase<P>& layer = run_.layer;
@@ -274,11 +279,12 @@ private:
     RowGates<P> gates_;
     Memories<P> d_states_, starts_;  // of one head: the states that enter its first pieces, and one that passes
     Array<Real<P>> d_m_, d_scale_, d_series_, dz_, d_gates_, room_;
+    // A chunk's outputs and their gradients side by side: rows of other steps, far apart in memory, share few sets of the caches.
+    Array<Real<P>> outputs_;
     Array<const char*> fetched_;
     Ahead ahead_;
     Fetch* fetch_ = nullptr;
-    const Real<P>*y_[chunk_steps], *grad_y_[chunk_steps];
-    Real<P>* dx_[chunk_steps];
+    Real<P>*y_[chunk_steps], *grad_y_[chunk_steps], *dx_[chunk_steps];
 };
 
 }  // namespace
@@ -313,7 +319,7 @@ void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set) {
     });
     if (!job.dweight) return;
     const Index sides = 4 * job.layer.units;
-    weights.side_sums.join(job.dweight, job.dbias);
+    weights.side_sums.join(job.dweight, job.dbias, [&](Index row) { return run.place(row); });
     weights.gate_sums.join(job.dweight + sides * job.layer.inputs, job.dbias + sides);
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "activation.h"
+#include "exchange.h"
 #include "scan/mlstm_kernels.h"
 
 namespace lstmkit {
@@ -38,6 +39,16 @@ LSTMKIT_INLINE Vector log_of_one_and(Vector x) noexcept {
 }
 
 LSTMKIT_INLINE Vector log_sigmoid(Vector z) noexcept { return at_most(z, 0) - log_of_one_and(e_to_any(-magnitude(z))); }
+
+// A vector of two numbers has no halves.
+constexpr Index most_together = lanes >= 4 ? 2 : 1;
+
+/// Calls work(a constant) of how many heads are together.
+template <typename Work>
+LSTMKIT_INLINE void of_together(Index together, Work work) noexcept {
+    if (together == 1) work(std::integral_constant<Index, 1>{});
+    else work(std::integral_constant<Index, most_together>{});
+}
 
 /// `lanes` heads from `head` on, in rows [steps][lanes].
 struct GateBlock {
@@ -76,7 +87,9 @@ struct GateBlock {
             if (t == steps - 1) store(c.m + head, last + load(decay + t * lanes)), store(c.lag + head, half);
             store(decay + t * lanes, e_to(power));
         }
-        turn(written, steps, c.to.write), turn(largest, steps, c.to.read), turn(decay, steps, c.to.least);
+        of_together(c.at.together, [&](auto together) noexcept {
+            turn<together>(written, steps, c.to.write), turn<together>(largest, steps, c.to.read), turn<together>(decay, steps, c.to.least);
+        });
     }
 
 private:
@@ -94,8 +107,10 @@ private:
             store(c.to.share + t * wide + head, most == now ? nothing + Real(0.5) : share);
         }
     }
+    template <Index together>
     void turn(const Real* from, Index steps, Real* to) noexcept {
-        for (Index t = 0; t < steps; t += lanes) c.kernels.transpose(from + t * lanes, lanes, to + head * series_steps + t, series_steps);
+        for (Index t = 0; t < steps; t += lanes / together)
+            transpose<together>(from + t * lanes, lanes, to + head * series_steps + t * together, together * series_steps);
     }
 };
 
@@ -115,10 +130,14 @@ void gates_backward(const GatesBackward<Precision>& c) noexcept {
     Real* const d_read = d_write + series_steps * lanes;
     for (Index head = 0; head < N; head += lanes) {
         const Index count = N - head < lanes ? N - head : lanes;
-        for (Index t = 0; t < c.steps; t += lanes) {
-            c.kernels.transpose(c.d_write + head * series_steps + t, series_steps, d_write + t * lanes, lanes);
-            c.kernels.transpose(c.d_read + head * series_steps + t, series_steps, d_read + t * lanes, lanes);
-        }
+        of_together(c.at.together, [&](auto together) noexcept {
+            constexpr Index G = together;
+            for (Index t = 0; t < c.steps; t += lanes / G) {
+                const Index from = head * series_steps + t * G;
+                transpose<G>(c.d_write + from, G * series_steps, d_write + t * lanes, lanes);
+                transpose<G>(c.d_read + from, G * series_steps, d_read + t * lanes, lanes);
+            }
+        });
         Vector decay = load(c.d_state + head), d_m = load(c.d_m + head);
         for (Index t = c.steps; t-- > 0;) {
             const Vector d = load(d_write + t * lanes), share = load(c.share + t * wide + head);

@@ -35,13 +35,31 @@ Index room_numbers(Index units) noexcept {
     return 7 * panel_numbers(L, units) + 2 * panel_numbers(units, units) + (lanes + 8) * L;
 }
 
-/// Heads of so many units, at most two vectors; or of any number where none is known.
-template <Index known>
-struct Head {
+/// Groups of so many units, at most two vectors; or of any number where none is known. One head, or G heads in one vector.
+template <Index known, Index G = 1>
+struct Group {
     static constexpr Index V = (known + lanes - 1) / lanes;
     static constexpr bool is_whole = known > 0 && known % lanes == 0;
 
     static LSTMKIT_INLINE Index units(const Piece<Precision>& c) noexcept { return known > 0 ? known : c.units; }
+    static LSTMKIT_INLINE Vector broadcast(const Real* from) noexcept { return broadcast_some<G>(from); }
+
+    /// Units as rows of the caller have them, head after head.
+    static LSTMKIT_INLINE Vector load_row(const Real* from, Index count) noexcept {
+        const Vector row = load_up_to(from, count);
+        if constexpr (G == 1) return row;
+        Integers which;
+        for (Index lane = 0; lane < lanes; ++lane) which[lane] = lane % G * (lanes / G) + lane / G;
+        return shuffle(row, row, which);
+    }
+    static LSTMKIT_INLINE Vector as_row(Vector units) noexcept {
+        if constexpr (G == 1) return units;
+        Integers which;
+        for (Index lane = 0; lane < lanes; ++lane) which[lane] = lane % (lanes / G) * G + lane / (lanes / G);
+        return shuffle(units, units, which);
+    }
+
+    static constexpr Real ones[] = {1, 1};
 
     /// Calls work(first column, count of columns) over the vectors of a row.
     template <typename Work>
@@ -81,17 +99,17 @@ struct Head {
     static LSTMKIT_INLINE Vector read(const Piece<Precision>& c, Index side, Index t, Index u, Index count) noexcept {
         return load_up_to(c.z + t * c.step + side * units(c) + u, count);
     }
-    static LSTMKIT_INLINE void transpose(const Kernels<Precision>& kernels, Panel from, Index units, Panel to) noexcept {
+    static LSTMKIT_INLINE void turn(Panel from, Index units, Panel to) noexcept {
         for (Index r = 0; r < units; r += lanes)
-            for (Index c = 0; c < units; c += lanes) kernels.transpose(from.at(r, c), from.row, to.at(c, r), to.row);
+            for (Index c = 0; c < units; c += lanes) transpose<G>(from.at(r, c), from.row, to.at(c, r), to.row);
     }
 
     /// Calls take(t, first column, count of columns, vector of out) at each step of a pass, in its order; where one block holds the
     /// matrix that goes on beside the products.
     template <typename Take>
     static LSTMKIT_INLINE void walk_through(const Pass& pass, Take take) noexcept {
-        if constexpr (known > 0 && known <= lanes && known <= pass_rows(1)) {
-            PassBlock<1>::template Rows<known>::take_all(pass, 0, 0, [&](Index t, Index u, Vector sum) noexcept { take(t, u, known, sum); });
+        if constexpr (known > 0 && known <= lanes && known / G <= pass_rows(1)) {
+            PassBlock<1>::template Rows<known / G>::template take_all<G>(pass, 0, 0, [&](Index t, Index u, Vector sum) noexcept { take(t, u, known, sum); });
         } else {
             walk(pass);
             for (Index step = 0; step < pass.steps; ++step) {
@@ -101,32 +119,32 @@ struct Head {
         }
     }
 
-    /// to = state times `factor`; where that is 0 it may have been anything.
-    static void fade(const HeadMemory<Precision>& state, Index units, Real factor, const HeadMemory<Precision>& to) noexcept {
+    /// to = state times `factor` [G]; where that is 0 it may have been anything.
+    static void fade(const HeadMemory<Precision>& state, Index units, const Real* factor, const HeadMemory<Precision>& to) noexcept {
         const Panel memory = memory_of(state, units), faded = memory_of(to, units);
-        const Vector by = Vector{} + factor;
-        const bool forgets = factor == 0;
-        for (Index k = 0; k < units; ++k)
-            each_vector(units, [&](Index u, Index) noexcept { store(faded.at(k, u), forgets ? Vector{} : load(memory.at(k, u)) * by); });
-        each_vector(units, [&](Index u, Index) noexcept { store(to.normaliser + u, forgets ? Vector{} : load(state.normaliser + u) * by); });
+        const Vector by = broadcast(factor), nothing = {};
+        const auto times = [&](const Real* from) noexcept { return by == nothing ? nothing : load(from) * by; };
+        for (Index k = 0; k < units / G; ++k)
+            each_vector(units, [&](Index u, Index) noexcept { store(faded.at(k, u), times(memory.at(k, u))); });
+        each_vector(units, [&](Index u, Index) noexcept { store(to.normaliser + u, times(state.normaliser + u)); });
     }
 
     /// What forward and backward both need of a piece. The state has faded then, and its normaliser is that behind the piece.
     struct Reading {
         Panel query, key, value;  // weighted; the values are the products themselves where these are whole vectors
-        Real *weight, *inverse;   // [t]: what divides before its size is looked at, and one over what divides
+        Real *weight, *inverse;   // [t][G]: what divides before its size is looked at, and one over what divides
 
         LSTMKIT_INLINE Reading(const Piece<Precision>& c, Room& room) noexcept
             : query(room.panel(c.steps, units(c))), key(room.panel(c.steps, units(c))),
               value(is_whole ? Panel{const_cast<Real*>(c.z) + 2 * known, c.step} : room.panel(c.steps, units(c))),
-              weight(room.numbers(padded(c.steps))), inverse(room.numbers(padded(c.steps))) {
+              weight(room.numbers(padded(G * c.steps))), inverse(room.numbers(padded(G * c.steps))) {
             fade(c.state, units(c), c.first, c.state);
             Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
             Held normaliser(c.state.normaliser, units(c));
             for (Index t = 0; t < c.steps; ++t) {
                 Vector part = {};
                 each_vector(units(c), [&](Index u, Index count) noexcept {
-                    const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t), k = read(c, 1, t, u, count) * broadcast(c.write + t);
+                    const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t * G), k = read(c, 1, t, u, count) * broadcast(c.write + t * G);
                     part += q * normaliser.add(u, k);
                     store(query.at(t, u), q), store(key.at(t, u), k);
                     if constexpr (!is_whole) store(value.at(t, u), read(c, 2, t, u, count));
@@ -134,8 +152,8 @@ struct Head {
                 store(parts + t * lanes, part);
             }
             normaliser.leave();
-            add_up(parts, c.steps, weight);
-            for (Index t = 0; t < c.steps; t += lanes) {
+            add_up<G>(parts, c.steps, weight);
+            for (Index t = 0; t < G * c.steps; t += lanes) {
                 const Vector size = magnitude(load(weight + t)), least = load(c.least + t);
                 store(inverse + t, one / (size > least ? size : least));
             }
@@ -149,9 +167,9 @@ struct Head {
         const Reading now(c, room);
         const Index S = units(c);
         const Panel out = room.panel(c.steps, S);
-        walk_through({S, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false},
+        walk_through({S / G, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false},
                      [&](Index t, Index u, Index count, Vector sum) noexcept {
-                         const Vector h = sigmoid(read(c, 3, t, u, count)) * sum * broadcast(now.inverse + t);
+                         const Vector h = as_row(sigmoid(read(c, 3, t, u, count)) * sum * broadcast(now.inverse + t * G));
                          if (streams) stream(y[t] + unit + u, h);
                          else store_up_to(y[t] + unit + u, h, count);
                      });
@@ -160,41 +178,42 @@ struct Head {
     static void advance(const Piece<Precision>& piece, const HeadMemory<Precision>& to) noexcept {
         Piece<Precision> c = piece;
         fade(c.state, units(c), c.first, to);
-        c.state = to, c.first = 1;
+        c.state = to, c.first = ones;
         Room room(c.room);
         const Reading now(c, room);
         const Index S = units(c);
-        walk({S, padded(S), c.steps, now.key, now.value, now.query, memory_of(to, S), room.panel(c.steps, S), false});
+        walk_through({S / G, padded(S), c.steps, now.key, now.value, now.query, memory_of(to, S), room.panel(c.steps, S), false},
+                     [](Index, Index, Index, Vector) noexcept {});
     }
 
-    /// Through the output gate and the quotient: the gradients of what each step read [t][unit], and of what divides it [t].
+    /// Through the output gate and the quotient: the gradients of what each step read [t][unit], and of what divides it [t][G].
     struct Reads {
         Panel d_read;
         Real* d_weight;
 
         LSTMKIT_INLINE Reads(const Piece<Precision>& c, const PieceBackward<Precision>& job, const Reading& now, Room& room) noexcept
-            : d_read(room.panel(c.steps, units(c))), d_weight(room.numbers(padded(c.steps))) {
+            : d_read(room.panel(c.steps, units(c))), d_weight(room.numbers(padded(G * c.steps))) {
             Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
-            for (Index t = 0; t < c.steps; ++t) store(parts + t * lanes, step(c, job, t, broadcast(now.inverse + t)));
-            add_up(parts, c.steps, d_weight);
-            for (Index t = 0; t < c.steps; t += lanes) {
+            for (Index t = 0; t < c.steps; ++t) store(parts + t * lanes, step(c, job, t, broadcast(now.inverse + t * G)));
+            add_up<G>(parts, c.steps, d_weight);
+            for (Index t = 0; t < G * c.steps; t += lanes) {
                 // What divides is the larger of two; of equal ones each has half of the gradient.
                 const Vector sum = load(d_weight + t), weight = load(now.weight + t), size = magnitude(weight), least = load(c.least + t), nothing = {};
                 const Vector smaller = size == least ? nothing + Real(0.5) : nothing, share = size > least ? nothing + one : smaller;
                 store(d_weight + t, -with_sign(share, weight) * sum * load(now.inverse + t));
-                store_up_to(job.d_read + t, (one - share) * sum, c.steps - t < lanes ? c.steps - t : lanes);
+                store_up_to(job.d_read + t, (one - share) * sum, G * c.steps - t < lanes ? G * c.steps - t : lanes);
             }
         }
 
     private:
         LSTMKIT_INLINE Vector step(const Piece<Precision>& c, const PieceBackward<Precision>& job, Index t, Vector inverse) noexcept {
-            fetch_some(job.fetch);
+            halt(job, t);
             Vector sum = {};
             const Real *const grad_y = job.grad_y[t], *const y = job.y[t];
             Real* const dz = job.dz + t * job.dz_step + 3 * units(c);
             each_vector(units(c), [&](Index u, Index count) noexcept {
                 const Vector gate = sigmoid(read(c, 3, t, u, count));
-                const Vector dy = grad_y ? load_up_to(grad_y + job.unit + u, count) : Vector{}, part = dy * load_up_to(y + job.unit + u, count);
+                const Vector dy = grad_y ? load_row(grad_y + job.unit + u, count) : Vector{}, part = dy * load_row(y + job.unit + u, count);
                 store_up_to(dz + u, part * (one - gate), count);
                 store(d_read.at(t, u), dy * gate * inverse);
                 sum += part;
@@ -202,6 +221,11 @@ struct Head {
             return sum;
         }
     };
+
+    /// Of four loops through the steps each has a quarter of the halts: many lines at once would wait for each other.
+    static LSTMKIT_INLINE void halt(const PieceBackward<Precision>& job, Index t) noexcept {
+        if (t % 4 == 0) fetch_some(job.fetch);
+    }
 
     /// Of a sum over the vectors of a row, by its lanes.
     static LSTMKIT_INLINE void add_part(Real* sum, Index u, Vector part) noexcept { store(sum, u > 0 ? load(sum) + part : part); }
@@ -211,21 +235,23 @@ struct Head {
                                                Room room) noexcept {
         const Index S = units(c), P = padded(S), n = c.steps;
         const Panel memory = memory_of(job.d_state, S), turned = room.panel(S, S), d = room.panel(n, S);
-        Real *const parts = room.numbers(padded(n) * lanes), *const d_write = room.numbers(padded(n));
-        transpose(c.kernels, memory, P, turned);
+        Real *const parts = room.numbers(padded(n) * lanes), *const d_write = room.numbers(padded(G * n));
+        turn(memory, P, turned);
         Held normaliser(job.d_state.normaliser, S);
-        walk_through({S, P, n, reads.d_read, now.query, now.value, turned, d, true}, [&](Index s, Index u, Index count, Vector sum) noexcept {
-            const Vector d_normaliser = normaliser.add(u, load(now.query.at(s, u)) * broadcast(reads.d_weight + s));
-            store_up_to(job.dz + s * job.dz_step + S + u, (sum + d_normaliser) * broadcast(c.write + s), count);
-            add_part(parts + s * lanes, u, d_normaliser * load(now.key.at(s, u)));
+        walk_through({S / G, P, n, reads.d_read, now.query, now.value, turned, d, true}, [&](Index s, Index u, Index count, Vector sum) noexcept {
+            if (u == 0) halt(job, s);
+            const Vector d_normaliser = normaliser.add(u, load(now.query.at(s, u)) * broadcast(reads.d_weight + s * G));
+            const Vector d_key = sum + d_normaliser;
+            store_up_to(job.dz + s * job.dz_step + S + u, d_key * broadcast(c.write + s * G), count);
+            add_part(parts + s * lanes, u, d_key * load(now.key.at(s, u)));
         });
-        walk_through({S, P, n, now.query, reads.d_read, now.key, memory, d, true}, [&](Index s, Index u, Index count, Vector sum) noexcept {
+        walk_through({S / G, P, n, now.query, reads.d_read, now.key, memory, d, true}, [&](Index s, Index u, Index count, Vector sum) noexcept {
+            if (u == 0) halt(job, s);
             store_up_to(job.dz + s * job.dz_step + 2 * S + u, sum, count);
-            store(parts + s * lanes, load(parts + s * lanes) + sum * load(now.value.at(s, u)));
         });
         normaliser.leave();
-        add_up(parts, n, d_write);
-        for (Index s = 0; s < n; s += lanes) store_up_to(job.d_write + s, load(d_write + s), n - s < lanes ? n - s : lanes);
+        add_up<G>(parts, n, d_write);
+        for (Index s = 0; s < G * n; s += lanes) store_up_to(job.d_write + s, load(d_write + s), G * n - s < lanes ? G * n - s : lanes);
     }
 
     /// `before` is the normaliser before the piece; changed.
@@ -233,21 +259,28 @@ struct Head {
                                                 Real* before, Room room) noexcept {
         const Index S = units(c), P = padded(S);
         const Panel turned = room.panel(S, S), d = room.panel(c.steps, S);
-        transpose(c.kernels, memory_of(c.state, S), P, turned);
+        turn(memory_of(c.state, S), P, turned);
         Held normaliser(before, S);
-        walk_through({S, P, c.steps, now.value, now.key, reads.d_read, turned, d, false}, [&](Index t, Index u, Index count, Vector sum) noexcept {
-            const Vector value = sum + normaliser.add(u, load(now.key.at(t, u))) * broadcast(reads.d_weight + t);
-            store_up_to(job.dz + t * job.dz_step + u, value * broadcast(c.read + t), count);
+        walk_through({S / G, P, c.steps, now.value, now.key, reads.d_read, turned, d, false}, [&](Index t, Index u, Index count, Vector sum) noexcept {
+            if (u == 0) halt(job, t);
+            const Vector value = sum + normaliser.add(u, load(now.key.at(t, u))) * broadcast(reads.d_weight + t * G);
+            store_up_to(job.dz + t * job.dz_step + u, value * broadcast(c.read + t * G), count);
         });
     }
 
-    /// <a, b>: of a state and its gradient the gradient of the logarithm of the state's scale.
-    static LSTMKIT_INLINE Real product_of(const HeadMemory<Precision>& a, const HeadMemory<Precision>& b, Index units) noexcept {
+    /// to [G] = <a, b>: of a state and its gradient the gradient of the logarithm of the state's scale.
+    static LSTMKIT_INLINE void multiply(const HeadMemory<Precision>& a, const HeadMemory<Precision>& b, Index units, Real* to) noexcept {
         const Panel left = memory_of(a, units), right = memory_of(b, units);
         Vector sum = {};
         each_vector(units, [&](Index u, Index) noexcept { sum += load(a.normaliser + u) * load(b.normaliser + u); });
-        for (Index k = 0; k < units; ++k) each_vector(units, [&](Index u, Index) noexcept { sum += load(left.at(k, u)) * load(right.at(k, u)); });
-        return total_of(sum)[0];
+        for (Index k = 0; k < units / G; ++k)
+            each_vector(units, [&](Index u, Index) noexcept { sum += load(left.at(k, u)) * load(right.at(k, u)); });
+        for (Index n = 0; n < G; ++n) {
+            Vector own = sum;
+            for (Index lane = 0; lane < lanes; ++lane)
+                if (lane % G != n) own[lane] = 0;
+            to[n] = total_of(own)[0];
+        }
     }
 
     static void backward(const Piece<Precision>& piece, const PieceBackward<Precision>& given) noexcept {
@@ -261,33 +294,36 @@ struct Head {
             const Vector normaliser = load(c.state.normaliser + u);
             store(before + u, normaliser), store(passing + u, normaliser);
         });
-        c.first = 1;
+        c.first = ones;
         const Reading now(c, room);
         const Reads reads(c, job, now, room);
         backward_queries(c, job, now, reads, passing, room);
         backward_writes(c, job, now, reads, room);
-        *job.d_state_scale = product_of(job.d_state, {c.state.memory, before}, S);
+        multiply(job.d_state, {c.state.memory, before}, S, job.d_state_scale);
         fade(job.d_state, S, piece.first, job.d_state);
     }
 };
 
-/// Calls work(Head) of the head's size.
+Index together(Index units, Index heads) noexcept { return most_together * units == lanes && heads % most_together == 0 ? most_together : 1; }
+
+/// Calls work(Group) of the group's size.
 template <typename Work>
-LSTMKIT_INLINE void of_size(Index units, Work work) noexcept {
-    if (units == lanes) work(Head<lanes>{});
-    else if (2 * units == lanes) work(Head<lanes / 2>{});
-    else if (units == 2 * lanes) work(Head<2 * lanes>{});
-    else work(Head<0>{});
+LSTMKIT_INLINE void of_size(const Piece<Precision>& c, Work work) noexcept {
+    if (c.together == most_together && most_together > 1) work(Group<lanes, most_together>{});
+    else if (c.units == lanes) work(Group<lanes>{});
+    else if (2 * c.units == lanes) work(Group<lanes / 2>{});
+    else if (c.units == 2 * lanes) work(Group<2 * lanes>{});
+    else work(Group<0>{});
 }
 
 void forward(const Piece<Precision>& c, Real* const* y, Index unit, bool streams) noexcept {
-    of_size(c.units, [&](auto head) noexcept { head.forward(c, y, unit, streams); });
+    of_size(c, [&](auto group) noexcept { group.forward(c, y, unit, streams); });
 }
 void advance(const Piece<Precision>& c, const HeadMemory<Precision>& to) noexcept {
-    of_size(c.units, [&](auto head) noexcept { head.advance(c, to); });
+    of_size(c, [&](auto group) noexcept { group.advance(c, to); });
 }
 void backward(const Piece<Precision>& c, const PieceBackward<Precision>& job) noexcept {
-    of_size(c.units, [&](auto head) noexcept { head.backward(c, job); });
+    of_size(c, [&](auto group) noexcept { group.backward(c, job); });
 }
 void finish() noexcept { finish_streams(); }
 
@@ -302,7 +338,7 @@ void leave(const Real* from, Index count, Real* to) noexcept {
 Index memory_row(Index units) noexcept { return panel_row(units); }
 Index padded_units(Index units) noexcept { return padded(units); }
 
-constexpr MlstmKernels<Precision> table = {padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward,
+constexpr MlstmKernels<Precision> table = {together, padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward,
                                           forward,      finish,     leave,        advance,   backward};
 
 }  // namespace

@@ -1,6 +1,8 @@
 // A piece of an mLSTM: some steps of one row's chunk, first the gates of all its heads, then head by head passes of the memory through
 // the steps. docs/explanation/relatives.md has the equations.
-// Legend: s is the step that wrote, t the step that reads; N heads, L lanes; `wide` is N rounded up to L.
+// Heads of half a vector go two by two where their number is even: a group, whose numbers take turns in the lanes, unit by unit. Else a
+// group is one head.
+// Legend: s is the step that wrote, t the step that reads; N heads, G of them together, L lanes; `wide` is N rounded up to L.
 #pragma once
 
 #include "lstmkit/dispatch.h"
@@ -15,10 +17,10 @@ inline constexpr Index series_steps = chunk_steps + 16;
 template <typename P>
 struct GateColumns {
     const Real<P>* z;
-    Index step, heads;
+    Index step, heads, together;
 };
 
-/// What the gates make of a piece, a series of each head [wide][series_steps]: with what weight a step writes, with what weight it
+/// What the gates make of a piece, a series of each group [wide / G][series_steps][G]: with what weight a step writes, with what weight it
 /// reads, whose product is that of D, and e^-m, the least that divides. `first` [wide] is the weight of the state before the piece.
 /// `share` [steps][wide], where it is not null: how much of a gradient of m goes to the state before, 0, 1 or 1/2.
 template <typename P>
@@ -28,7 +30,6 @@ struct GateSeries {
 
 template <typename P>
 struct GatesForward {
-    const Kernels<P>& kernels;
     GateColumns<P> at;
     Index steps;  ///< at most
     /// [wide]: the stabiliser, -infinity where a head is empty, and how far the logarithm of what its memory is divided by lies below
@@ -40,7 +41,6 @@ struct GatesForward {
 
 template <typename P>
 struct GatesBackward {
-    const Kernels<P>& kernels;
     GateColumns<P> at;
     Index steps;
     const Real<P>*d_write, *d_read;  ///< series: of the logarithms of both weights
@@ -52,33 +52,32 @@ struct GatesBackward {
     Real<P>* room;
 };
 
-/// A head's memory [keys][values] in the kernels' own order, and its normaliser [keys]; both padded with zeros.
+/// A group's memory [keys][values][G] and its normaliser [keys][G] in the kernels' own order, padded with zeros.
 template <typename P>
 struct HeadMemory {
     Real<P>*memory, *normaliser;
 };
 
-/// One head of a piece.
+/// One group of a piece.
 template <typename P>
 struct Piece {
-    const Kernels<P>& kernels;
-    Index steps, units;
-    const Real<P>* z;  ///< row t at z + t * step: query, key, value and output gate
+    Index steps, units, together;  ///< units of all its heads
+    const Real<P>* z;  ///< row t at z + t * step: query, key, value and output gate, [units] each
     Index step;
-    const Real<P>*write, *read, *least;  ///< [steps]
-    Real<P> first;
+    const Real<P>*write, *read, *least;  ///< [steps][G]
+    const Real<P>* first;                ///< [G]
     HeadMemory<P> state;  ///< before the piece; updated by forward, faded by backward
     Real<P>* room;        ///< room_numbers
 };
 
 template <typename P>
 struct PieceBackward {
-    Index unit;                            ///< of the row, the head's first
+    Index unit;                            ///< of the row, the group's first
     const Real<P>* const* y;               ///< [steps] -> [H]
     const Real<P>* const* grad_y;          ///< likewise, or null
     HeadMemory<P> d_state;                 ///< the gradient of the state behind the piece, and then of that before it
-    Real<P>*d_write, *d_read;              ///< [steps], written: of the logarithms of both weights
-    Real<P>* d_state_scale;                ///< written: of the logarithm of the scale of the state before the piece
+    Real<P>*d_write, *d_read;              ///< [steps][G], written: of the logarithms of both weights
+    Real<P>* d_state_scale;                ///< [G], written: of the logarithm of the scale of the state before the piece
     Real<P>* dz;                           ///< like z
     Index dz_step;
     Fetch* fetch;  ///< a halt for each step; or null
@@ -87,7 +86,9 @@ struct PieceBackward {
 /// They exist once per instruction set and precision, are thread-safe and allocate nothing.
 template <typename P>
 struct MlstmKernels {
-    /// Numbers of a normaliser, and of a row of a memory, which has as many rows as the normaliser numbers.
+    /// Heads of a group.
+    Index (*together)(Index units, Index heads) noexcept;
+    /// Of a group of so many units: numbers of a normaliser, and of a row of a memory, which has a row for every G of these.
     Index (*padded)(Index units) noexcept;
     Index (*memory_row)(Index units) noexcept;
     Index (*room_numbers)(Index units) noexcept;

@@ -21,90 +21,117 @@ struct MlstmRun {
     const Kernels<P>& kernels;
     const ScanKernels<P>& scans;
     const MlstmKernels<P>& chunks;
-    Index wide;  // heads in whole vectors
+    Index wide;             // heads in whole vectors
+    Index together, units;  // heads of a group, and their units
     Array<Index> order;
 
     MlstmRun(const MlstmCase<P>& layer, InstructionSet set)
         : layer(layer), kernels(kernels_of<P>(set)), scans(scan_kernels_of<P>(set)), chunks(mlstm_kernels_of<P>(set)),
-          wide(round_up(layer.heads, kernels.lanes)), order(layer.batch) {
+          wide(round_up(layer.heads, kernels.lanes)), together(chunks.together(layer.head_units(), layer.heads)),
+          units(together * layer.head_units()), order(layer.batch), weight_(together > 1 ? 4 * layer.units * layer.inputs : 0),
+          bias_(together > 1 && layer.bias ? 4 * layer.units : 0) {
         order_rows(layer, order.data());
+        for (Index row = 0; row < 4 * layer.units && together > 1; ++row) {
+            std::copy_n(layer.weight + place(row) * layer.inputs, layer.inputs, &weight_[row * layer.inputs]);
+            if (layer.bias) bias_[row] = layer.bias[place(row)];
+        }
     }
-    AffineWeight<P> sides() const noexcept { return {layer.weight, layer.bias, 4 * layer.head_units(), layer.inputs, layer.heads}; }
+    Index groups() const noexcept { return layer.heads / together; }
+    /// Of a row of the groups' weights, query, key, value and output gate with heads in turn: the row that the caller has.
+    Index place(Index row) const noexcept {
+        const Index group = row / (4 * units), side = row / units % 4, unit = row % units / together, head = row % together;
+        return ((group * together + head) * 4 + side) * layer.head_units() + unit;
+    }
+    AffineWeight<P> sides() const noexcept {
+        const bool is_own = together > 1;
+        return {is_own ? weight_.data() : layer.weight, is_own && layer.bias ? bias_.data() : layer.bias, 4 * units, layer.inputs, groups()};
+    }
     AffineWeight<P> gates() const noexcept {
         const Index first = 4 * layer.units;
         return {layer.weight + first * layer.inputs, layer.bias ? layer.bias + first : nullptr, 2 * layer.heads, layer.inputs};
     }
-    Index between(Index chunk, Index b, Index head) const noexcept {
-        return ((b * layer.chunks() + chunk) * layer.heads + head) * layer.between_numbers();
+    /// Numbers that are kept of a group, in whole lines of the caches; the last 16 are those beside memory and normaliser.
+    Index group_numbers() const noexcept { return together * layer.between_numbers(); }
+    Index between(Index chunk, Index b, Index group) const noexcept { return ((b * layer.chunks() + chunk) * groups() + group) * group_numbers(); }
+    Index marks(Index chunk, Index b, Index head) const noexcept {
+        return between(chunk, b, head / together) + group_numbers() - 16 + 2 * (head % together);
     }
+
+private:
+    Array<Real<P>> weight_, bias_;
 };
 
 inline Range chunk_of(const Walk& walk, Index chunk) noexcept { return {chunk * chunk_steps, std::min(walk.steps(), (chunk + 1) * chunk_steps)}; }
 
-/// Memories and normalisers of some heads in the kernels' order; what is padding there is zeros.
+/// Memories and normalisers of some groups in the kernels' order; what is padding there is zeros.
 template <typename P>
 class Memories {
 public:
     Memories(const MlstmRun<P>& run, Index count)
-        : kernels_(run.chunks), count_(count), units_(run.layer.head_units()), kept_numbers_(run.layer.memory_numbers()),
-          padded_(run.chunks.padded(units_)), row_(run.chunks.memory_row(units_)),
-          memory_(zeros<Real<P>>(count * padded_ * row_)), normaliser_(zeros<Real<P>>(count * padded_)) {}
+        : kernels_(run.chunks), count_(count), together_(run.together), units_(run.layer.head_units()), width_(run.units),
+          kept_numbers_(round_up(units_ * width_, 16)), padded_(run.chunks.padded(width_)), row_(run.chunks.memory_row(width_)),
+          memory_(zeros<Real<P>>(count * memory_numbers())), normaliser_(zeros<Real<P>>(count * padded_)) {}
 
-    HeadMemory<P> at(Index n) const noexcept { return {&memory_[n * padded_ * row_], &normaliser_[n * padded_]}; }
+    HeadMemory<P> at(Index n) const noexcept { return {&memory_[n * memory_numbers()], &normaliser_[n * padded_]}; }
 
     /// All heads of row b from states as the caller has them, or zeros.
     template <typename Number>
     void read(const MlstmState<Number>& from, Index b) noexcept {
         for (Index n = 0; n < count_; ++n) clear(n);
-        for (Index n = 0; n < count_; ++n)
-            for (Index k = 0, first = (b * count_ + n) * units_; k < units_; ++k) {
-                at(n).normaliser[k] = from.normaliser ? from.normaliser[first + k] : Real<P>{};
-                for (Index v = 0; v < units_; ++v) number(n, k, v) = from.memory ? from.memory[(first + v) * units_ + k] : Real<P>{};
+        for (Index head = 0; head < count_ * together_; ++head)
+            for (Index k = 0, first = (b * count_ * together_ + head) * units_; k < units_; ++k) {
+                normaliser(head, k) = from.normaliser ? from.normaliser[first + k] : Real<P>{};
+                for (Index v = 0; v < units_; ++v) number(head, k, v) = from.memory ? from.memory[(first + v) * units_ + k] : Real<P>{};
             }
     }
-    void write(Index n, Real<P> factor, Real<P>* memory, Real<P>* normaliser) const noexcept {
+    void write(Index head, Real<P> factor, Real<P>* memory, Real<P>* to) const noexcept {
         for (Index k = 0; k < units_; ++k) {
-            normaliser[k] = factor * at(n).normaliser[k];
-            for (Index v = 0; v < units_; ++v) memory[v * units_ + k] = factor * number(n, k, v);
+            to[k] = factor * normaliser(head, k);
+            for (Index v = 0; v < units_; ++v) memory[v * units_ + k] = factor * number(head, k, v);
         }
     }
-    void scale(Index n, Real<P> factor) noexcept {
+    void scale(Index head, Real<P> factor) noexcept {
         for (Index k = 0; k < units_; ++k) {
-            at(n).normaliser[k] *= factor;
-            for (Index v = 0; v < units_; ++v) number(n, k, v) *= factor;
+            normaliser(head, k) *= factor;
+            for (Index v = 0; v < units_; ++v) number(head, k, v) *= factor;
         }
     }
-    /// In between_numbers, of which the last 16 are for the caller, and back.
+    bool is_empty(Index head) const noexcept {
+        Index k = 0;
+        while (k < units_ && normaliser(head, k) == 0) ++k;
+        return k == units_;
+    }
+    /// A group in group_numbers, of which the last 16 are for the caller, and back.
     void keep(Index n, Real<P>* to) const noexcept {
-        for (Index k = 0; k < units_; ++k) leave(&number(n, k, 0), to + k * units_);
+        for (Index k = 0; k < units_; ++k) leave(at(n).memory + k * row_, to + k * width_);
         leave(at(n).normaliser, to + kept_numbers_);
     }
     void find(Index n, const Real<P>* kept) noexcept {
-        if (padded_ != units_) clear(n);
-        if (row_ == units_) std::copy_n(kept, units_ * units_, &number(n, 0, 0));
+        if (padded_ != width_) clear(n);
+        if (row_ == width_) std::copy_n(kept, units_ * width_, at(n).memory);
         else
-            for (Index k = 0; k < units_; ++k) std::copy_n(kept + k * units_, units_, &number(n, k, 0));
-        std::copy_n(kept + kept_numbers_, units_, at(n).normaliser);
-    }
-    bool is_empty(Index n) const noexcept {
-        const Real<P>* const normaliser = at(n).normaliser;
-        return std::all_of(normaliser, normaliser + units_, [](Real<P> number) { return number == 0; });
+            for (Index k = 0; k < units_; ++k) std::copy_n(kept + k * width_, width_, at(n).memory + k * row_);
+        std::copy_n(kept + kept_numbers_, width_, at(n).normaliser);
     }
 
 private:
+    Index memory_numbers() const noexcept { return padded_ / together_ * row_; }
     /// A row with NaN leaves some in the padding.
     void clear(Index n) noexcept {
-        std::fill_n(at(n).memory, padded_ * row_, Real<P>{});
+        std::fill_n(at(n).memory, memory_numbers(), Real<P>{});
         std::fill_n(at(n).normaliser, padded_, Real<P>{});
     }
     void leave(const Real<P>* from, Real<P>* to) const noexcept {
-        if (padded_ == units_) kernels_.leave(from, units_, to);
-        else std::copy_n(from, units_, to);
+        if (padded_ == width_) kernels_.leave(from, width_, to);
+        else std::copy_n(from, width_, to);
     }
-    Real<P>& number(Index n, Index k, Index v) const noexcept { return memory_[(n * padded_ + k) * row_ + v]; }
+    Real<P>& number(Index head, Index k, Index v) const noexcept {
+        return at(head / together_).memory[k * row_ + v * together_ + head % together_];
+    }
+    Real<P>& normaliser(Index head, Index k) const noexcept { return at(head / together_).normaliser[k * together_ + head % together_]; }
 
     const MlstmKernels<P>& kernels_;
-    Index count_, units_, kept_numbers_, padded_, row_;
+    Index count_, together_, units_, width_, kept_numbers_, padded_, row_;
     Array<Real<P>> memory_, normaliser_;
 };
 
@@ -124,7 +151,7 @@ template <typename P>
 class ChunkProducts {
 public:
     ChunkProducts(const MlstmRun<P>& run, const MlstmWeights<P>* weights, Real<P>* kept)
-        : run_(run), weights_(weights), kept_(kept), own_(weights ? chunk_steps * (run.layer.side_row() + run.layer.gate_row()) : 0),
+        : run_(run), weights_(weights), kept_(kept), own_(weights ? chunk_steps * (row() + run.layer.gate_row()) : 0),
           input_row_(round_up(run.layer.inputs + 1, 16) | 16), inputs_(chunk_steps * input_row_) {
         for (Index n = 0; n < chunk_steps; ++n) x_[n] = &inputs_[n * input_row_], inputs_[n * input_row_ + run.layer.inputs] = 1;
     }
@@ -140,17 +167,17 @@ public:
     const Real<P>* const* x() const noexcept { return x_; }
     /// Rows at distance gate_row.
     const Real<P>* gates() noexcept {
-        const Index row = run_.layer.gate_row(), at = run_.layer.heads * head_numbers();
-        return find(weights_ ? &weights_->gates : nullptr, row, 0, own_.data() + chunk_steps * run_.layer.side_row(), at, nullptr);
+        return find(weights_ ? &weights_->gates : nullptr, run_.layer.gate_row(), 0, own_.data() + chunk_steps * row(), run_.groups() * numbers(), nullptr);
     }
-    /// Rows at distance side_row, valid until the next head's.
-    const Real<P>* sides(Index head, Fetch* fetch = nullptr) noexcept {
-        return find(weights_ ? &weights_->sides : nullptr, run_.layer.side_row(), head, own_.data(), head * head_numbers(), fetch);
+    /// Rows at distance row, valid until the next group's.
+    const Real<P>* sides(Index group, Fetch* fetch = nullptr) noexcept {
+        return find(weights_ ? &weights_->sides : nullptr, row(), group, own_.data(), group * numbers(), fetch);
     }
-    Index halts() const noexcept { return run_.layer.heads * weights_->sides.halts(count_); }
+    Index halts() const noexcept { return run_.groups() * weights_->sides.halts(count_); }
+    Index row() const noexcept { return run_.together * run_.layer.side_row(); }
 
 private:
-    Index head_numbers() const noexcept { return std::min(run_.layer.steps, chunk_steps) * run_.layer.side_row(); }
+    Index numbers() const noexcept { return std::min(run_.layer.steps, chunk_steps) * row(); }
 
     const Real<P>* find(const AffineForward<P>* weight, Index row, Index group, Real<P>* own, Index at, Fetch* fetch) noexcept {
         if (!weight) return now_ + at;
@@ -195,18 +222,19 @@ public:
     Index pieces() const noexcept { return count_; }
     Range piece(Index n) const noexcept { return pieces_[n]; }
 
-    /// One head of a piece; `sides` are the products of the chunk.
-    Piece<P> of(Index n, Index head, const Real<P>* sides, const HeadMemory<P>& state, Real<P>* room) const noexcept {
+    /// One group of a piece; `sides` are the products of the chunk, in rows at distance `row`.
+    Piece<P> of(Index n, Index group, const Real<P>* sides, Index row, const HeadMemory<P>& state, Real<P>* room) const noexcept {
         const Range steps = pieces_[n];
-        const Index row = run_.layer.side_row(), at = head * series_steps + steps.first;
-        return {run_.kernels, steps.size(), run_.layer.head_units(), sides + steps.first * row, row, series(0) + at, series(1) + at, series(2) + at,
-                first_[steps.first * run_.wide + head], state, room};
+        const Index at = run_.together * (group * series_steps + steps.first);
+        return {steps.size(), run_.units, run_.together, sides + steps.first * row, row, series(0) + at, series(1) + at, series(2) + at,
+                &first_[steps.first * run_.wide + group * run_.together], state, room};
     }
-    /// The series of the heads from the chunk's first step on.
+    /// The series from the chunk's first step on.
     GatesBackward<P> backward(Index n, const Real<P>* d_write, const Real<P>* d_read, const Real<P>* d_state, Real<P>* d_m, Real<P>* dz,
                               Index dz_row) const noexcept {
         const Range steps = pieces_[n];
-        return {run_.kernels, columns(steps.first), steps.size(), d_write + steps.first, d_read + steps.first, d_state,
+        const Index at = run_.together * steps.first;
+        return {columns(steps.first), steps.size(), d_write + at, d_read + at, d_state,
                 &share_[steps.first * run_.wide], d_m, dz + steps.first * dz_row, dz_row, room_.data()};
     }
 
@@ -216,10 +244,11 @@ private:
         Index steps = 1;
         while (steps < chunk.size() - n && !is_reset(walk, chunk, n + steps)) ++steps;
         Real<P>* const share = is_backward_ ? &share_[n * run_.wide] : nullptr;
-        const GateSeries<P> to{series(0) + n, series(1) + n, series(2) + n, &first_[n * run_.wide], share};
-        return {n, n + run_.chunks.gates({run_.kernels, columns(n), steps, m_.data(), lag_.data(), to, room_.data()})};
+        const Index at = run_.together * n;
+        const GateSeries<P> to{series(0) + at, series(1) + at, series(2) + at, &first_[n * run_.wide], share};
+        return {n, n + run_.chunks.gates({columns(n), steps, m_.data(), lag_.data(), to, room_.data()})};
     }
-    GateColumns<P> columns(Index n) const noexcept { return {z_ + n * run_.layer.gate_row(), run_.layer.gate_row(), run_.layer.heads}; }
+    GateColumns<P> columns(Index n) const noexcept { return {z_ + n * run_.layer.gate_row(), run_.layer.gate_row(), run_.layer.heads, run_.together}; }
     static bool is_reset(const Walk& walk, Range chunk, Index n) noexcept { return walk.is_reset(walk.time(chunk.first + n), 0); }
     Real<P>* series(Index which) const noexcept { return &series_[which * run_.wide * series_steps]; }
 

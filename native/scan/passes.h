@@ -6,6 +6,23 @@
 namespace lstmkit {
 namespace {
 
+/// One number in all lanes, or two in turn.
+template <Index count>
+LSTMKIT_INLINE Vector broadcast_some(const Real* from) noexcept {
+    if constexpr (count == 1) return broadcast(from);
+    else if constexpr (sizeof(Real) == 4) {
+        typedef std::int64_t Pairs __attribute__((vector_size(LSTMKIT_VECTOR)));
+        std::int64_t pair;
+        __builtin_memcpy(&pair, from, sizeof pair);
+        return (Vector)(Pairs{} + pair);
+    } else {
+        Integers which;
+        for (Index lane = 0; lane < lanes; ++lane) which[lane] = lane % count;
+        const Vector pair = {from[0], from[1]};
+        return shuffle(pair, pair, which);
+    }
+}
+
 /// Row r at data + r * row; rows are whole vectors.
 struct Panel {
     Real* data;
@@ -44,11 +61,13 @@ struct PassBlock {
     struct Rows {
         static void run(const PassColumns& t, Index first) noexcept { take_all(t.pass, first, t.column, ToOut{}); }
 
-        template <typename Take>
+        /// Of `together` matrices, whose numbers take turns in the lanes.
+        template <Index together = 1, typename Take>
         static LSTMKIT_INLINE void take_all(const Pass& given, Index first, Index column, [[maybe_unused]] Take take) noexcept {
             const Pass p = given;
             const Index from = p.backwards ? p.steps - 1 : 0, sign = p.backwards ? -1 : 1;
-            const Real *write_row = p.write_row.at(from, first), *write = p.write.at(from, column), *read_row = p.read_row.at(from, first);
+            const Real *write_row = p.write_row.at(from, first * together), *write = p.write.at(from, column),
+                       *read_row = p.read_row.at(from, first * together);
             Real* out = p.out.at(from, column);
             Vector matrix[R][V];
 #pragma GCC unroll 16
@@ -64,7 +83,7 @@ struct PassBlock {
                 }
 #pragma GCC unroll 16
                 for (Index r = 0; r < R; ++r) {
-                    const Vector add = broadcast(write_row + r), read = broadcast(read_row + r);
+                    const Vector add = broadcast_some<together>(write_row + r * together), read = broadcast_some<together>(read_row + r * together);
 #pragma GCC unroll 4
                     for (Index v = 0; v < V; ++v) matrix[r][v] += add * w[v], sums[r % parts][v] += read * matrix[r][v];
                 }

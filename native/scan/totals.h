@@ -1,33 +1,33 @@
 // Sums of the lanes of many vectors. Included only by what is compiled once per instruction set.
 #pragma once
 
-#include "vector.h"
+#include "exchange.h"
 
 namespace lstmkit {
 namespace {
 
-/// out[l] = the sum of all lanes of rows[l]: at distance d = L/2 .. 1 rows with that bit and lanes with it change places.
-template <Index distance = lanes / 2>
+/// Of L / together rows: out[l] = the sum of those lanes of rows[l / together] that are l modulo `together`.
+template <Index together, Index distance = lanes / 2>
 LSTMKIT_INLINE Vector totals(Vector* rows) noexcept {
-    Integers low, high;
-    for (Index lane = 0; lane < lanes; ++lane) {
-        low[lane] = lane & distance ? lanes + lane - distance : lane;
-        high[lane] = lane & distance ? lanes + lane : lane + distance;
-    }
+    constexpr Index apart = distance / together;
 #pragma GCC unroll 16
-    for (Index row = 0; row < distance; ++row)
-        rows[row] = shuffle(rows[row], rows[row + distance], low) + shuffle(rows[row], rows[row + distance], high);
-    if constexpr (distance > 1) return totals<distance / 2>(rows);
+    for (Index row = 0; row < apart; ++row) {
+        const Exchanged now = exchange<distance>(rows[row], rows[row + apart]);
+        rows[row] = now.upper + now.lower;
+    }
+    if constexpr (distance > together) return totals<together, distance / 2>(rows);
     else return rows[0];
 }
 
-/// to[r] = the sum of the lanes of parts[r], for whole vectors of r.
+/// to[r] = the sum of the lanes of parts[r], or its `together` sums, for whole vectors of them.
+template <Index together = 1>
 inline void add_up(const Real* parts, Index count, Real* to) noexcept {
-    for (Index r = 0; r < count; r += lanes) {
-        Vector rows[lanes];
+    constexpr Index at_once = lanes / together;
+    for (Index r = 0; r < count; r += at_once) {
+        Vector rows[at_once];
 #pragma GCC unroll 16
-        for (Index l = 0; l < lanes; ++l) rows[l] = load(parts + (r + l) * lanes);
-        store(to + r, totals(rows));
+        for (Index l = 0; l < at_once; ++l) rows[l] = load(parts + (r + l) * lanes);
+        store(to + r * together, totals<together>(rows));
     }
 }
 

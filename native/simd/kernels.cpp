@@ -2,6 +2,7 @@
 // and LSTMKIT_PRECISION.
 #include "lstmkit/dispatch.h"
 #include "cell_steps.h"
+#include "exchange.h"
 #include "lstm.h"
 #include "mogrifier.h"
 #include "random.h"
@@ -20,33 +21,6 @@ void apply(const Real* in, Real* out, std::size_t count) noexcept {
 
 void sigmoid_all(const Real* in, Real* out, std::size_t count) noexcept { apply<sigmoid<Vector>>(in, out, count); }
 void tanh_all(const Real* in, Real* out, std::size_t count) noexcept { apply<tanh<Vector>>(in, out, count); }
-
-// Eklundh's method: at distance d = L/2 .. 1 the lanes with that bit change places with the rows that have it.
-template <Index distance>
-LSTMKIT_INLINE void exchange(Vector* rows) noexcept {
-    Integers low, high;
-    for (Index lane = 0; lane < lanes; ++lane) {
-        low[lane] = lane & distance ? lanes + lane - distance : lane;
-        high[lane] = lane & distance ? lanes + lane : lane + distance;
-    }
-#pragma GCC unroll 16
-    for (Index row = 0; row < lanes; ++row) {
-        if (row & distance) continue;
-        const Vector upper = rows[row], lower = rows[row + distance];
-        rows[row] = shuffle(upper, lower, low);
-        rows[row + distance] = shuffle(upper, lower, high);
-    }
-    if constexpr (distance > 1) exchange<distance / 2>(rows);
-}
-
-void transpose(const Real* from, Index from_row, Real* to, Index to_row) noexcept {
-    Vector rows[lanes];
-#pragma GCC unroll 16
-    for (Index row = 0; row < lanes; ++row) rows[row] = load(from + row * from_row);
-    exchange<lanes / 2>(rows);
-#pragma GCC unroll 16
-    for (Index row = 0; row < lanes; ++row) store(to + row * to_row, rows[row]);
-}
 
 template <Index V>
 struct Sum {
@@ -267,7 +241,7 @@ void interleave(const Number* even, const Number* odd, Number* out, Index count)
 using Steps = LSTMKIT_SET::CellSteps<Precision>;
 constexpr bool is_whole = has_cells<Precision>;
 constexpr Kernels<Precision> table = {
-    lanes, tile_rows, sigmoid_all, tanh_all, transpose, sum, forward, cell_backward, product, outer, round, interleave, choose<Factor>,
+    lanes, tile_rows, sigmoid_all, tanh_all, transpose<>, sum, forward, cell_backward, product, outer, round, interleave, choose<Factor>,
     choose<std::uint8_t>, is_whole ? Steps::forward : nullptr, is_whole ? Steps::backward : nullptr, is_whole ? Steps::middle : nullptr,
     is_whole ? Steps::middle_backward : nullptr, mogrify, mogrify_backward};
 

@@ -300,7 +300,8 @@ void every_layer_matches_double() {
                                            {3, 150, 5, 33, 1, masks, backwards, 2}})
                         minimal_matches_double<P>(s, cell, set);
                 for (const Sizes& s : {Sizes{5, 3, 3, 6, 2, masks, backwards, 1}, {1, 1, 1, 1, 1, masks, backwards, 2}, {64, 2, 5, 3, 3, masks, backwards, 1},
-                                       {131, 3, 4, 17, 1, masks, backwards, 2}, {20, 2, 66, 68, 1, masks, backwards, 3}})
+                                       {131, 3, 4, 17, 1, masks, backwards, 2}, {20, 2, 66, 68, 1, masks, backwards, 3}, {67, 2, 9, 16, 2, masks, backwards, 2},
+                                       {5, 3, 3, 16, 4, masks, backwards, 1}, {9, 2, 3, 8, 4, masks, backwards, 1}})
                     mlstm_matches_double<P>(s, set);
             }
 }

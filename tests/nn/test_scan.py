@@ -40,6 +40,9 @@ CASES: dict[str, tuple[CellSpec, int, int]] = {
         ("half-vectors", (5, 16, 4), {}, 3, 2),
         ("vectors", (3, 32, 4), {}, 70, 2),
         ("two-vectors", (3, 32, 2), {}, 66, 3),
+        ("halves-together", (9, 32, 8), {"bidirectional": True}, 130, 3),
+        ("small-halves-together", (2, 8, 4), {"bias": False}, 67, 2),
+        ("odd-halves", (3, 24, 3), {}, 66, 2),
     ]
 }
 EVERY = pytest.mark.parametrize(("spec", "steps", "batch"), CASES.values(), ids=CASES)
