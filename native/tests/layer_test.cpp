@@ -24,23 +24,24 @@ using lstmkit::Float32SavedInBFloat16;
 using lstmkit::Float64;
 
 // How far values and gradients may be off, relative to their scale. A gate that is kept in 16 bits, and its derivative, are off
-// by 2^-9 of themselves; the short sums here average little of that.
+// by 2^-9 of themselves; the short sums here average little of that. The other gates' limits are those
+// of tests/ops/test_native_fuzz.py.
 template <typename P>
 struct Tolerance;
 template <>
 struct Tolerance<Float32> {
     static constexpr const char* name = "f32";
-    static constexpr double values = 1e-6, gradients = 1e-5, gates = 1e-6;
+    static constexpr double values = 1e-6, gradients = 1e-5, gates = 2e-6;
 };
 template <>
 struct Tolerance<Float64> {
     static constexpr const char* name = "f64";
-    static constexpr double values = 1e-15, gradients = 1e-14, gates = 2e-15;
+    static constexpr double values = 1e-15, gradients = 1e-14, gates = 5e-15;
 };
 template <>
 struct Tolerance<BFloat16> {
     static constexpr const char* name = "bf16";
-    static constexpr double values = 1e-2, gradients = 1.5e-2, gates = 1e-2;
+    static constexpr double values = 1e-2, gradients = 1.5e-2, gates = 2e-2;
 };
 template <>
 struct Tolerance<Float32SavedInBFloat16> {
