@@ -56,7 +56,7 @@ LSTMKIT_INLINE void store(bfloat16* to, Floats value) noexcept { store_up_to(to,
 LSTMKIT_INLINE void stream(bfloat16* to, Floats value) noexcept { store(to, value); }
 
 LSTMKIT_INLINE Floats size_of(Floats value) noexcept { return (Floats)((Words)value & 0x7fffffff); }
-LSTMKIT_INLINE Floats with_sign_of(Floats value, Floats size) noexcept { return (Floats)((Words)value & 0x80000000 | (Words)size); }
+LSTMKIT_INLINE Floats with_sign_of(Floats value, Floats size) noexcept { return (Floats)(((Words)value & 0x80000000) | (Words)size); }
 
 LSTMKIT_INLINE Floats load_up_to(const activation16* from, Index count) noexcept {
     const Floats value = load_up_to(&from->folded, count), size = size_of(value);
