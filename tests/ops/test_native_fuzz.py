@@ -36,11 +36,11 @@ class Tolerance(NamedTuple):
 # Where all steps are alike, their rounding is too, and a cell state adds it up: of 2,700 cases drawn in one run one
 # output was off by 1.09e-6 after 11 such steps, ATen's by 1.00e-6. The limit stays.
 # In bfloat16, of 1,200 cases 90 % have every gradient within 5e-3 of its tensor's largest number, 99 % within 7e-3,
-# and the worst was off by 1.1e-2.
+# and the worst was off by 1.1e-2; of another 3,000 one of a 1-unit layer, whose terms cancel, by 2.6e-2.
 TOLERANCES = {
     torch.float32: Tolerance(1e-6, 2e-6, 1e-5, 0.1),
     torch.float64: Tolerance(5e-15, 5e-15, 2e-14, 0.1),
-    torch.bfloat16: Tolerance(1e-2, 2e-2, 2e-2, 1.0),
+    torch.bfloat16: Tolerance(1e-2, 2e-2, 3e-2, 1.0),
 }
 SIZES = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 64, 65]), st.integers(1, 100))
 
