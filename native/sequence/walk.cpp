@@ -26,7 +26,11 @@ Index first_row(const Course& layer, const Index* order, int share, int count, I
     for (Index b = 0; b < layer.batch; ++b) rest += length(b);
     for (Index others = count - 1; others >= count - share; --others) {
         Index own = row < layer.batch ? rows_per_step * length(row) : 0;
-        for (; row < layer.batch && own * others < rest + others * rows_per_step * length(row); rest -= length(row++)) own += length(row);
+        for (; row < layer.batch; rest -= length(row++)) {
+            const Index half = length(row) / 2;  // its row goes where the larger part of it lies
+            if ((own + half) * others >= rest - half + others * rows_per_step * length(row)) break;
+            own += length(row);
+        }
     }
     return std::min(layer.batch, (row + grain / 2) / grain * grain);
 }

@@ -1,6 +1,7 @@
 // The model of costs chooses what one would expect of it.
 #include "sequence/plan.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <limits>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "sequence/walk.h"
 #include "stream/plan.h"
 
 namespace {
@@ -134,6 +136,30 @@ void a_step_costs_more_the_more_it_reads() {
     check(lstmkit::step_cycles({0, 0, 64, native_cycles}, 0) == 0, "nothing costs nothing");
 }
 
+/// Every row is in one share, and shares of uneven rows of up to 100 steps end together, where a step counts as two rows.
+void uneven_rows_are_shared_evenly() {
+    for (Index batch : {1, 2, 7, 16, 31, 32, 47})
+        for (int count : {1, 2, 3, 5}) {
+            std::vector<std::int64_t> lengths;
+            for (Index b = 0; b < batch; ++b) lengths.push_back(10 + 90 * b / batch);
+            Course layer = course(100, batch, 8, 16);
+            layer.lengths = lengths.data();
+            std::vector<Index> order(lengths.size());
+            lstmkit::order_rows(layer, order.data());
+            std::vector<Index> work;
+            Index row = 0;
+            for (int share = 0; share < count; ++share) {
+                const lstmkit::Range rows = lstmkit::cut_share(layer, order.data(), share, count, wide.rows);
+                check(rows.first == row && rows.last >= row, "each share begins where the one before it ends");
+                work.push_back(rows.size() > 0 ? 2 * lengths[std::size_t(order[std::size_t(rows.first)])] : 0);
+                for (; row < rows.last; ++row) work.back() += lengths[std::size_t(order[std::size_t(row)])];
+            }
+            check(row == batch, "all rows have a share");
+            const auto [least, most] = std::minmax_element(work.begin(), work.end());
+            if (batch >= 4 * count) check(*most - *least <= 80, std::to_string(batch) + " rows in " + std::to_string(count) + " even shares");
+        }
+}
+
 void halves_of_a_stream_are_even_pairs() {
     for (Index blocks = 0; blocks < 100; ++blocks) {
         const Index first = lstmkit::first_half(blocks), second = blocks - first;
@@ -147,6 +173,7 @@ int main() {
     a_stream_is_shared_where_two_threads_were_faster();
     a_step_costs_more_the_more_it_reads();
     halves_of_a_stream_are_even_pairs();
+    uneven_rows_are_shared_evenly();
     little_work_stays_on_one_thread();
     rows_or_units_are_divided();
     weights_stay_with_the_core_that_arranged_them();

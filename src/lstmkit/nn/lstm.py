@@ -69,7 +69,7 @@ class LSTM(RecurrentLayer):
             hundred suit any length; ``T`` or more keeps nothing but inputs and outputs. Same numbers, more work.
         saved_dtype: ``torch.bfloat16`` keeps the gates for the backward pass in half the memory: 3H instead of
             5H floats per step and row beside the output. For float32 on the engine ``native``; gradients then
-            differ by about 0.3 %, outputs do not.
+            differ by some tenths of a per cent, outputs do not.
         engine: Insist on ``"native"``, ``"torch"`` or ``"reference"``; None chooses. See :meth:`explain_engine`.
         variant: The options of :class:`lstmkit.spec.Variant`: gates, activations, peepholes, layer normalisation,
             clips, zoneout. docs/explanation/variants.md has their equations.

@@ -31,12 +31,13 @@ def real_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
-_UNITS = 2.0**64
+# As precision.h has it in activation16.
+_UNITS, _LEAST = 2.0**64, 16.0
 
 
 def fold_gates(gates: Tensor) -> Tensor:
     """Gates of bfloat16 as the core keeps them: beyond a half what is missing to 1, in units of 2^-64."""
-    missing = ((1 - gates.float().abs()) * _UNITS).clamp_min(16).copysign(gates.float())
+    missing = ((1 - gates.float().abs()) * _UNITS).clamp_min(_LEAST).copysign(gates.float())
     return torch.where(gates.abs() > 0.5, missing.bfloat16(), gates).view(FOLDED)
 
 
@@ -46,7 +47,7 @@ def shown_gates(gates: Tensor) -> Tensor:
         return gates
     value = gates.view(torch.bfloat16)
     near_one = (1 - value.float().abs() / _UNITS).copysign(value.float()).bfloat16()
-    return torch.where(value.abs() >= 16, near_one, value)
+    return torch.where(value.abs() >= _LEAST, near_one, value)
 
 
 def run_core(function: Any, directions: list[Any], precision: str) -> None:
