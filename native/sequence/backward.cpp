@@ -2,12 +2,8 @@
 #include <limits>
 #include <optional>
 
-#include "gemm/pack.h"
-#include "sequence/ahead.h"
+#include "sequence/backward_run.h"
 #include "sequence/check.h"
-#include "sequence/gathered.h"
-#include "sequence/plan.h"
-#include "sequence/sums.h"
 #include "sequence/walk.h"
 #include "threads/team.h"
 
@@ -21,87 +17,6 @@ constexpr Index block_rows = 66;
 // and stored, few enough that the rows are still in the second-level cache, half as many of twice the sums. One step is enough
 // where it has many rows, and sums that lie behind that cache are loaded and stored less often.
 constexpr Index gathered_sums = 128 * gates, enough_rows = 48, rows_for_large_sums = 512, large_sums = 768 << 10;
-
-/// One direction, ready to run: what all its threads read.
-template <typename P>
-struct Run {
-    const BackwardJob<P>& job;
-    const LayerCase<P>& layer;
-    const Kernels<P>& kernels;
-    Blocks sizes;
-    int unit_shares;
-    PackedMatrix<P> recurrent, input, middle, projection;  // recurrent: of the first head
-    RoundsBackward<P> rounds;
-    Array<Stored<P>> recurrent_pack, input_pack, middle_pack, projection_pack, zero_h;
-    Array<Real<P>> zero_c;
-    SumMemory<P> sums;
-    bool fetches = trace_bytes<P>(layer) > cached_bytes;
-    bool streams = fetches && std::is_same_v<Stored<P>, Real<P>> && layer.inputs % kernels.lanes == 0 &&
-                   is_aligned(job.gradients.x, kernels.lanes * Index{sizeof(Real<P>)});
-
-    Run(const BackwardJob<P>& job, const Kernels<P>& kernels, const Plan& plan)
-        : job(job), layer(job.layer), kernels(kernels), sizes(layer, kernels.lanes), unit_shares(plan.unit_shares),
-          recurrent(recurrent_of(0)), input(of_gates(layer.weight_input, layer.inputs, layer.units, layer.shape.input)),
-          middle(of_gates(layer.weight_middle, sizes.middle(), layer.units, layer.shape.middle)),
-          projection({layer.weight_projection, layer.units, layer.units, 1, layer.outputs, 0, gates}, sizes.wide_blocks(layer.outputs),
-                     kernels.lanes, gates),
-          rounds(kernels, sizes, layer.weight_rounds),
-          recurrent_pack(layer.heads * recurrent.numbers()), input_pack(needs_input() ? input.numbers() : 0),
-          middle_pack(middle.numbers()), projection_pack(layer.projected ? projection.numbers() : 0), zero_h(zeros<Stored<P>>(layer.outputs)),
-          zero_c(zeros<Real<P>>(layer.units)),
-          sums(sizes, layer.projected, totals(), wants_weights() ? plan.row_shares : 0) {}
-
-    /// Vectors of gradients of the cell's options.
-    Index totals() const noexcept { return layer.options ? totals_of(*layer.options) : 0; }
-    /// The recurrent weights of one head, from its sums to the outputs it sees.
-    PackedMatrix<P> recurrent_of(Index head) const noexcept {
-        const Index units = layer.units / layer.heads;
-        return of_gates(layer.weight_recurrent + head * units * sizes.seen(), sizes.seen(), units, layer.shape.recurrent);
-    }
-    Stored<P>* recurrent_pack_of(Index head) const noexcept { return &recurrent_pack[head * recurrent.numbers()]; }
-
-    /// Of the list of what a step reads.
-    Index pieces_per_row() const noexcept {
-        const Index unit = sizeof(Real<P>);
-        return layer.shape.kept * pieces_of(layer.units * unit) + 2 * layer.shape.states * pieces_of(layer.units * unit) + pieces_of(layer.inputs * unit) +
-               pieces_of(layer.outputs * unit);
-    }
-    /// Whether the gradient of the input is needed, by the caller or by the rounds before a step.
-    bool needs_input() const noexcept { return job.gradients.x || layer.rounds; }
-    /// Of what is packed and joined, the blocks first.
-    Index packs() const noexcept { return sizes.blocks + rounds.forward.sizes.matrices(); }
-    bool wants_weights() const noexcept { return job.gradients.weight_input != nullptr; }
-
-    void pack(Index block) const noexcept {
-        if (block >= sizes.blocks) return rounds.pack(block - sizes.blocks + 1);
-        const Index each = recurrent.blocks(), head = block / each;
-        recurrent_of(head).fill(kernels, block % each, recurrent_pack_of(head));
-        if (needs_input()) input.fill(kernels, block, input_pack.data());
-        if (layer.shape.middle) middle.fill(kernels, block, middle_pack.data());
-        if (layer.projected && block < projection.blocks()) projection.fill(kernels, block, projection_pack.data());
-    }
-
-    void join(Index block, int shares) const noexcept {
-        if (block < sizes.blocks) join_sums(kernels, sizes, sums, block, shares, job.gradients);
-        else join_round_matrix(kernels, sizes, sums, block - sizes.blocks + 1, shares, job.gradients);
-    }
-
-    /// The same, of one head and some groups of columns.
-    void pack_columns(Range groups, Range input_groups) noexcept {
-        for (Index block = 0; block < sizes.blocks; ++block) {
-            recurrent.fill(kernels, block, recurrent_pack.data(), groups.first, groups.last);
-            if (job.gradients.x) input.fill(kernels, block, input_pack.data(), input_groups.first, input_groups.last);
-        }
-    }
-
-private:
-    /// A weight [count * H, columns] or one head's part of it, in groups of columns small enough that every member of a team
-    /// has one.
-    PackedMatrix<P> of_gates(const Stored<P>* weight, Index columns, Index units, Index count) const noexcept {
-        const Index group = std::clamp<Index>(sizes.blocks / unit_shares, 1, gates), L = kernels.lanes;
-        return {{weight, columns, columns, 1, units, layer.units, count}, (units + L - 1) / L, L, group};
-    }
-};
 
 template <typename Number>
 const Number* at_or_null(const Sequence<const Number>& values, Index t, Index b) noexcept {
@@ -117,7 +32,7 @@ Number* shift(Number* values, Index by) noexcept {
 template <typename P>
 class Part {
 public:
-    Part(const Run<P>& run, Gathered<P>& gathered, const Sources<P>& from, const WeightSums<P>& sums, const Ahead& ahead,
+    Part(const BackwardRun<P>& run, Gathered<P>& gathered, const Sources<P>& from, const WeightSums<P>& sums, const Ahead& ahead,
          Real<P>* scratch, const Member& member, Barrier* barrier) noexcept
         : run_(run), gathered_(gathered), from_(from), sums_(sums), ahead_(ahead), scratch_(scratch), barrier_(barrier),
           groups_(share_of(run.recurrent.groups(), member)), input_groups_(share_of(run.input.groups(), member)) {
@@ -138,7 +53,7 @@ public:
     }
 
     /// What a member of a team reads it packs itself, and what it adds up is its own: from core to core it would take longer.
-    void prepare(Run<P>& run) const noexcept {
+    void prepare(BackwardRun<P>& run) const noexcept {
         run.pack_columns(groups_, input_groups_);
         if (run.wants_weights()) run.sums.zero_blocks(run.sizes, 0, blocks_);
     }
@@ -405,7 +320,7 @@ private:
         zero_padding(run_.layer, walk, gradients.x, input_columns());
     }
 
-    const Run<P>& run_;
+    const BackwardRun<P>& run_;
     Gathered<P>& gathered_;
     Sources<P> from_;
     WeightSums<P> sums_;
@@ -418,14 +333,14 @@ private:
 
 /// How many rows a team gathers whose steps have up to `rows` rows.
 template <typename P>
-Index capacity(const Run<P>& run, Index rows, Index members) noexcept {
+Index capacity(const BackwardRun<P>& run, Index rows, Index members) noexcept {
     const Index sums = run.sizes.blocks * run.sizes.weight_numbers() / members * Index{sizeof(Real<P>)};
     return std::max(rows, sums > large_sums ? rows_for_large_sums : rows < enough_rows ? gathered_sums / std::max(gates, run.sizes.shape.sums) : 0);
 }
 
 /// The rows of one share, one block of rows after the other.
 template <typename P>
-void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSums<P>& sums) {
+void run_rows(const BackwardRun<P>& run, const Index* order, Range share, const WeightSums<P>& sums) {
     const Index rows = capacity(run, std::min(share.size(), block_rows + run.kernels.tile_rows), 1);
     Gathered<P> gathered(run.sizes, run.layer.projected, run.job.gradients.x.data, run.layer.masks.state.data, rows,
                          std::min(share.size(), block_rows + run.kernels.tile_rows));
@@ -442,7 +357,7 @@ void run_rows(const Run<P>& run, const Index* order, Range share, const WeightSu
 
 /// All rows, the hidden blocks divided among the members of a team.
 template <typename P>
-void run_units(Run<P>& run, const Index* order, int members) {
+void run_units(BackwardRun<P>& run, const Index* order, int members) {
     const Walk walk(run.layer, order, {0, run.layer.batch});
     const Index rows = capacity(run, walk.rows(), members);
     Gathered<P> gathered(run.sizes, false, run.job.gradients.x.data, false, rows, walk.rows());
@@ -476,7 +391,7 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
     const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer), layer.shape.sums);
     const Array<Index> order(layer.batch);
     order_rows(layer, order.data());
-    std::optional<Run<P>> runs[most_directions];
+    std::optional<BackwardRun<P>> runs[most_directions];
     for (int d = 0; d < count; ++d) runs[d].emplace(directions[d], kernels, plan);
     if (plan.unit_shares > 1) {
         for (int d = 0; d < count; ++d) run_units(*runs[d], order.data(), plan.unit_shares);
@@ -485,7 +400,7 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
     const int packs = static_cast<int>(runs[0]->packs());
     run_shares(count * packs, plan.threads, [&](int share) { runs[share % count]->pack(share / count); });
     run_shares(count * plan.row_shares, plan.threads, [&](int share) {
-        const Run<P>& run = *runs[share % count];
+        const BackwardRun<P>& run = *runs[share % count];
         const Range rows = cut_share(layer, order.data(), share / count, plan.row_shares, kernels.tile_rows);
         if (run.wants_weights()) run.sums.zero(share / count);
         run_rows(run, order.data(), rows, run.sums.of(share / count));
