@@ -83,9 +83,14 @@ LSTMKIT_INLINE const Factor* accumulate(Vector (&sums)[R][V], const Factor* cons
     return weights + next;
 }
 
-/// In float32 and float64 so many terms, and half as many more at most, are added up before they join a long sum: its every term would
-/// lose what a large number cannot hold.
-constexpr Index run_terms = sizeof(Factor) >= 4 ? 64 : std::numeric_limits<Index>::max() / 4;
+/// In float32 and float64 so many terms, and a quarter more at most, are added up before they join a long sum: its every term would
+/// lose what a large number cannot hold. Fewer where each product is rounded before it is added.
+#if defined(__FMA__) || defined(__aarch64__)
+constexpr Index fused_terms = 64;
+#else
+constexpr Index fused_terms = 16;
+#endif
+constexpr Index run_terms = sizeof(Factor) >= 4 ? fused_terms : std::numeric_limits<Index>::max() / 4;
 
 /// Terms of a sum: [R] rows -> [count].
 struct Terms {
@@ -114,7 +119,7 @@ LSTMKIT_INLINE void sum_up(Vector (&sums)[R][V], const Terms (&parts)[N], const 
     for (const Terms& part : parts)
         for (Index first = 0; first < part.count; first += run_terms) {
             const Index count = part.count - first < run_terms ? part.count - first : run_terms;
-            if (terms + count > run_terms + run_terms / 2) {
+            if (terms + count > run_terms + run_terms / 4) {
                 put_aside(sums, aside, has_aside);
                 has_aside = true;
                 terms = 0;

@@ -28,13 +28,15 @@ class Tolerance(NamedTuple):
     """How far off numbers may be, relative to their scale: the largest of a tensor, or at least so much."""
 
     outputs: float  # output, states and cells, at least 1
-    gates: float  # likewise, of sums of 64 terms, whose rounding nothing damps; it grows with the square root of terms
+    gates: float  # likewise
     gradients: float
     least_gradient: float  # upstream gradients are about 1, and of few units a sum of them may nearly vanish
 
 
-# Where all steps are alike, their rounding is too, and a cell state adds it up: of 2,700 cases drawn in one run one
-# output was off by 1.09e-6 after 11 such steps, ATen's by 1.00e-6. The limit stays.
+# Some cases float32 cannot do within these limits: where all steps are alike their rounding is too, and a cell
+# state adds it up; and some weights make a layer chaotic. With I = H = 100 and 12 equal steps torch's operations are
+# off by up to 3.2e-6, ours by 2.2e-6. So more is allowed where a larger difference comes, in float64, of weights that
+# are moved by 16 roundings each, up or down at random.
 # In bfloat16, of 1,200 cases 90 % have every gradient within 5e-3 of its tensor's largest number, 99 % within 7e-3,
 # and the worst was off by 1.1e-2; of another 3,000 one of a 1-unit layer, whose terms cancel, by 2.6e-2.
 TOLERANCES = {
@@ -42,6 +44,7 @@ TOLERANCES = {
     torch.float64: Tolerance(5e-15, 5e-15, 2e-14, 0.1),
     torch.bfloat16: Tolerance(1e-2, 2e-2, 3e-2, 1.0),
 }
+ROUNDINGS = {torch.float32: 16 * 2.0**-24, torch.float64: 16 * 2.0**-53}
 SIZES = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 33, 64, 65]), st.integers(1, 100))
 
 
@@ -165,14 +168,30 @@ def build(case: Drawn) -> Tensors:
         h, c = torch.zeros_like(h), torch.zeros_like(c)
     if lengths is not None and case.nan_in_padding:
         x = x.masked_fill((torch.arange(T)[:, None] >= lengths)[:, :, None], float("nan"))
-    fan = (spec.input_size + R) ** -0.5
-    weights = [numbers(s, scale=fan if len(s) > 1 else 1.0) for s in spec.parameter_shapes().values()]
+    weights = [numbers(shape, scale=_fan(spec, name) ** -0.5) for name, shape in spec.parameter_shapes().items()]
     shapes = [(T, B, D * R), (D, B, R), (D, B, H), (T, B, D * H), (4, T, B, D * H)]
     upstream = map(numbers, shapes, case.layouts[3:])
     return Tensors(
         (x, h, c, weights, lengths, resets),
         [grad if present else None for grad, present in zip(upstream, case.present, strict=True)],
     )
+
+
+def _fan(spec: CellSpec, name: str) -> int:
+    """How many terms the sums have that a parameter takes part in; a bias is as large as they are."""
+    if name.startswith("bias"):
+        return 1
+    return spec.hidden_size if name.startswith("weight_hr") else spec.input_size + spec.state_size
+
+
+def moved(case: Drawn, tensors: Tensors) -> Tensors:
+    """The same with other weights, as float64, each moved by some roundings up or down; bfloat16 by none."""
+    x, h, c, weights, lengths, resets = tensors.arguments
+    generator = torch.Generator().manual_seed(case.seed)
+    share = ROUNDINGS.get(case.dtype, 0.0)
+    ways = [2.0 * torch.randint(2, value.shape, generator=generator) - 1 for value in weights]
+    near_by = [value.double() * (1 + share * way) for value, way in zip(weights, ways, strict=True)]
+    return tensors._replace(arguments=(x, h, c, near_by, lengths, resets))
 
 
 def run_reference(tensors: Tensors) -> tuple[list[Tensor], list[Tensor]]:
@@ -205,24 +224,33 @@ def run_native(case: Drawn, tensors: Tensors) -> tuple[list[Tensor], list[Tensor
         native_core.instruction_set = ""
 
 
-def near(actual: Tensor, expected: Tensor, tolerance: float, least_scale: float) -> None:
-    scale = max(least_scale, float(expected.detach().abs().max())) if expected.numel() else 1.0
-    torch.testing.assert_close(actual.double(), expected.detach(), rtol=0.0, atol=tolerance * scale)
+class Right(NamedTuple):
+    """A tensor as float64 has it, and as it has it where the weights are moved."""
+
+    value: Tensor
+    near_by: Tensor
+
+    def matches(self, actual: Tensor, tolerance: float, least_scale: float) -> None:
+        """Raise unless ``actual`` is as near as the tolerance, or the moved weights, let it be."""
+        value = self.value.detach()
+        scale = max(least_scale, float(value.abs().max())) if value.numel() else 1.0
+        moved_by = float((self.near_by.detach() - value).abs().max()) if value.numel() else 0.0
+        torch.testing.assert_close(actual.double(), value, rtol=0.0, atol=max(tolerance * scale, moved_by))
 
 
 def matches_float64(case: Drawn) -> None:
     """The reference is given the same numbers, rounded to the case's type as they are, and rounds nothing more."""
     tensors, tolerance = build(case), TOLERANCES[case.dtype]
-    (outputs, found), (expected, expected_gradients) = run_native(case, tensors), run_reference(tensors)
-    terms = case.spec.input_size + case.spec.state_size
-    each = [tolerance.outputs] * 4 + [tolerance.gates * max(1.0, terms / 64) ** 0.5]
-    for actual, right, limit in zip(outputs, expected, each, strict=True):
-        near(actual, right, limit, 1.0)
+    outputs, found = run_native(case, tensors)
+    references = run_reference(tensors), run_reference(moved(case, tensors))
+    expected, expected_gradients = (list(map(Right, *both)) for both in zip(*references, strict=True))
+    for actual, right, limit in zip(outputs, expected, [tolerance.outputs] * 4 + [tolerance.gates], strict=True):
+        right.matches(actual, limit, 1.0)
     wanted = case.wants.each(len(found) - 3)
     for actual, right, want in zip(found, expected_gradients, wanted, strict=True):
         assert (actual is not None) == want
         if actual is not None:
-            near(actual, right, tolerance.gradients, tolerance.least_gradient)
+            right.matches(actual, tolerance.gradients, tolerance.least_gradient)
 
 
 def fuzz(**options: Any) -> Callable[[], None]:
