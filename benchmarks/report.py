@@ -63,6 +63,7 @@ def _verdict(goal: Row) -> str:
 
 
 _RATIOS = "A ratio says how many times as long the other takes, or as much it needs: medians of turns in one run."
+_SHARES = "Behind a missed goal stands the share of the peak that our products would reach with it."
 
 
 def short_table(results: dict[str, Any]) -> str:
@@ -94,7 +95,8 @@ def full_table(results: dict[str, Any]) -> str:
         "| case (T, B, I, H) | ours | of peak | page faults | how many times as good as | goals |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([machine_text(results["machine"]), _RATIOS, "", *head, *map(_full_row, results["rows"])])
+    about = [machine_text(results["machine"]), f"{_RATIOS} {_SHARES}"]
+    return "\n".join([*about, "", *head, *map(_full_row, results["rows"])])
 
 
 def machine_text(machine: dict[str, Any]) -> str:
@@ -110,8 +112,14 @@ def _full_row(row: Row) -> str:
     of_peak = f"{ours['percent_of_peak']:.0f} %" if "percent_of_peak" in ours else ""
     faults = f"{ours['faults']:.0f}" if "faults" in ours else ""
     peers = "; ".join(_peer_cell(name, peer) for name, peer in row["peers"].items())
-    goals = "; ".join(f"{goal['text']} {_verdict(goal)}" for goal in row["goals"])
+    goals = "; ".join(_goal_cell(goal, row) for goal in row["goals"])
     return f"| {row['case']} | {amount(ours, row['unit'])} | {of_peak} | {faults} | {peers} | {goals} |"
+
+
+def _goal_cell(goal: Row, row: Row) -> str:
+    share = row["ours"].get("percent_of_peak")
+    is_told = goal["met"] is False and goal["against"] in row["peers"] and share is not None
+    return f"{goal['text']} {_verdict(goal)}" + (f" ({share * goal['goal'] / goal['found']:.0f} %)" if is_told else "")
 
 
 def _peer_cell(name: str, peer: Row) -> str:

@@ -3,31 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
-#include <string>
 
 #include "adamw/kernels.h"
 #include "lstmkit/memory.h"
 #include "threads/team.h"
 
 namespace lstmkit {
-
-#define LSTMKIT_COMPILED(set)                     \
-    namespace set {                               \
-    const AdamwKernels& adamw_kernels() noexcept; \
-    }
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-
-const AdamwKernels& adamw_kernels_of(InstructionSet set) {
-    if (machine_has(set)) switch (set) {
-#define LSTMKIT_COMPILED(name) \
-    case InstructionSet::name: return name::adamw_kernels();
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-            default: break;
-        }
-    throw std::invalid_argument("no kernels for " + std::string(name_of(set)) + " here");
-}
 
 namespace {
 
@@ -77,7 +58,7 @@ AdamwWeights part_of(const AdamwWeights& w, const Piece& part) noexcept {
 }  // namespace
 
 bool run_adamw(const AdamwWeights* weights, Index count, const AdamwStep& step, double loss, int threads, InstructionSet set) {
-    const AdamwKernels& kernels = adamw_kernels_of(set);
+    const AdamwKernels& kernels = table_of<AdamwKernels>(set);
     check(weights, count);
     const Array<Piece> pieces = cut(weights, count);
     const int last = static_cast<int>(count_pieces(weights, count));

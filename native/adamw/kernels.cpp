@@ -65,11 +65,11 @@ void follow(const float* weights, float* average, Index count, float share) noex
     });
 }
 
-constexpr AdamwKernels table = {square, step, follow};
+constexpr AdamwKernels kernels = {square, step, follow};
 
 }  // namespace
 
 namespace LSTMKIT_SET {
-const AdamwKernels& adamw_kernels() noexcept { return table; }
+const AdamwKernels& table(const AdamwKernels*) noexcept { return kernels; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

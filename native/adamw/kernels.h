@@ -17,7 +17,4 @@ struct AdamwKernels {
     void (*follow)(const float* weights, float* average, Index count, float share) noexcept;
 };
 
-/// Of a usable set.
-const AdamwKernels& adamw_kernels_of(InstructionSet set);
-
 }  // namespace lstmkit

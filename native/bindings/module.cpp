@@ -54,7 +54,7 @@ void bind_function(nb::module_& module, const char* name, Function<P> function) 
         name,
         [function](In<P> in, Out<P> out, const std::string& instruction_set) {
             expect_one_length(in.size(), out.size());
-            (lstmkit::kernels_of<P>(set_called(instruction_set)).*function)(in.data(), out.data(), in.size());
+            (lstmkit::table_of<lstmkit::Kernels<P>>(set_called(instruction_set)).*function)(in.data(), out.data(), in.size());
         },
         nb::arg("x").noconvert(), nb::arg("out").noconvert(), nb::arg("instruction_set") = "");
 }

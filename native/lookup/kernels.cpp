@@ -92,11 +92,11 @@ void write(const Lookup& lookup, const Sequence<const Real>& grad, Index inner, 
     cut_columns(first, count, [&](Index at, Index some) noexcept { run_columns<Write>(some, lookup, Gradient{grad, inner}, at, grad_table + at); });
 }
 
-constexpr LookupKernels<Precision> table = {lanes, read, write};
+constexpr LookupKernels<Precision> kernels = {lanes, read, write};
 
 }  // namespace
 
 namespace LSTMKIT_SET {
-const LookupKernels<Precision>& lookup_kernels(Precision) noexcept { return table; }
+const LookupKernels<Precision>& table(const LookupKernels<Precision>*) noexcept { return kernels; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

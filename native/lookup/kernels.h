@@ -15,8 +15,4 @@ struct LookupKernels {
                   Index count) noexcept;
 };
 
-/// Of a usable set.
-template <typename P>
-const LookupKernels<P>& lookup_kernels_of(InstructionSet set);
-
 }  // namespace lstmkit

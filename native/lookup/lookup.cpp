@@ -10,26 +10,6 @@
 
 namespace lstmkit {
 
-#define LSTMKIT_COMPILED(set)                                       \
-    namespace set {                                                 \
-    const LookupKernels<Float32>& lookup_kernels(Float32) noexcept; \
-    const LookupKernels<Float64>& lookup_kernels(Float64) noexcept; \
-    }
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-
-template <typename P>
-const LookupKernels<P>& lookup_kernels_of(InstructionSet set) {
-    if (machine_has(set)) switch (set) {
-#define LSTMKIT_COMPILED(name) \
-    case InstructionSet::name: return name::lookup_kernels(P{});
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-            default: break;
-        }
-    throw std::invalid_argument("no kernels for " + std::string(name_of(set)) + " here");
-}
-
 namespace {
 
 // So many numbers to read or write are worth another thread.
@@ -59,7 +39,7 @@ Index cut(Index count, int share, int shares) noexcept { return count * share / 
 
 template <typename P>
 void look_up(const Lookup& lookup, const Real<P>* table, Real<P>* out, int threads, InstructionSet set) {
-    const LookupKernels<P>& kernels = lookup_kernels_of<P>(set);
+    const LookupKernels<P>& kernels = table_of<LookupKernels<P>>(set);
     check(lookup);
     const int shares = shares_of(double(lookup.places) * double(lookup.things) * double(lookup.width), lookup.places, threads);
     run_shares(shares, shares, [&](int share) {
@@ -77,7 +57,7 @@ void look_up(const Lookup& lookup, const Real<P>* table, Real<P>* out, int threa
 template <typename P>
 void look_up_backward(const Lookup& lookup, const Sequence<const Real<P>>& grad, Index inner, Real<P>* grad_table, int threads,
                       InstructionSet set) {
-    const LookupKernels<P>& kernels = lookup_kernels_of<P>(set);
+    const LookupKernels<P>& kernels = table_of<LookupKernels<P>>(set);
     check(lookup);
     if (inner < 1) throw std::invalid_argument("expected at least one place inside");
     // Several threads may add to one row, so each has columns of its own.

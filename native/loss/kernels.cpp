@@ -83,11 +83,11 @@ void gradient(const GradientTile<Precision>& t) noexcept {
     for (Index k = 0; k < parts; ++k) store(t.totals + k * lanes, totals[k]);
 }
 
-constexpr LossKernels<Precision> table = {share, join, gradient};
+constexpr LossKernels<Precision> kernels = {share, join, gradient};
 
 }  // namespace
 
 namespace LSTMKIT_SET {
-const LossKernels<Precision>& loss_kernels(Precision) noexcept { return table; }
+const LossKernels<Precision>& table(const LossKernels<Precision>*) noexcept { return kernels; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

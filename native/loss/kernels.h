@@ -41,8 +41,4 @@ struct LossKernels {
     void (*gradient)(const GradientTile<P>& tile) noexcept;
 };
 
-/// Of a usable set.
-template <typename P>
-const LossKernels<P>& loss_kernels_of(InstructionSet set);
-
 }  // namespace lstmkit

@@ -46,7 +46,7 @@ struct Run {
     int shares;
 
     Run(const LossCase<P>& layer, int threads, InstructionSet set)
-        : layer(layer), kernels(kernels_of<P>(set)), pointwise(loss_kernels_of<P>(set)), shares(1) {
+        : layer(layer), kernels(table_of<Kernels<P>>(set)), pointwise(table_of<LossKernels<P>>(set)), shares(1) {
         const double work = double(layer.rows) * double(layer.features) * double(layer.classes) / work_of_a_thread;
         shares = static_cast<int>(std::clamp<double>(threads, 1, std::max(1.0, std::min(work, double(loss_blocks(layer.classes))))));
     }

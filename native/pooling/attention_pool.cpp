@@ -13,27 +13,6 @@
 
 namespace lstmkit {
 
-#define LSTMKIT_COMPILED(set)                                     \
-    namespace set {                                               \
-    const PoolKernels<Float32>& pool_kernels(Float32) noexcept;   \
-    const PoolKernels<Float64>& pool_kernels(Float64) noexcept;   \
-    const PoolKernels<BFloat16>& pool_kernels(BFloat16) noexcept; \
-    }
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-
-template <typename P>
-const PoolKernels<P>& pool_kernels_of(InstructionSet set) {
-    if (machine_has(set)) switch (set) {
-#define LSTMKIT_COMPILED(name) \
-    case InstructionSet::name: return name::pool_kernels(P{});
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-            default: break;
-        }
-    throw std::invalid_argument("no kernels for " + std::string(name_of(set)) + " here");
-}
-
 namespace {
 
 // Rows pass in blocks of about so many steps: enough that a product reads its weights seldom, few enough for the caches.
@@ -65,7 +44,7 @@ struct Run {
     Array<Real<P>> v;
 
     Run(const AttentionPool<P>& pool, InstructionSet set)
-        : pool(pool), kernels(kernels_of<P>(set)), pools(pool_kernels_of<P>(set)), vectors((pool.units + kernels.lanes - 1) / kernels.lanes),
+        : pool(pool), kernels(table_of<Kernels<P>>(set)), pools(table_of<PoolKernels<P>>(set)), vectors((pool.units + kernels.lanes - 1) / kernels.lanes),
           width(vectors * kernels.lanes), v(zeros<Real<P>>(width)) {
         std::copy_n(pool.v, pool.units, v.data());
     }

@@ -77,11 +77,11 @@ void finish(const Real* more, const Real* shares, const Real* grad, Index rows, 
     }
 }
 
-constexpr PoolKernels<Precision> table = {score, score_backward, mix, mix_backward, finish};
+constexpr PoolKernels<Precision> kernels = {score, score_backward, mix, mix_backward, finish};
 
 }  // namespace
 
 namespace LSTMKIT_SET {
-const PoolKernels<Precision>& pool_kernels(Precision) noexcept { return table; }
+const PoolKernels<Precision>& table(const PoolKernels<Precision>*) noexcept { return kernels; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

@@ -42,8 +42,4 @@ struct PoolKernels {
     void (*finish)(const Real<P>* more, const Real<P>* shares, const Real<P>* grad, Index rows, Index features, Stored<P>* const* dx) noexcept;
 };
 
-/// Of a usable set.
-template <typename P>
-const PoolKernels<P>& pool_kernels_of(InstructionSet set);
-
 }  // namespace lstmkit

@@ -28,11 +28,11 @@ void draw_shares(std::uint64_t seed, std::uint32_t times, Number chosen, Number 
 template <typename P>
 void draw(std::uint64_t seed, std::uint32_t times, Stored<P> chosen, Stored<P> otherwise, Stored<P>* out, Index count, int threads,
           InstructionSet set) {
-    draw_shares(seed, times, chosen, otherwise, out, count, threads, kernels_of<P>(set).choose);
+    draw_shares(seed, times, chosen, otherwise, out, count, threads, table_of<Kernels<P>>(set).choose);
 }
 
 void draw_bytes(std::uint64_t seed, std::uint32_t times, std::uint8_t* out, Index count, int threads, InstructionSet set) {
-    draw_shares<std::uint8_t>(seed, times, 1, 0, out, count, threads, kernels_of<Float32>(set).choose_bytes);
+    draw_shares<std::uint8_t>(seed, times, 1, 0, out, count, threads, table_of<Kernels<Float32>>(set).choose_bytes);
 }
 
 #define LSTMKIT_PRECISION(P) template void draw<P>(std::uint64_t, std::uint32_t, Stored<P>, Stored<P>, Stored<P>*, Index, int, InstructionSet);

@@ -168,11 +168,11 @@ void narrow(const NarrowTile<Precision>& t) noexcept {
 
 void finish() noexcept { finish_streams(); }
 
-constexpr ScanKernels<Precision> table = {affine, narrow, {forward<MinLSTM, 3>, forward<MinGRU, 2>}, {backward<MinLSTM>, backward<MinGRU>}, finish};
+constexpr ScanKernels<Precision> kernels = {affine, narrow, {forward<MinLSTM, 3>, forward<MinGRU, 2>}, {backward<MinLSTM>, backward<MinGRU>}, finish};
 
 }  // namespace
 
 namespace LSTMKIT_SET {
-const ScanKernels<Precision>& scan_kernels(Precision) noexcept { return table; }
+const ScanKernels<Precision>& table(const ScanKernels<Precision>*) noexcept { return kernels; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

@@ -62,8 +62,4 @@ struct ScanKernels {
     void (*finish)() noexcept;
 };
 
-/// Of a usable set.
-template <typename P>
-const ScanKernels<P>& scan_kernels_of(InstructionSet set);
-
 }  // namespace lstmkit

@@ -338,12 +338,12 @@ void leave(const Real* from, Index count, Real* to) noexcept {
 Index memory_row(Index units) noexcept { return panel_row(units); }
 Index padded_units(Index units) noexcept { return padded(units); }
 
-constexpr MlstmKernels<Precision> table = {together, padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward,
+constexpr MlstmKernels<Precision> kernels = {together, padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward,
                                           forward,      finish,     leave,        advance,   backward};
 
 }  // namespace
 
 namespace LSTMKIT_SET {
-const MlstmKernels<Precision>& mlstm_kernels(Precision) noexcept { return table; }
+const MlstmKernels<Precision>& table(const MlstmKernels<Precision>*) noexcept { return kernels; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

@@ -106,8 +106,4 @@ struct MlstmKernels {
     void (*backward)(const Piece<P>& piece, const PieceBackward<P>& job) noexcept;
 };
 
-/// Of a usable set.
-template <typename P>
-const MlstmKernels<P>& mlstm_kernels_of(InstructionSet set);
-
 }  // namespace lstmkit

@@ -26,7 +26,7 @@ struct MlstmRun {
     Array<Index> order;
 
     MlstmRun(const MlstmCase<P>& layer, InstructionSet set)
-        : layer(layer), kernels(kernels_of<P>(set)), scans(scan_kernels_of<P>(set)), chunks(mlstm_kernels_of<P>(set)),
+        : layer(layer), kernels(table_of<Kernels<P>>(set)), scans(table_of<ScanKernels<P>>(set)), chunks(table_of<MlstmKernels<P>>(set)),
           wide(round_up(layer.heads, kernels.lanes)), together(chunks.together(layer.head_units(), layer.heads)),
           units(together * layer.head_units()), order(layer.batch), weight_(together > 1 ? 4 * layer.units * layer.inputs : 0),
           bias_(together > 1 && layer.bias ? 4 * layer.units : 0) {

@@ -26,7 +26,7 @@ struct Run {
     Array<Index> order;
 
     Run(const ScanCase<P>& layer, InstructionSet set)
-        : layer(layer), kernels(kernels_of<P>(set)), scans(scan_kernels_of<P>(set)), width(scan_gates(layer.cell) * layer.units),
+        : layer(layer), kernels(table_of<Kernels<P>>(set)), scans(table_of<ScanKernels<P>>(set)), width(scan_gates(layer.cell) * layer.units),
           nothing(zeros<Real<P>>(layer.units)), order(layer.batch) {
         order_rows(layer, order.data());
     }

@@ -386,7 +386,7 @@ void run_backward(const BackwardJob<P>* directions, int count, int threads, Inst
         std::for_each_n(directions, count, zero_gradients<P>);
         return;
     }
-    const Kernels<P>& kernels = kernels_of<P>(set);
+    const Kernels<P>& kernels = table_of<Kernels<P>>(set);
     check_heads(layer, kernels.lanes);
     const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer), layer.shape.sums);
     const Array<Index> order(layer.batch);

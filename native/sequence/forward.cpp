@@ -319,7 +319,7 @@ void run_forward(const ForwardJob<P>* directions, int count, int threads, Instru
     check_jobs(directions, count);
     const Course& layer = directions[0].layer;
     if (layer.batch == 0) return;
-    const Kernels<P>& kernels = kernels_of<P>(set);
+    const Kernels<P>& kernels = table_of<Kernels<P>>(set);
     check_heads(layer, kernels.lanes);
     const Plan plan = plan_layer(layer, count, threads, tile_sizes(kernels), needs_whole_rows(directions[0].layer));
     const Array<Index> order(layer.batch);

@@ -7,44 +7,16 @@
 
 namespace lstmkit {
 
-#define LSTMKIT_PRECISION(P) const Kernels<P>& kernels(P) noexcept;
-#define LSTMKIT_COMPILED(set)    \
-    namespace set {              \
-    LSTMKIT_EVERY_PRECISION      \
-    }
-#include "compiled_sets.inc"
-#undef LSTMKIT_PRECISION
-#undef LSTMKIT_COMPILED
-
 namespace {
-
-template <typename P>
-struct Compiled {
-    InstructionSet set;
-    const Kernels<P>& (*kernels)(P) noexcept;
-};
-
-template <typename P>
-constexpr Compiled<P> table[] = {
-#define LSTMKIT_COMPILED(set) {InstructionSet::set, &set::kernels},
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-};
 
 bool holds(const std::vector<InstructionSet>& sets, InstructionSet set) {
     return std::find(sets.begin(), sets.end(), set) != sets.end();
 }
 
-std::string names(const std::vector<InstructionSet>& sets) {
-    std::string text;
-    for (InstructionSet set : sets) text += (text.empty() ? "" : ", ") + std::string(name_of(set));
-    return text;
-}
-
 InstructionSet set_called(std::string_view name) {
     for (InstructionSet set : all_instruction_sets)
         if (name_of(set) == name) return set;
-    throw std::invalid_argument("no instruction set is called '" + std::string(name) + "'; usable here: " + names(usable_sets()));
+    throw std::invalid_argument("no instruction set is called '" + std::string(name) + "'; usable here: " + names_of(usable_sets()));
 }
 
 }  // namespace
@@ -60,12 +32,18 @@ std::string_view name_of(InstructionSet set) noexcept {
     return "";
 }
 
+std::string names_of(const std::vector<InstructionSet>& sets) {
+    std::string text;
+    for (InstructionSet set : sets) text += (text.empty() ? "" : ", ") + std::string(name_of(set));
+    return text;
+}
+
 const std::vector<InstructionSet>& compiled_sets() {
-    static const std::vector<InstructionSet> sets = [] {
-        std::vector<InstructionSet> all;
-        for (const auto& row : table<Float32>) all.push_back(row.set);
-        return all;
-    }();
+    static const std::vector<InstructionSet> sets = {
+#define LSTMKIT_COMPILED(set) InstructionSet::set,
+#include "compiled_sets.inc"
+#undef LSTMKIT_COMPILED
+    };
     return sets;
 }
 
@@ -84,7 +62,7 @@ InstructionSet choose_set(std::string_view name) {
     const InstructionSet set = set_called(name);
     if (holds(usable_sets(), set)) return set;
     const char* reason = holds(compiled_sets(), set) ? "this machine does not have" : "this build was not compiled for";
-    throw std::invalid_argument(reason + (" " + std::string(name)) + "; usable here: " + names(usable_sets()));
+    throw std::invalid_argument(reason + (" " + std::string(name)) + "; usable here: " + names_of(usable_sets()));
 }
 
 InstructionSet default_set() {
@@ -94,16 +72,5 @@ InstructionSet default_set() {
     }();
     return set;
 }
-
-template <typename P>
-const Kernels<P>& kernels_of(InstructionSet set) {
-    for (const Compiled<P>& row : table<P>)
-        if (row.set == set && machine_has(set)) return row.kernels(P{});
-    throw std::invalid_argument("no kernels for " + std::string(name_of(set)) + "; usable here: " + names(usable_sets()));
-}
-
-#define LSTMKIT_PRECISION(P) template const Kernels<P>& kernels_of(InstructionSet);
-LSTMKIT_EVERY_PRECISION
-#undef LSTMKIT_PRECISION
 
 }  // namespace lstmkit

@@ -240,7 +240,7 @@ void interleave(const Number* even, const Number* odd, Number* out, Index count)
 
 using Steps = LSTMKIT_SET::CellSteps<Precision>;
 constexpr bool is_whole = has_cells<Precision>;
-constexpr Kernels<Precision> table = {
+constexpr Kernels<Precision> kernels = {
     lanes, tile_rows, sigmoid_all, tanh_all, transpose<>, sum, forward, cell_backward, product, outer, round, interleave, choose<Factor>,
     choose<std::uint8_t>, is_whole ? Steps::forward : nullptr, is_whole ? Steps::backward : nullptr, is_whole ? Steps::middle : nullptr,
     is_whole ? Steps::middle_backward : nullptr, mogrify, mogrify_backward};
@@ -248,6 +248,6 @@ constexpr Kernels<Precision> table = {
 }  // namespace
 
 namespace LSTMKIT_SET {
-const Kernels<Precision>& kernels(Precision) noexcept { return table; }
+const Kernels<Precision>& table(const Kernels<Precision>*) noexcept { return kernels; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

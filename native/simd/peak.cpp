@@ -10,27 +10,10 @@
 
 namespace lstmkit {
 
-#define LSTMKIT_COMPILED(set)              \
-    namespace set {                        \
-    extern const PeakLoops peak_loops;     \
-    }
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-
 namespace {
 
-const PeakLoops& loops_of(InstructionSet set) {
-    switch (choose_set(name_of(set))) {
-#define LSTMKIT_COMPILED(set) \
-    case InstructionSet::set: return set::peak_loops;
-#include "compiled_sets.inc"
-#undef LSTMKIT_COMPILED
-        default: throw std::invalid_argument("no loops for " + std::string(name_of(set)));
-    }
-}
-
 PeakLoop loop_of(InstructionSet set, std::string_view number) {
-    const PeakLoops& loops = loops_of(set);
+    const PeakLoops& loops = table_of<PeakLoops>(set);
     PeakLoop loop = nullptr;
     if (number == "float32") loop = loops.float32;
     else if (number == "float64") loop = loops.float64;

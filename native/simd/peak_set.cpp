@@ -56,7 +56,9 @@ static double bfloat16_dots(long rounds) noexcept {
 static constexpr PeakLoop bfloat16_dots = nullptr;
 #endif
 
-extern const PeakLoops peak_loops = {multiply_adds<float>, multiply_adds<double>, bfloat16_dots};
+static constexpr PeakLoops loops = {multiply_adds<float>, multiply_adds<double>, bfloat16_dots};
+
+const PeakLoops& table(const PeakLoops*) noexcept { return loops; }
 
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

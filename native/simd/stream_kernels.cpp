@@ -176,13 +176,12 @@ constexpr PrecisionKernels precision() noexcept {
     return {P::ways, P::cycles_per_vector, P::prepare, step<P>, Several<P>::step, Several<P>::inputs};
 }
 
-constexpr StreamKernels table = {
+constexpr StreamKernels kernels = {
     lanes, {precision<FloatWords>(), precision<HalfWords>(), precision<ByteWords>()}, is_finite, project};
 
 }  // namespace
 
 namespace LSTMKIT_SET {
-extern const StreamKernels& stream_kernels;
-const StreamKernels& stream_kernels = table;
+const StreamKernels& table(const StreamKernels*) noexcept { return kernels; }
 }  // namespace LSTMKIT_SET
 }  // namespace lstmkit

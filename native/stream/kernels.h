@@ -88,7 +88,4 @@ struct StreamKernels {
     const PrecisionKernels& of(StreamPrecision precision) const noexcept { return precisions[static_cast<int>(precision)]; }
 };
 
-/// The kernels of a usable set; throws std::invalid_argument as kernels_of does.
-const StreamKernels& stream_kernels_of(InstructionSet set);
-
 }  // namespace lstmkit

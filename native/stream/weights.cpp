@@ -145,7 +145,7 @@ PackedLayer::PackedLayer(const StreamLayer& layer, StreamPrecision precision, co
 }
 
 StreamWeights::StreamWeights(const std::vector<StreamLayer>& layers, StreamPrecision precision, InstructionSet set)
-    : kernels_(stream_kernels_of(set)), precision_(precision) {
+    : kernels_(table_of<StreamKernels>(set)), precision_(precision) {
     expect(!layers.empty(), "expected at least one layer");
     layers_.reserve(layers.size());
     for (const StreamLayer& layer : layers) {

@@ -76,7 +76,7 @@ void check_block(std::uint64_t first, std::uint64_t stride, Results& results) {
         for (lstmkit::InstructionSet set : lstmkit::usable_sets()) {
             {
                 const lstmkit::FlushDenormals flush;
-                (lstmkit::kernels_of<Float32>(set).*function.kernel)(x, actual, count);
+                (lstmkit::table_of<lstmkit::Kernels<Float32>>(set).*function.kernel)(x, actual, count);
             }
             Worst& worst = results[result++];
             for (std::size_t k = 0; k < count; ++k)
@@ -117,11 +117,11 @@ void ends_are_exact(lstmkit::InstructionSet set) {
     const float infinity = std::numeric_limits<float>::infinity();
     const float x[] = {-infinity, -0.0f, 0, infinity, NAN};
     float actual[5];
-    lstmkit::kernels_of<Float32>(set).sigmoid(x, actual, 5);
+    lstmkit::table_of<lstmkit::Kernels<Float32>>(set).sigmoid(x, actual, 5);
     check(actual[0] < std::numeric_limits<float>::min() && actual[1] == 0.5f && actual[2] == 0.5f && actual[3] == 1 &&
               std::isnan(actual[4]),
           "ends of sigmoid");
-    lstmkit::kernels_of<Float32>(set).tanh(x, actual, 5);
+    lstmkit::table_of<lstmkit::Kernels<Float32>>(set).tanh(x, actual, 5);
     check(actual[0] == -1 && actual[1] == 0 && std::signbit(actual[1]) && actual[2] == 0 && !std::signbit(actual[2]) &&
               actual[3] == 1 && std::isnan(actual[4]),
           "ends of tanh");

@@ -29,8 +29,8 @@ void activations_match_wide(lstmkit::InstructionSet set, std::size_t count, std:
     std::normal_distribution<Real> normal;
     std::vector<Real> x(count + offset), sigmoid(x.size()), tanh(x.size());
     for (Real& value : x) value = normal(random);
-    lstmkit::kernels_of<P>(set).sigmoid(x.data() + offset, sigmoid.data() + offset, count);
-    lstmkit::kernels_of<P>(set).tanh(x.data() + offset, tanh.data() + offset, count);
+    lstmkit::table_of<lstmkit::Kernels<P>>(set).sigmoid(x.data() + offset, sigmoid.data() + offset, count);
+    lstmkit::table_of<lstmkit::Kernels<P>>(set).tanh(x.data() + offset, tanh.data() + offset, count);
     double worst = 0;
     for (std::size_t k = offset; k < x.size(); ++k)
         worst = std::max({worst, ulps(sigmoid[k], 1 / (1 + std::exp(-Wide(x[k])))), ulps(tanh[k], std::tanh(Wide(x[k])))});
@@ -40,7 +40,7 @@ void activations_match_wide(lstmkit::InstructionSet set, std::size_t count, std:
 template <typename P>
 void activations_match_wide(lstmkit::InstructionSet set) {
     using Real = lstmkit::Real<P>;
-    const lstmkit::Kernels<P>& kernels = lstmkit::kernels_of<P>(set);
+    const lstmkit::Kernels<P>& kernels = lstmkit::table_of<lstmkit::Kernels<P>>(set);
     std::vector<Real> x;
     for (double value : {0.0, 1e-40, 1e-310, 9.0, 10.0, 19.0, 20.0, 88.7, 104.0, 707.9, 708.1, 745.0, 1e30, HUGE_VAL, double(NAN)})
         for (int sign : {1, -1}) x.push_back(static_cast<Real>(sign * value));
@@ -81,7 +81,7 @@ int main() {
     for (lstmkit::InstructionSet set : lstmkit::all_instruction_sets)
         if (!lstmkit::machine_has(set)) {
             check(rejects([&] { lstmkit::choose_set(lstmkit::name_of(set)); }), "choose_set rejects what is not there");
-            check(rejects([&] { lstmkit::kernels_of<lstmkit::Float32>(set); }), "kernels_of rejects what is not there");
+            check(rejects([&] { lstmkit::table_of<lstmkit::Kernels<lstmkit::Float32>>(set); }), "table_of rejects what is not there");
         }
     check(lstmkit::available_threads() >= 1, "at least one thread");
     std::printf("%d failures\n", failures);

@@ -148,6 +148,14 @@ def test_streams__match_goals_and_name_what_is_missing() -> None:
     assert "not measured" in report.full_table({"machine": MACHINE, "rows": rows})
 
 
+@pytest.mark.parametrize(("against", "text"), [(TORCH, "goal MISSED (75 %) |"), ("of peak", "goal MISSED |")])
+def test_table__matches_the_share_of_the_peak_that_a_missed_goal_takes(against: str, text: str) -> None:
+    goal = {"against": against, "goal": 3.0, "found": 2.0, "met": False, "text": "goal"}
+    ours = {"value": 1.0, "percent_of_peak": 50.0}
+    row = {"case": "some", "unit": "ms", "ours": ours, "peers": {TORCH: {"ratio": 2.0}}, "goals": [goal]}
+    assert text in report.full_table({"machine": MACHINE, "rows": [row]})
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says what is resident")
 @pytest.mark.skipif(not native_status().available, reason="int8 needs the native core")
 def test_memory_of_a_stream__matches_its_states() -> None:

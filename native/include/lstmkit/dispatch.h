@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -49,6 +50,9 @@ struct Kernels {
 /// The name that users write: "baseline", "avx2", ...
 std::string_view name_of(InstructionSet set) noexcept;
 
+/// Those names, with commas.
+std::string names_of(const std::vector<InstructionSet>& sets);
+
 /// The sets that this build holds code for, worst first.
 const std::vector<InstructionSet>& compiled_sets();
 
@@ -62,8 +66,9 @@ InstructionSet choose_set(std::string_view name);
 /// choose_set of the environment variable LSTMKIT_ISA, read once, on the first call.
 InstructionSet default_set();
 
-/// The kernels of a usable set.
-template <typename P>
-const Kernels<P>& kernels_of(InstructionSet set);
+/// The functions of one kind that a usable set has: Kernels<P>, or another of the tables that tables.cpp lists.
+/// Throws std::invalid_argument where the set is not usable.
+template <typename Table>
+const Table& table_of(InstructionSet set);
 
 }  // namespace lstmkit
