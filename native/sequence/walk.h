@@ -64,7 +64,7 @@ public:
 
     /// What `values` held before the step at time t: the neighbour's, `initial`, or `zeros`.
     template <typename Number>
-    const Number* before(Index t, Index r, const Sequence<const Number>& values, const State<const Number>& initial,
+    LSTMKIT_ALWAYS_INLINE const Number* before(Index t, Index r, const Sequence<const Number>& values, const State<const Number>& initial,
                          const Number* zeros) const noexcept {
         if (is_reset(t, r)) return zeros;
         if (is_first(t, r)) return initial ? initial.at(row(r)) : zeros;
