@@ -137,7 +137,8 @@ LSTMKIT_INLINE void cell_backward_blocks(const CellRow<Precision>& row, Index fi
     for (Index n = 0; n < N; ++n) cell_backward_block(row, first + n, n + 1 < N ? lanes : count, tanh_c.part[n]);
 }
 
-void cell_backward(const CellRow<Precision>& row) noexcept {
+void cell_backward(const CellRow<Precision>& given) noexcept {
+    const CellRow<Precision> row = given;  // else every store might change it
     const Index whole = row.units / lanes, rest = row.units % lanes;
     Index block = 0;
     for (; block + 4 <= whole; block += 4) cell_backward_blocks<4>(row, block, lanes);
