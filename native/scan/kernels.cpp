@@ -120,7 +120,8 @@ template <Index V>
 struct Affine {
     template <Index R>
     struct Rows {
-        static void run(const AffineTile<Precision>& t, Index first) noexcept {
+        static void run(const AffineTile<Precision>& tile, Index first) noexcept {
+            const AffineTile<Precision> t = tile;  // what is written might otherwise be a part of it
             fetch_some(t.fetch);
             Vector z[R][V];
 #pragma GCC unroll 4
@@ -130,11 +131,20 @@ struct Affine {
                 for (Index r = 0; r < R; ++r) z[r][v] = bias;
             }
             accumulate(z, t.x + first, t.inputs, t.weights);
-            const Index last = t.count - (V - 1) * lanes;
+            if (t.count == V * lanes) write(z, t, first, [](Real* to, Vector value) noexcept { store(to, value); });
+            else write(z, t, first, [last = t.count - (V - 1) * lanes](Real* to, Vector value) noexcept { store_first(to, value, last); });
+        }
+        template <typename Last>
+        static LSTMKIT_INLINE void write(const Vector (&z)[R][V], const AffineTile<Precision>& t, Index first, Last store_last) noexcept {
+            Real* to[R];
 #pragma GCC unroll 12
-            for (Index r = 0; r < R; ++r)
+            for (Index r = 0; r < R; ++r) to[r] = t.z[first + r] + t.first;
+#pragma GCC unroll 12
+            for (Index r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-                for (Index v = 0; v < V; ++v) store_up_to(t.z[first + r] + t.first + v * lanes, z[r][v], v + 1 < V ? lanes : last);
+                for (Index v = 0; v + 1 < V; ++v) store(to[r] + v * lanes, z[r][v]);
+                store_last(to[r] + (V - 1) * lanes, z[r][V - 1]);
+            }
         }
     };
 
