@@ -131,13 +131,8 @@ public:
           d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
           dz_(zeros<Real<P>>(run.groups() * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
           room_(run.chunks.room_numbers(run.units)),
-          outputs_(2 * chunk_steps * output_row()), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
-          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {
-        for (Index n = 0; n < chunk_steps; ++n) {
-            y_[n] = &outputs_[n * output_row()];
-            grad_y_[n] = job.grad_y ? y_[n] + chunk_steps * output_row() : nullptr;
-        }
-    }
+          fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
+          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
         begin(walk);
@@ -174,8 +169,8 @@ private:
         const Range steps = chunk_of(walk, chunk);
         for (Index n = 0; n < steps.size(); ++n) {
             const Index t = walk.time(steps.first + n);
-            std::copy_n(job_.y.at(t, b), run_.layer.units, y_[n]);
-            if (job_.grad_y) std::copy_n(job_.grad_y.at(t, b), run_.layer.units, grad_y_[n]);
+            y_[n] = job_.y.at(t, b);
+            grad_y_[n] = job_.grad_y ? job_.grad_y.at(t, b) : nullptr;
             if (job_.dx) dx_[n] = job_.dx.at(t, b);
         }
         products_.enter(walk, chunk);
@@ -193,7 +188,6 @@ private:
         weights_.sides.multiply(dz_.data(), steps.size(), dx_, nullptr, group_numbers());
         weights_.gates.multiply(d_gates_.data(), steps.size(), dx_, nullptr, 0, true);
     }
-    Index output_row() const noexcept { return round_up(run_.layer.units, 16) | 16; }
     Index group_numbers() const noexcept { return chunk_steps * weights_.sides.in_row(); }
 
     void cut(const Walk& walk, Index chunk) noexcept {
@@ -279,12 +273,11 @@ private:
     RowGates<P> gates_;
     Memories<P> d_states_, starts_;  // of one head: the states that enter its first pieces, and one that passes
     Array<Real<P>> d_m_, d_scale_, d_series_, dz_, d_gates_, room_;
-    // A chunk's outputs and their gradients side by side: rows of other steps, far apart in memory, share few sets of the caches.
-    Array<Real<P>> outputs_;
     Array<const char*> fetched_;
     Ahead ahead_;
     Fetch* fetch_ = nullptr;
-    Real<P>*y_[chunk_steps], *grad_y_[chunk_steps], *dx_[chunk_steps];
+    const Real<P>*y_[chunk_steps], *grad_y_[chunk_steps];
+    Real<P>* dx_[chunk_steps];
 };
 
 }  // namespace
