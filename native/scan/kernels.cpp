@@ -153,26 +153,29 @@ struct Affine {
 
 void affine(const AffineTile<Precision>& tile) noexcept { run_vectors<Affine>((tile.count + lanes - 1) / lanes, tile); }
 
-void narrow(const NarrowTile<Precision>& t) noexcept {
+void narrow(const NarrowTile<Precision>& tile) noexcept {
+    const NarrowTile<Precision> t = tile;  // what is written might otherwise be a part of it
     constexpr Index most = lanes / 2;
     Integers second_half;
     for (Index lane = 0; lane < lanes; ++lane) second_half[lane] = (lane + most) % lanes;
     for (Index r = 0; r < t.rows; r += 2) {
         fetch_some(t.fetch);
-        const Real *first = t.in + r * t.in_row, *second = r + 1 < t.rows ? first + t.in_row : first, *weights = t.weights;
         Vector sums[lanes] = {};
-        for (Index group = 0; group < t.groups; ++group, first += t.in_group, second += t.in_group, weights += most * t.columns)
-            for (Index k = 0; k < t.columns; k += lanes) {
-                const Vector a = load(first + k), b = load(second + k);
+        for (const NarrowPart<Precision>* part = t.first; part < t.last; ++part) {
+            const Real *first = part->in + r * part->in_row, *second = r + 1 < t.rows ? first + part->in_row : first, *weights = part->weights;
+            for (Index group = 0; group < part->groups; ++group, first += part->in_group, second += part->in_group, weights += most * part->columns)
+                for (Index k = 0; k < part->columns; k += lanes) {
+                    const Vector a = load(first + k), b = load(second + k);
 #pragma GCC unroll 8
-                for (Index n = 0; n < most; ++n) {
-                    const Vector w = load(weights + n * t.columns + k);
-                    sums[n] += a * w, sums[most + n] += b * w;
+                    for (Index n = 0; n < most; ++n) {
+                        const Vector w = load(weights + n * part->columns + k);
+                        sums[n] += a * w, sums[most + n] += b * w;
+                    }
                 }
-            }
-        Vector total = totals<1>(sums);
-        for (Index row = r; row < t.rows && row < r + 2; ++row, total = shuffle(total, total, second_half))
-            store_up_to(t.out[row], t.add ? total + load_up_to(t.out[row], t.count) : total, t.count);
+        }
+        const Vector total = totals<1>(sums);
+        store_up_to(t.out[r], total, t.count);
+        if (r + 1 < t.rows) store_up_to(t.out[r + 1], shuffle(total, total, second_half), t.count);
     }
 }
 

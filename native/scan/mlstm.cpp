@@ -185,8 +185,7 @@ private:
         if (job_.dweight)
             weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
         if (!job_.dx) return;
-        weights_.sides.multiply(dz_.data(), steps.size(), dx_, nullptr, group_numbers());
-        weights_.gates.multiply(d_gates_.data(), steps.size(), dx_, nullptr, 0, true);
+        AffineBackward<P>::multiply_both(weights_.sides, dz_.data(), group_numbers(), weights_.gates, d_gates_.data(), steps.size(), dx_);
     }
     Index group_numbers() const noexcept { return chunk_steps * weights_.sides.in_row(); }
 

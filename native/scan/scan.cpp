@@ -188,7 +188,7 @@ private:
     }
 
     void spend(Index slots, Fetch* fetch) noexcept {
-        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data(), fetch, 0, false, streams_);
+        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data(), fetch, streams_);
         if (job_.dweight) sums_.add(share_, slots, x_.data(), ones_.data(), dz_.data(), wide_, fetch);
     }
 
