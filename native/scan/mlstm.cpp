@@ -12,7 +12,8 @@ namespace {
 
 template <typename P>
 void check_case(const MlstmCase<P>& layer) {
-    check_scan(layer);
+    check_scan(layer, layer.weights.sides && layer.weights.gates);
+    expect_scan(!layer.weights.side_bias == !layer.weights.gate_bias, "expected both biases or none");
     expect_scan(layer.heads >= 1 && layer.units % layer.heads == 0, "expected heads that divide the units");
     expect_scan(!layer.first.memory == !layer.first.normaliser && !layer.first.memory == !layer.first.scale, "expected all first states or none");
 }
@@ -179,10 +180,10 @@ private:
         for (Index group = 0; group < run_.groups(); ++group) {
             Real<P>* const dz = &dz_[group * group_numbers()];
             step_group(run_.between(chunk, b, group), group, dz);
-            if (job_.dweight) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, group);
+            if (job_.d_weights.sides) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, group);
         }
         step_gates();
-        if (job_.dweight)
+        if (job_.d_weights.sides)
             weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
         if (!job_.dx) return;
         AffineBackward<P>::multiply_both(weights_.sides, dz_.data(), group_numbers(), weights_.gates, d_gates_.data(), steps.size(), dx_);
@@ -299,20 +300,22 @@ template <typename P>
 void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
     expect_scan((job.kept.between && job.y) || job.layer.batch == 0, "what forward wrote is null");
-    expect_scan(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
+    const MlstmParameters<Real<P>>& to = job.d_weights;
+    expect_scan(!to.sides == !to.gates && !to.sides == !to.side_bias && !to.sides == !to.gate_bias, "expected the gradients of all parameters or of none");
     const MlstmRun<P> run(job.layer, set);
     std::optional<MlstmWeights<P>> again;
     if (!job.kept.products) again.emplace(run);
     const int shares = row_shares(job.layer, job.layer.width(), threads);
-    const MlstmWeightsBackward<P> weights(run, job.dweight ? shares : 0);
+    const MlstmWeightsBackward<P> weights(run, to.sides ? shares : 0);
     run_shares(shares, shares, [&](int share) {
         BackwardPart<P> part(run, job, again ? &*again : nullptr, weights, share);
         for_each_row(run, share, shares, [&](const Walk& walk) { part.run(walk); });
     });
-    if (!job.dweight) return;
-    const Index sides = 4 * job.layer.units;
-    weights.side_sums.join(job.dweight, job.dbias, [&](Index row) { return run.place(row); });
-    weights.gate_sums.join(job.dweight + sides * job.layer.inputs, job.dbias + sides);
+    if (!to.sides) return;
+    weights.side_sums.join(to.sides, to.side_bias, [&](Index row) { return run.place(row); });
+    for (Index row = job.layer.units; row < 2 * job.layer.units; ++row)
+        for (Index k = 0; k < job.layer.inputs; ++k) to.sides[row * job.layer.inputs + k] /= run.divisor(row);
+    weights.gate_sums.join(to.gates, to.gate_bias);
 }
 
 template void run_mlstm(const MlstmForward<Float32>&, int, InstructionSet);
