@@ -46,9 +46,9 @@ public:
         const Index block = columns_.block();
         for (Index group = 0; group < from.groups; ++group)
             for (Index row = 0; row < from.width; ++row) {
-                const Index given = group * from.width + row;
+                const Index given = group * from.width + row, next = columns_.vectors(row / block) * lanes;
                 Real<P>* const to = weights_of(group) + row / block * block * inputs_ + row % block;
-                for (Index k = 0; k < inputs_; ++k) to[k * columns_.vectors(row / block) * lanes] = from.weight[given * inputs_ + k];
+                for (Index k = 0; k < inputs_; ++k) to[k * next] = from.weight[given * inputs_ + k];
                 if (from.bias) bias_[group * columns_.padded() + row] = from.bias[given];
             }
     }
@@ -118,8 +118,8 @@ private:
         Real<P>* const pack = pack_.data() + group * numbers();
         const PackedMatrix<P> matrix = group_of(from, group);
         for (Index block = 0; block < matrix.blocks() && !is_narrow(); ++block) matrix.fill(kernels_, block, pack);
-        for (Index row = 0; row < from.width && is_narrow(); ++row)
-            for (Index k = 0; k < inputs_; ++k) pack[k * columns() + row] = from.weight[(group * from.width + row) * inputs_ + k];
+        for (Index row = 0, next = columns(); row < from.width && is_narrow(); ++row)
+            for (Index k = 0; k < inputs_; ++k) pack[k * next + row] = from.weight[(group * from.width + row) * inputs_ + k];
     }
 
     const Kernels<P>& kernels_;
@@ -155,11 +155,11 @@ public:
     void join(Real<P>* weight, Real<P>* bias, Place place) const noexcept {
         const Index block = columns_.block();
         for (Index row = 0; row < groups_ * columns_.width; ++row) {
-            const Index own = row % columns_.width, n = own / block, to = place(row);
+            const Index group = row / columns_.width, own = row % columns_.width, n = own / block, to = place(row);
+            const Index first = n * block * (inputs_ + 1) + own % block, next = columns_.vectors(n) * columns_.lanes;
             for (Index k = 0; k <= inputs_; ++k) {
-                const Index from = n * block * (inputs_ + 1) + k * columns_.vectors(n) * columns_.lanes + own % block;
                 Real<P> total = 0;
-                for (int share = 0; share < shares_; ++share) total += at(share, row / columns_.width)[from];
+                for (int share = 0; share < shares_; ++share) total += at(share, group)[first + k * next];
                 (k < inputs_ ? weight[to * inputs_ + k] : bias[to]) = total;
             }
         }
