@@ -167,7 +167,7 @@ class MLSTMCourse(_Course):
         return [torch.zeros_like(state) if grad is None else grad.contiguous().resolve_neg() for grad, state in pairs]
 
     def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[int, int]:
-        between, products = (_address(kept[n][d] if n < len(kept) else None) for n in (0, 1))
+        between, products = *(_of(value, d) for value in kept), *(0,) * (2 - len(kept))
         return products, between
 
     def _direction(self, d: int) -> tuple[Any, ...]:
@@ -186,7 +186,12 @@ def _address(value: Tensor | None) -> int:
 
 def _addresses(states: Sequence[Tensor], d: int) -> tuple[int, ...]:
     """Where memory, normaliser and scale of a direction are."""
-    return tuple(value[d].data_ptr() for value in states) or _NOWHERE
+    return tuple(_of(value, d) for value in states) or _NOWHERE
+
+
+def _of(value: Tensor, d: int) -> int:
+    """Where direction ``d`` is, without a view of it, which takes torch as long as the core needs for a step."""
+    return value.data_ptr() + d * value.stride(0) * value.element_size()
 
 
 def _parameters(weights: Sequence[Tensor]) -> tuple[int, ...]:
