@@ -156,9 +156,9 @@ struct Loss {
     }
 };
 
-/// How far a prediction is from the difference of two losses 2e-6 apart, beyond what their rounding explains; by `size`.
+/// How far a prediction is from the difference of two losses 1e-6 apart, beyond what their rounding explains; by `size`.
 double error_of(const Loss& up, const Loss& down, double predicted, double size) {
-    const double error = std::fabs((up.total - down.total) / 2e-6 - predicted), rounding = 1e-15 * (up.size + down.size) / 2e-6;
+    const double error = std::fabs((up.total - down.total) / 1e-6 - predicted), rounding = 1e-15 * (up.size + down.size) / 1e-6;
     return error <= rounding ? 0 : (error - rounding) / size;
 }
 
@@ -193,7 +193,7 @@ void gradients_match_differences(const Case& k, Step step, const Gradients<P>& f
                 continue;
             }
             const double along = normal(random);
-            (up.*member)[n] += 1e-6 * along, (down.*member)[n] -= 1e-6 * along;
+            (up.*member)[n] += 5e-7 * along, (down.*member)[n] -= 5e-7 * along;
             predicted += along * double(gradient[n]), size += std::fabs(along * double(gradient[n]));
         }
         const double error = error_of({up, step}, {down, step}, predicted, size);
@@ -205,7 +205,7 @@ void gradients_match_differences(const Case& k, Step step, const Gradients<P>& f
         double predicted = 0, size = 1;
         for (std::size_t n = 0; n < k.first[state].size(); ++n) {
             const double along = normal(random);
-            up.first[state][n] += 1e-6 * along, down.first[state][n] -= 1e-6 * along;
+            up.first[state][n] += 5e-7 * along, down.first[state][n] -= 5e-7 * along;
             predicted += along * double(found.first[state][n]), size += std::fabs(along * double(found.first[state][n]));
         }
         const double error = error_of({up, step}, {down, step}, predicted, size);
