@@ -22,7 +22,8 @@ using Sizes = std::tuple<Index, Index, Index, Index>;
 using MlstmSizes = std::tuple<Index, Index, Index, Index, Index>;
 using MlstmStateAt = std::tuple<Address, Address, Address>;
 using KeptAt = std::tuple<Address, Address>;
-using MlstmCaseAt = std::tuple<MlstmSizes, SequenceAt, MlstmStateAt, Address, Address, Address, Address, bool>;
+using ParametersAt = std::tuple<Address, Address, Address, Address>;
+using MlstmCaseAt = std::tuple<MlstmSizes, SequenceAt, MlstmStateAt, ParametersAt, Address, Address, bool>;
 using CaseAt = std::tuple<std::string, Sizes, SequenceAt, StateAt, Address, Address, Address, Address, bool>;
 
 lstmkit::ScanCell cell_called(const std::string& name) {
@@ -46,6 +47,12 @@ lstmkit::MlstmState<Number> mlstm_state(const MlstmStateAt& at) {
 }
 
 template <typename Number>
+lstmkit::MlstmParameters<Number> mlstm_parameters(const ParametersAt& at) {
+    const auto& [sides, gates, side_bias, gate_bias] = at;
+    return {pointer<Number>(sides), pointer<Number>(gates), pointer<Number>(side_bias), pointer<Number>(gate_bias)};
+}
+
+template <typename Number>
 lstmkit::MlstmKept<Number> mlstm_kept(const KeptAt& at) {
     return {pointer<Number>(std::get<0>(at)), pointer<Number>(std::get<1>(at))};
 }
@@ -53,16 +60,16 @@ lstmkit::MlstmKept<Number> mlstm_kept(const KeptAt& at) {
 template <typename P>
 lstmkit::MlstmCase<P> mlstm_case(const MlstmCaseAt& at) {
     using Real = const lstmkit::Real<P>;
-    const auto& [sizes, x, first, weight, bias, lengths, resets, backwards] = at;
+    const auto& [sizes, x, first, weights, lengths, resets, backwards] = at;
     const auto& [T, B, I, H, N] = sizes;
     return {{T, B, I, H, H, false, pointer<const std::int64_t>(lengths), pointer<const std::uint8_t>(resets), backwards},
-            N, sequence<Real>(x), mlstm_state<Real>(first), pointer<Real>(weight), pointer<Real>(bias)};
+            N, sequence<Real>(x), mlstm_state<Real>(first), mlstm_parameters<Real>(weights)};
 }
 
 /// How many numbers of products and of states between chunks one direction keeps.
 std::tuple<Index, Index> mlstm_kept_numbers(const MlstmSizes& sizes) {
     const auto& [T, B, I, H, N] = sizes;
-    const lstmkit::MlstmCase<lstmkit::Float32> layer{{T, B, I, H, H, false, nullptr, nullptr, false}, N, {}, {}, nullptr, nullptr};
+    const lstmkit::MlstmCase<lstmkit::Float32> layer{{T, B, I, H, H, false, nullptr, nullptr, false}, N, {}, {}, {}};
     return {layer.chunks() * B * layer.product_numbers(), layer.chunks() * B * N * layer.between_numbers()};
 }
 
@@ -119,14 +126,14 @@ void mlstm_forward(const MlstmCaseAt& layer, const SequenceAt& y, const MlstmSta
 }
 
 void mlstm_backward(const MlstmCaseAt& layer, const MlstmStateAt& last, const KeptAt& kept, const SequenceAt& y, const SequenceAt& grad_y,
-                    const MlstmStateAt& grad_last, const SequenceAt& dx, const MlstmStateAt& d_first, Address dweight, Address dbias, int threads,
+                    const MlstmStateAt& grad_last, const SequenceAt& dx, const MlstmStateAt& d_first, const ParametersAt& d_weights, int threads,
                     const std::string& instruction_set, const std::string& precision) {
     with_precision<lstmkit::Float32, lstmkit::Float64>("the scan", precision, [&](auto chosen) {
         using P = decltype(chosen);
         using Real = lstmkit::Real<P>;
         run<P>(lstmkit::MlstmBackward<P>{mlstm_case<P>(layer), mlstm_state<const Real>(last), mlstm_kept<const Real>(kept), sequence<const Real>(y),
                                          sequence<const Real>(grad_y), mlstm_state<const Real>(grad_last), sequence<Real>(dx), mlstm_state<Real>(d_first),
-                                         pointer<Real>(dweight), pointer<Real>(dbias)},
+                                         mlstm_parameters<Real>(d_weights)},
                threads, instruction_set);
     });
 }
@@ -142,7 +149,7 @@ void bind_scan(nb::module_& module) {
     module.def("mlstm_forward", &mlstm_forward, nb::arg("layer"), nb::arg("y"), nb::arg("last"), nb::arg("kept"), nb::arg("threads"),
                nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
     module.def("mlstm_backward", &mlstm_backward, nb::arg("layer"), nb::arg("last"), nb::arg("kept"), nb::arg("y"), nb::arg("grad_y").none(),
-               nb::arg("grad_last"), nb::arg("dx").none(), nb::arg("d_first"), nb::arg("dweight"), nb::arg("dbias"), nb::arg("threads"),
+               nb::arg("grad_last"), nb::arg("dx").none(), nb::arg("d_first"), nb::arg("d_weights"), nb::arg("threads"),
                nb::arg("instruction_set") = "", nb::arg("precision") = "float32");
     module.def("mlstm_kept", &mlstm_kept_numbers, nb::arg("sizes"));
 }

@@ -46,9 +46,9 @@ public:
         const Index block = columns_.block();
         for (Index group = 0; group < from.groups; ++group)
             for (Index row = 0; row < from.width; ++row) {
-                const Index given = group * from.width + row;
+                const Index given = group * from.width + row, next = columns_.vectors(row / block) * lanes;
                 Real<P>* const to = weights_of(group) + row / block * block * inputs_ + row % block;
-                for (Index k = 0; k < inputs_; ++k) to[k * columns_.vectors(row / block) * lanes] = from.weight[given * inputs_ + k];
+                for (Index k = 0; k < inputs_; ++k) to[k * next] = from.weight[given * inputs_ + k];
                 if (from.bias) bias_[group * columns_.padded() + row] = from.bias[given];
             }
     }
@@ -68,7 +68,7 @@ private:
     Array<Real<P>> weights_, bias_;  // [groups][blocks][I][VL], [groups][blocks][VL]
 };
 
-/// dx (+)= sum of dz W over the groups, with W packed; rows of dz [groups][..] hold zeros from width up to in_row() at least.
+/// dx = sum of dz W over the groups, with W packed; rows of dz [groups][..] hold zeros from width up to in_row() at least.
 /// `streams`, for whole vectors at multiples of their size: past the caches.
 template <typename P>
 class AffineBackward {
@@ -81,17 +81,29 @@ public:
     }
     /// An odd number of lines where it is many, so that the lines of a column do not all share a set of the cache.
     Index in_row() const noexcept { return columns() + (columns() > gates * kernels_.lanes ? 16 : 0); }
-    void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx, Fetch* fetch = nullptr, Index dz_group = 0, bool add = false,
-                  bool streams = false) const noexcept {
-        if (is_narrow()) return scans_.narrow({rows, dz, in_row(), dz_group, groups_, columns(), pack_.data(), dx, inputs_, add, fetch});
-        for (Index group = 0; group < groups_; ++group)
-            matrix_.multiply(kernels_, dz + group * dz_group, in_row(), vectors_ * kernels_.lanes, rows, pack_.data() + group * numbers(), dx, 0,
-                             matrix_.groups(), fetch, streams && group == groups_ - 1, add || group > 0);
+    void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx, Fetch* fetch, bool streams) const noexcept {
+        const NarrowPart<P> own = part(dz, 0);
+        if (is_narrow()) scans_.narrow({rows, &own, &own + 1, dx, inputs_, fetch});
+        else multiply_matrix(own, rows, dx, fetch, streams, false);
+    }
+    /// dx = sum of dz W of both; groups of the first at distance dz_group.
+    static void multiply_both(const AffineBackward& a, const Real<P>* a_dz, Index dz_group, const AffineBackward& b, const Real<P>* b_dz,
+                              Index rows, Real<P>* const* dx) noexcept {
+        const NarrowPart<P> parts[] = {a.part(a_dz, dz_group), b.part(b_dz, 0)};
+        if (a.is_narrow()) return a.scans_.narrow({rows, parts, parts + 2, dx, a.inputs_, nullptr});
+        a.multiply_matrix(parts[0], rows, dx, nullptr, false, false);
+        b.multiply_matrix(parts[1], rows, dx, nullptr, false, true);
     }
     Index halts(Index rows) const noexcept { return is_narrow() ? (rows + 1) / 2 : matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups()); }
 
 private:
     Index columns() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
+    NarrowPart<P> part(const Real<P>* dz, Index group) const noexcept { return {dz, in_row(), group, groups_, columns(), pack_.data()}; }
+    void multiply_matrix(const NarrowPart<P>& own, Index rows, Real<P>* const* dx, Fetch* fetch, bool streams, bool add) const noexcept {
+        for (Index group = 0; group < groups_; ++group)
+            matrix_.multiply(kernels_, own.in + group * own.in_group, own.in_row, vectors_ * kernels_.lanes, rows, own.weights + group * numbers(), dx,
+                             0, matrix_.groups(), fetch, streams && group == groups_ - 1, add || group > 0);
+    }
     bool is_narrow() const noexcept { return 2 * inputs_ <= kernels_.lanes; }
     Index numbers() const noexcept { return is_narrow() ? kernels_.lanes / 2 * columns() : matrix_.numbers(); }
     /// So many that no block multiplies padding.
@@ -106,8 +118,8 @@ private:
         Real<P>* const pack = pack_.data() + group * numbers();
         const PackedMatrix<P> matrix = group_of(from, group);
         for (Index block = 0; block < matrix.blocks() && !is_narrow(); ++block) matrix.fill(kernels_, block, pack);
-        for (Index row = 0; row < from.width && is_narrow(); ++row)
-            for (Index k = 0; k < inputs_; ++k) pack[k * columns() + row] = from.weight[(group * from.width + row) * inputs_ + k];
+        for (Index row = 0, next = columns(); row < from.width && is_narrow(); ++row)
+            for (Index k = 0; k < inputs_; ++k) pack[k * next + row] = from.weight[(group * from.width + row) * inputs_ + k];
     }
 
     const Kernels<P>& kernels_;
@@ -143,11 +155,11 @@ public:
     void join(Real<P>* weight, Real<P>* bias, Place place) const noexcept {
         const Index block = columns_.block();
         for (Index row = 0; row < groups_ * columns_.width; ++row) {
-            const Index own = row % columns_.width, n = own / block, to = place(row);
+            const Index group = row / columns_.width, own = row % columns_.width, n = own / block, to = place(row);
+            const Index first = n * block * (inputs_ + 1) + own % block, next = columns_.vectors(n) * columns_.lanes;
             for (Index k = 0; k <= inputs_; ++k) {
-                const Index from = n * block * (inputs_ + 1) + k * columns_.vectors(n) * columns_.lanes + own % block;
                 Real<P> total = 0;
-                for (int share = 0; share < shares_; ++share) total += at(share, row / columns_.width)[from];
+                for (int share = 0; share < shares_; ++share) total += at(share, group)[first + k * next];
                 (k < inputs_ ? weight[to * inputs_ + k] : bias[to]) = total;
             }
         }

@@ -120,7 +120,8 @@ template <Index V>
 struct Affine {
     template <Index R>
     struct Rows {
-        static void run(const AffineTile<Precision>& t, Index first) noexcept {
+        static void run(const AffineTile<Precision>& tile, Index first) noexcept {
+            const AffineTile<Precision> t = tile;  // what is written might otherwise be a part of it
             fetch_some(t.fetch);
             Vector z[R][V];
 #pragma GCC unroll 4
@@ -130,11 +131,20 @@ struct Affine {
                 for (Index r = 0; r < R; ++r) z[r][v] = bias;
             }
             accumulate(z, t.x + first, t.inputs, t.weights);
-            const Index last = t.count - (V - 1) * lanes;
+            if (t.count == V * lanes) write(z, t, first, [](Real* to, Vector value) noexcept { store(to, value); });
+            else write(z, t, first, [last = t.count - (V - 1) * lanes](Real* to, Vector value) noexcept { store_first(to, value, last); });
+        }
+        template <typename Last>
+        static LSTMKIT_INLINE void write(const Vector (&z)[R][V], const AffineTile<Precision>& t, Index first, Last store_last) noexcept {
+            Real* to[R];
 #pragma GCC unroll 12
-            for (Index r = 0; r < R; ++r)
+            for (Index r = 0; r < R; ++r) to[r] = t.z[first + r] + t.first;
+#pragma GCC unroll 12
+            for (Index r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-                for (Index v = 0; v < V; ++v) store_up_to(t.z[first + r] + t.first + v * lanes, z[r][v], v + 1 < V ? lanes : last);
+                for (Index v = 0; v + 1 < V; ++v) store(to[r] + v * lanes, z[r][v]);
+                store_last(to[r] + (V - 1) * lanes, z[r][V - 1]);
+            }
         }
     };
 
@@ -143,26 +153,29 @@ struct Affine {
 
 void affine(const AffineTile<Precision>& tile) noexcept { run_vectors<Affine>((tile.count + lanes - 1) / lanes, tile); }
 
-void narrow(const NarrowTile<Precision>& t) noexcept {
+void narrow(const NarrowTile<Precision>& tile) noexcept {
+    const NarrowTile<Precision> t = tile;  // what is written might otherwise be a part of it
     constexpr Index most = lanes / 2;
     Integers second_half;
     for (Index lane = 0; lane < lanes; ++lane) second_half[lane] = (lane + most) % lanes;
     for (Index r = 0; r < t.rows; r += 2) {
         fetch_some(t.fetch);
-        const Real *first = t.in + r * t.in_row, *second = r + 1 < t.rows ? first + t.in_row : first, *weights = t.weights;
         Vector sums[lanes] = {};
-        for (Index group = 0; group < t.groups; ++group, first += t.in_group, second += t.in_group, weights += most * t.columns)
-            for (Index k = 0; k < t.columns; k += lanes) {
-                const Vector a = load(first + k), b = load(second + k);
+        for (const NarrowPart<Precision>* part = t.first; part < t.last; ++part) {
+            const Real *first = part->in + r * part->in_row, *second = r + 1 < t.rows ? first + part->in_row : first, *weights = part->weights;
+            for (Index group = 0; group < part->groups; ++group, first += part->in_group, second += part->in_group, weights += most * part->columns)
+                for (Index k = 0; k < part->columns; k += lanes) {
+                    const Vector a = load(first + k), b = load(second + k);
 #pragma GCC unroll 8
-                for (Index n = 0; n < most; ++n) {
-                    const Vector w = load(weights + n * t.columns + k);
-                    sums[n] += a * w, sums[most + n] += b * w;
+                    for (Index n = 0; n < most; ++n) {
+                        const Vector w = load(weights + n * part->columns + k);
+                        sums[n] += a * w, sums[most + n] += b * w;
+                    }
                 }
-            }
-        Vector total = totals<1>(sums);
-        for (Index row = r; row < t.rows && row < r + 2; ++row, total = shuffle(total, total, second_half))
-            store_up_to(t.out[row], t.add ? total + load_up_to(t.out[row], t.count) : total, t.count);
+        }
+        const Vector total = totals<1>(sums);
+        store_up_to(t.out[r], total, t.count);
+        if (r + 1 < t.rows) store_up_to(t.out[r + 1], shuffle(total, total, second_half), t.count);
     }
 }
 

@@ -18,17 +18,22 @@ struct AffineTile {
     Fetch* fetch;  ///< or null
 };
 
-/// out[r][k] (+)= sum over groups g of in[g][r][:] weights[g][k][:], for k < count <= L / 2: so few columns that lanes go along
-/// the sum.
+/// Rows of some groups, and their weights.
 template <typename P>
-struct NarrowTile {
-    Index rows;
+struct NarrowPart {
     const Real<P>* in;  ///< row r of group g at in + g * in_group + r * in_row: [columns], whole vectors
     Index in_row, in_group, groups, columns;
     const Real<P>* weights;  ///< [groups][L / 2][columns], zeros beyond `count`
+};
+
+/// out[r][k] = sum over parts and their groups g of in[g][r][:] weights[g][k][:], for k < count <= L / 2: so few columns that lanes go
+/// along the sum.
+template <typename P>
+struct NarrowTile {
+    Index rows;
+    const NarrowPart<P>*first, *last;
     Real<P>* const* out;
     Index count;
-    bool add;      ///< to what is there, instead of replacing it
     Fetch* fetch;  ///< or null
 };
 

@@ -12,7 +12,8 @@ namespace {
 
 template <typename P>
 void check_case(const MlstmCase<P>& layer) {
-    check_scan(layer);
+    check_scan(layer, layer.weights.sides && layer.weights.gates);
+    expect_scan(!layer.weights.side_bias == !layer.weights.gate_bias, "expected both biases or none");
     expect_scan(layer.heads >= 1 && layer.units % layer.heads == 0, "expected heads that divide the units");
     expect_scan(!layer.first.memory == !layer.first.normaliser && !layer.first.memory == !layer.first.scale, "expected all first states or none");
 }
@@ -131,13 +132,8 @@ public:
           d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
           dz_(zeros<Real<P>>(run.groups() * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
           room_(run.chunks.room_numbers(run.units)),
-          outputs_(2 * chunk_steps * output_row()), fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
-          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {
-        for (Index n = 0; n < chunk_steps; ++n) {
-            y_[n] = &outputs_[n * output_row()];
-            grad_y_[n] = job.grad_y ? y_[n] + chunk_steps * output_row() : nullptr;
-        }
-    }
+          fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
+          ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
     void run(const Walk& walk) noexcept {
         begin(walk);
@@ -174,8 +170,8 @@ private:
         const Range steps = chunk_of(walk, chunk);
         for (Index n = 0; n < steps.size(); ++n) {
             const Index t = walk.time(steps.first + n);
-            std::copy_n(job_.y.at(t, b), run_.layer.units, y_[n]);
-            if (job_.grad_y) std::copy_n(job_.grad_y.at(t, b), run_.layer.units, grad_y_[n]);
+            y_[n] = job_.y.at(t, b);
+            grad_y_[n] = job_.grad_y ? job_.grad_y.at(t, b) : nullptr;
             if (job_.dx) dx_[n] = job_.dx.at(t, b);
         }
         products_.enter(walk, chunk);
@@ -184,16 +180,14 @@ private:
         for (Index group = 0; group < run_.groups(); ++group) {
             Real<P>* const dz = &dz_[group * group_numbers()];
             step_group(run_.between(chunk, b, group), group, dz);
-            if (job_.dweight) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, group);
+            if (job_.d_weights.sides) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, group);
         }
         step_gates();
-        if (job_.dweight)
+        if (job_.d_weights.sides)
             weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
         if (!job_.dx) return;
-        weights_.sides.multiply(dz_.data(), steps.size(), dx_, nullptr, group_numbers());
-        weights_.gates.multiply(d_gates_.data(), steps.size(), dx_, nullptr, 0, true);
+        AffineBackward<P>::multiply_both(weights_.sides, dz_.data(), group_numbers(), weights_.gates, d_gates_.data(), steps.size(), dx_);
     }
-    Index output_row() const noexcept { return round_up(run_.layer.units, 16) | 16; }
     Index group_numbers() const noexcept { return chunk_steps * weights_.sides.in_row(); }
 
     void cut(const Walk& walk, Index chunk) noexcept {
@@ -279,12 +273,11 @@ private:
     RowGates<P> gates_;
     Memories<P> d_states_, starts_;  // of one head: the states that enter its first pieces, and one that passes
     Array<Real<P>> d_m_, d_scale_, d_series_, dz_, d_gates_, room_;
-    // A chunk's outputs and their gradients side by side: rows of other steps, far apart in memory, share few sets of the caches.
-    Array<Real<P>> outputs_;
     Array<const char*> fetched_;
     Ahead ahead_;
     Fetch* fetch_ = nullptr;
-    Real<P>*y_[chunk_steps], *grad_y_[chunk_steps], *dx_[chunk_steps];
+    const Real<P>*y_[chunk_steps], *grad_y_[chunk_steps];
+    Real<P>* dx_[chunk_steps];
 };
 
 }  // namespace
@@ -307,20 +300,22 @@ template <typename P>
 void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set) {
     check_case(job.layer);
     expect_scan((job.kept.between && job.y) || job.layer.batch == 0, "what forward wrote is null");
-    expect_scan(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
+    const MlstmParameters<Real<P>>& to = job.d_weights;
+    expect_scan(!to.sides == !to.gates && !to.sides == !to.side_bias && !to.sides == !to.gate_bias, "expected the gradients of all parameters or of none");
     const MlstmRun<P> run(job.layer, set);
     std::optional<MlstmWeights<P>> again;
     if (!job.kept.products) again.emplace(run);
     const int shares = row_shares(job.layer, job.layer.width(), threads);
-    const MlstmWeightsBackward<P> weights(run, job.dweight ? shares : 0);
+    const MlstmWeightsBackward<P> weights(run, to.sides ? shares : 0);
     run_shares(shares, shares, [&](int share) {
         BackwardPart<P> part(run, job, again ? &*again : nullptr, weights, share);
         for_each_row(run, share, shares, [&](const Walk& walk) { part.run(walk); });
     });
-    if (!job.dweight) return;
-    const Index sides = 4 * job.layer.units;
-    weights.side_sums.join(job.dweight, job.dbias, [&](Index row) { return run.place(row); });
-    weights.gate_sums.join(job.dweight + sides * job.layer.inputs, job.dbias + sides);
+    if (!to.sides) return;
+    weights.side_sums.join(to.sides, to.side_bias, [&](Index row) { return run.place(row); });
+    for (Index row = job.layer.units; row < 2 * job.layer.units; ++row)
+        for (Index k = 0; k < job.layer.inputs; ++k) to.sides[row * job.layer.inputs + k] /= run.divisor(row);
+    weights.gate_sums.join(to.gates, to.gate_bias);
 }
 
 template void run_mlstm(const MlstmForward<Float32>&, int, InstructionSet);

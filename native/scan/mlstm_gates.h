@@ -62,11 +62,11 @@ struct GateBlock {
 
     /// Returns the steps that stay within range.
     Index scan(Index steps) noexcept {
-        for (Index t = 0; t < steps; ++t) store(decay + t * lanes, log_sigmoid(load_up_to(c.at.z + t * c.at.step + c.at.heads + head, count)));
-        Vector sum = {}, most = load(c.m + head) + load(decay);
-        store(c.m + head, most), store(decay, sum);
+        const auto log_f = [&](Index t) noexcept { return log_sigmoid(load_up_to(c.at.z + t * c.at.step + c.at.heads + head, count)); };
+        Vector sum = {}, most = load(c.m + head) + log_f(0);
+        store(c.m + head, most);
         for (Index t = 0; t < steps; ++t) {
-            sum += load(decay + t * lanes);
+            if (t > 0) sum += log_f(t);
             const Vector now = load_up_to(c.at.z + t * c.at.step + head, count) - sum;
             most = (most < now) | (now != now) ? now : most;  // a NaN stays
             store(decay + t * lanes, sum), store(written + t * lanes, now), store(largest + t * lanes, most);

@@ -28,28 +28,28 @@ struct MlstmRun {
     MlstmRun(const MlstmCase<P>& layer, InstructionSet set)
         : layer(layer), kernels(table_of<Kernels<P>>(set)), scans(table_of<ScanKernels<P>>(set)), chunks(table_of<MlstmKernels<P>>(set)),
           wide(round_up(layer.heads, kernels.lanes)), together(chunks.together(layer.head_units(), layer.heads)),
-          units(together * layer.head_units()), order(layer.batch), weight_(together > 1 ? 4 * layer.units * layer.inputs : 0),
-          bias_(together > 1 && layer.bias ? 4 * layer.units : 0) {
+          units(together * layer.head_units()), order(layer.batch), root_(std::sqrt(Real<P>(layer.head_units()))),
+          weight_(4 * layer.units * layer.inputs), bias_(layer.weights.side_bias ? 4 * layer.units : 0) {
         order_rows(layer, order.data());
-        for (Index row = 0; row < 4 * layer.units && together > 1; ++row) {
-            std::copy_n(layer.weight + place(row) * layer.inputs, layer.inputs, &weight_[row * layer.inputs]);
-            if (layer.bias) bias_[row] = layer.bias[place(row)];
+        for (Index row = 0; row < 4 * layer.units; ++row) {
+            const Real<P>* const from = layer.weights.sides + place(row) * layer.inputs;
+            const Real<P> by = divisor(place(row));
+            for (Index k = 0; k < layer.inputs; ++k) weight_[row * layer.inputs + k] = from[k] / by;
+            if (layer.weights.side_bias) bias_[row] = layer.weights.side_bias[place(row)];
         }
     }
     Index groups() const noexcept { return layer.heads / together; }
     /// Of a row of the groups' weights, query, key, value and output gate with heads in turn: the row that the caller has.
     Index place(Index row) const noexcept {
         const Index group = row / (4 * units), side = row / units % 4, unit = row % units / together, head = row % together;
-        return ((group * together + head) * 4 + side) * layer.head_units() + unit;
+        return side * layer.units + (group * together + head) * layer.head_units() + unit;
     }
+    /// Of a row of the caller's.
+    Real<P> divisor(Index row) const noexcept { return row / layer.units == 1 ? root_ : Real<P>{1}; }
     AffineWeight<P> sides() const noexcept {
-        const bool is_own = together > 1;
-        return {is_own ? weight_.data() : layer.weight, is_own && layer.bias ? bias_.data() : layer.bias, 4 * units, layer.inputs, groups()};
+        return {weight_.data(), layer.weights.side_bias ? bias_.data() : nullptr, 4 * units, layer.inputs, groups()};
     }
-    AffineWeight<P> gates() const noexcept {
-        const Index first = 4 * layer.units;
-        return {layer.weight + first * layer.inputs, layer.bias ? layer.bias + first : nullptr, 2 * layer.heads, layer.inputs};
-    }
+    AffineWeight<P> gates() const noexcept { return {layer.weights.gates, layer.weights.gate_bias, 2 * layer.heads, layer.inputs}; }
     /// Numbers that are kept of a group, in whole lines of the caches; the last 16 are those beside memory and normaliser.
     Index group_numbers() const noexcept { return together * layer.between_numbers(); }
     Index between(Index chunk, Index b, Index group) const noexcept { return ((b * layer.chunks() + chunk) * groups() + group) * group_numbers(); }
@@ -58,6 +58,7 @@ struct MlstmRun {
     }
 
 private:
+    Real<P> root_;
     Array<Real<P>> weight_, bias_;
 };
 

@@ -188,7 +188,7 @@ private:
     }
 
     void spend(Index slots, Fetch* fetch) noexcept {
-        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data(), fetch, 0, false, streams_);
+        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data(), fetch, streams_);
         if (job_.dweight) sums_.add(share_, slots, x_.data(), ones_.data(), dz_.data(), wide_, fetch);
     }
 
@@ -235,7 +235,7 @@ private:
 
 template <typename P>
 void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
-    check_scan(job.layer);
+    check_scan(job.layer, job.layer.weight);
     expect_scan(job.y || job.layer.batch == 0, "the output is null");
     const Run<P> run(job.layer, set);
     const AffineForward<P> weight(run.scans, run.kernels.lanes, run.kernels.tile_rows, run.weight());
@@ -248,7 +248,7 @@ void run_scan(const ScanForward<P>& job, int threads, InstructionSet set) {
 
 template <typename P>
 void run_scan(const ScanBackward<P>& job, int threads, InstructionSet set) {
-    check_scan(job.layer);
+    check_scan(job.layer, job.layer.weight);
     expect_scan(job.y || job.layer.batch == 0, "what forward wrote is null");
     expect_scan(!job.dweight == !job.dbias, "expected the gradients of weight and bias or of neither");
     const Run<P> run(job.layer, set);

@@ -102,17 +102,22 @@ void mlstm_step(const Case& k, const Doubles& z, std::vector<Doubles>& state, do
     const Index H = k.sizes.H, N = k.sizes.N, S = H / N;
     for (Index head = 0; head < N; ++head) {
         double *C = &state[0][size_t(head * S * S)], *n = &state[1][size_t(head * S)], &m = state[2][size_t(head)];
-        const double *q = &z[size_t(4 * head * S)], *key = q + S, *v = key + S, *o = v + S;
+        const double *q = &z[size_t(head * S)], *v = q + 2 * H, *o = v + H;
+        Doubles key(q + H, q + H + S);
+        for (Index d = 0; d < S; ++d) {
+            const double bias = k.bias[size_t(H + head * S + d)];
+            key[size_t(d)] = (key[size_t(d)] - bias) / std::sqrt(double(S)) + bias;
+        }
         const double i = z[size_t(4 * H + head)], f = std::log(sigmoid(z[size_t(4 * H + N + head)]));
         const bool empty = std::all_of(n, n + S, [](double number) { return number == 0; });
         const double kept = empty ? i : f + m, before = m;
         m = std::max(kept, i);
         const double fade = std::exp((empty ? i : f + before) - m), enter = std::exp(i - m);
         double weight = 0;
-        for (Index d = 0; d < S; ++d) n[d] = fade * n[d] + enter * key[d], weight += n[d] * q[d];
+        for (Index d = 0; d < S; ++d) n[d] = fade * n[d] + enter * key[size_t(d)], weight += n[d] * q[d];
         for (Index r = 0; r < S; ++r) {
             double read = 0;
-            for (Index d = 0; d < S; ++d) C[r * S + d] = fade * C[r * S + d] + enter * v[r] * key[d], read += C[r * S + d] * q[d];
+            for (Index d = 0; d < S; ++d) C[r * S + d] = fade * C[r * S + d] + enter * v[r] * key[size_t(d)], read += C[r * S + d] * q[d];
             y[head * S + r] = sigmoid(o[r]) * read / std::max(std::fabs(weight), std::exp(-m));
         }
     }
@@ -151,9 +156,9 @@ struct Loss {
     }
 };
 
-/// How far a prediction is from the difference of two losses 2e-6 apart, beyond what their rounding explains; by `size`.
+/// How far a prediction is from the difference of two losses 1e-6 apart, beyond what their rounding explains; by `size`.
 double error_of(const Loss& up, const Loss& down, double predicted, double size) {
-    const double error = std::fabs((up.total - down.total) / 2e-6 - predicted), rounding = 1e-15 * (up.size + down.size) / 2e-6;
+    const double error = std::fabs((up.total - down.total) / 1e-6 - predicted), rounding = 1e-15 * (up.size + down.size) / 1e-6;
     return error <= rounding ? 0 : (error - rounding) / size;
 }
 
@@ -188,7 +193,7 @@ void gradients_match_differences(const Case& k, Step step, const Gradients<P>& f
                 continue;
             }
             const double along = normal(random);
-            (up.*member)[n] += 1e-6 * along, (down.*member)[n] -= 1e-6 * along;
+            (up.*member)[n] += 5e-7 * along, (down.*member)[n] -= 5e-7 * along;
             predicted += along * double(gradient[n]), size += std::fabs(along * double(gradient[n]));
         }
         const double error = error_of({up, step}, {down, step}, predicted, size);
@@ -200,7 +205,7 @@ void gradients_match_differences(const Case& k, Step step, const Gradients<P>& f
         double predicted = 0, size = 1;
         for (std::size_t n = 0; n < k.first[state].size(); ++n) {
             const double along = normal(random);
-            up.first[state][n] += 1e-6 * along, down.first[state][n] -= 1e-6 * along;
+            up.first[state][n] += 5e-7 * along, down.first[state][n] -= 5e-7 * along;
             predicted += along * double(found.first[state][n]), size += std::fabs(along * double(found.first[state][n]));
         }
         const double error = error_of({up, step}, {down, step}, predicted, size);
@@ -260,8 +265,11 @@ void mlstm_matches_double(const Sizes& s, lstmkit::InstructionSet set) {
         last.push_back(poison<P>(Index(k.first[n].size()))), found.first.push_back(last.back());
     }
     auto of = [](auto& values) { return lstmkit::MlstmState<std::remove_pointer_t<decltype(values[0].data())>>{values[0].data(), values[1].data(), values[2].data()}; };
+    auto parts = [&](auto& weight, auto& bias) {
+        return lstmkit::MlstmParameters<std::remove_pointer_t<decltype(weight.data())>>{weight.data(), &weight[size_t(4 * s.H * s.I)], bias.data(), &bias[size_t(4 * s.H)]};
+    };
     const std::vector<Numbers<P>>&given = first, &upstream = grad_last, &known = last;
-    const lstmkit::MlstmCase<P> layer{k.course(), s.N, {x.data(), s.B * s.I, s.I}, of(given), weight.data(), bias.data()};
+    const lstmkit::MlstmCase<P> layer{k.course(), s.N, {x.data(), s.B * s.I, s.I}, of(given), parts(weight, bias)};
     auto y = poison<P>(s.T * s.B * s.H), products = poison<P>(layer.chunks() * s.B * layer.product_numbers());
     auto between = poison<P>(layer.chunks() * s.B * s.N * layer.between_numbers());
     lstmkit::run_mlstm(lstmkit::MlstmForward<P>{layer, {y.data(), s.B * s.H, s.H}, of(last),
@@ -276,7 +284,7 @@ void mlstm_matches_double(const Sizes& s, lstmkit::InstructionSet set) {
     check(unkept == y, name + "the same without room for backward");
     auto backward = [&](const lstmkit::Real<P>* kept) {
         lstmkit::run_mlstm(lstmkit::MlstmBackward<P>{layer, of(known), {kept, between.data()}, {y.data(), s.B * s.H, s.H}, {gy.data(), s.B * s.H, s.H},
-                                                     of(upstream), {found.x.data(), s.B * s.I, s.I}, of(found.first), found.weight.data(), found.bias.data()},
+                                                     of(upstream), {found.x.data(), s.B * s.I, s.I}, of(found.first), parts(found.weight, found.bias)},
                            s.threads, set);
     };
     backward(products.data());
@@ -323,11 +331,13 @@ void impossible_calls_are_refused() {
     check(scan([](auto& job) { job.y = {}; }), "no output is refused");
     check(scan([&](auto& job) { job.layer.lengths = &too_long; }), "a length beyond the steps is refused");
     auto mlstm = [&](auto change) {
-        lstmkit::MlstmForward<Float32> job{{course, 2, {numbers.data(), 1, 1}, {}, numbers.data(), nullptr}, {numbers.data(), 2, 2}, {}, {}};
+        lstmkit::MlstmForward<Float32> job{{course, 2, {numbers.data(), 1, 1}, {}, {numbers.data(), numbers.data()}}, {numbers.data(), 2, 2}, {}, {}};
         change(job);
         return rejects([&] { lstmkit::run_mlstm(job, 1, set); });
     };
     check(!mlstm([](auto&) {}), "an mLSTM that can be is run");
+    check(mlstm([](auto& job) { job.layer.weights.gates = nullptr; }), "no gates' weight is refused");
+    check(mlstm([&](auto& job) { job.layer.weights.side_bias = numbers.data(); }), "one bias of two is refused");
     check(mlstm([](auto& job) { job.layer.heads = 3; }), "heads that do not divide the units are refused");
     check(mlstm([&](auto& job) { job.layer.first.scale = numbers.data(); }), "a part of the states is refused");
     check(mlstm([&](auto& job) { job.kept.products = numbers.data(); }), "a part of the room is refused");

@@ -72,7 +72,7 @@ def mlstm_forward(
     instruction_set: str = "",
     precision: str = "float32",
 ) -> None:
-    """One direction of an mLSTM. layer: (T, B, I, H, N), x, first states, weight, bias, lengths, resets, backwards."""
+    """One direction of an mLSTM. layer: (T, B, I, H, N), x, first states, parameters, lengths, resets, backwards."""
 
 def mlstm_backward(
     layer: tuple[Any, ...],
@@ -82,8 +82,7 @@ def mlstm_backward(
     grad_last: _States,
     dx: _Sequence,
     d_first: _States,
-    dweight: int,
-    dbias: int,
+    d_weights: tuple[int, int, int, int],
     threads: int,
     instruction_set: str = "",
     precision: str = "float32",

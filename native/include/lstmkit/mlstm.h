@@ -1,6 +1,5 @@
 // Layers of mLSTM cells, whose memory is a matrix; many steps at once, chunk after chunk. Float32 and Float64.
-// N heads of S units, H = N * S. Rows of the weight: of each head query, key, value and output gate [S each], then of all heads log i
-// and f before its sigmoid [N each].
+// N heads of S units, H = N * S.
 #pragma once
 
 #include "lstmkit/layer.h"
@@ -18,13 +17,20 @@ struct MlstmState {
     Number* scale = nullptr;       ///< [B, N], m
 };
 
+/// Sides are query, key, value and output gate [H each], head after head, the key's products divided by sqrt(S) before its bias is
+/// added; gates are log i and f before its sigmoid [N each]. Contiguous.
+template <typename Number>
+struct MlstmParameters {
+    Number *sides = nullptr, *gates = nullptr;          ///< [4H, I] and [2N, I]
+    Number *side_bias = nullptr, *gate_bias = nullptr;  ///< [4H] and [2N], or null
+};
+
 template <typename P>
 struct MlstmCase : Course {
     Index heads;
     Sequence<const Real<P>> x;
     MlstmState<const Real<P>> first;
-    const Real<P>* weight;  ///< [4H + 2N, I], contiguous; the key's rows are divided by sqrt(S)
-    const Real<P>* bias;    ///< [4H + 2N], or null
+    MlstmParameters<const Real<P>> weights;
 
     Index width() const noexcept { return 4 * units + 2 * heads; }
     Index head_units() const noexcept { return units / heads; }
@@ -53,7 +59,7 @@ struct MlstmForward {
     MlstmKept<Real<P>> kept;
 };
 
-/// `y` is what forward wrote. Upstream: gradients of output and last states; null is zero. Gradients: null is not wanted; weight and bias come together.
+/// `y` is what forward wrote. Upstream: gradients of output and last states; null is zero. Gradients: null is not wanted; all parameters' come together.
 template <typename P>
 struct MlstmBackward {
     MlstmCase<P> layer;
@@ -63,7 +69,7 @@ struct MlstmBackward {
     MlstmState<const Real<P>> grad_last;
     Sequence<Real<P>> dx;
     MlstmState<Real<P>> d_first;
-    Real<P>*dweight, *dbias;
+    MlstmParameters<Real<P>> d_weights;
 };
 
 /// Run one direction on up to `threads` threads. Throw std::invalid_argument, before anything is written, for a call that

@@ -1,7 +1,6 @@
 """The layers that the core runs without a loop over products, as it takes them: addresses, strides and room."""
 
 from collections.abc import Sequence
-from math import sqrt
 from typing import Any, ClassVar
 
 import torch
@@ -107,33 +106,13 @@ class MinimalCourse(_Course):
 
 
 class MLSTMCourse(_Course):
-    """mLSTM: rows of weights head by head, as the core has them, with the key's divided as the paper has it."""
+    """mLSTM."""
 
     def __init__(self, layer: CellLayer) -> None:
         self._heads = layer.spec.num_heads
-        self._root = sqrt(layer.spec.hidden_size // layer.spec.num_heads)
         super().__init__(layer)
         self._state = [value.contiguous().resolve_neg() for value in layer.state]
-        self._weights = [self._join_weights(self._own(d)) for d in range(self._directions)]
-
-    def _join_weights(self, own: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """One matrix of q, k, v and o of each head, then i and f of all; likewise the bias."""
-        weight, *bias = (self._join_rows(own[n], own[n + 1]) for n in range(0, len(own), 2))
-        self._keys(weight).div_(self._root)
-        return weight, bias[0] if bias else None
-
-    def _join_rows(self, qkvo: Tensor, gates: Tensor) -> Tensor:
-        sides = qkvo.resolve_neg().reshape(4, self._heads, -1, *qkvo.shape[1:]).transpose(0, 1)
-        return torch.cat([sides.reshape(qkvo.shape), gates.resolve_neg()])
-
-    def _split_rows(self, rows: Tensor) -> list[Tensor]:
-        H4 = 4 * self._sizes[3]
-        sides = rows[:H4].reshape(self._heads, 4, -1, *rows.shape[1:]).transpose(0, 1)
-        return [sides.reshape(H4, *rows.shape[1:]), rows[H4:]]
-
-    def _keys(self, weight: Tensor) -> Tensor:
-        """Their rows, a view."""
-        return weight[: 4 * self._sizes[3]].view(self._heads, 4, -1, weight.shape[1])[:, 1]
+        self._weights = [[dense(w.contiguous()) for w in self._own(d)] for d in range(self._directions)]
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Output ``(T, B, D*H)``, last states, and for backward states between chunks and products."""
@@ -161,11 +140,10 @@ class MLSTMCourse(_Course):
         grad_output = None if upstream[0] is None else dense(upstream[0])
         grad_last = self._state_gradients(upstream[1:])
         dx, d_first = self._input_gradients(wants), [self._new(*value.shape) for value in self._state]
+        shapes = (4 * H, I), (2 * self._heads, I), (4 * H,), (2 * self._heads,)
         dweights: list[Tensor | None] = []
         for d in range(D):
-            width = 4 * H + 2 * self._heads
-            weight = self._new(width, I) if wants.weights else None
-            bias = self._new(width) if wants.weights else None
+            own = [self._new(*shape) for shape in shapes] if wants.weights else []
             self._call(
                 core.mlstm_backward,
                 self._direction(d),
@@ -176,10 +154,9 @@ class MLSTMCourse(_Course):
                 _addresses(grad_last, d),
                 sequence_at(dx[d], 0),
                 _addresses(d_first, d) if wants.state else _NOWHERE,
-                _address(weight),
-                _address(bias),
+                _parameters(own),
             )
-            dweights += self._split_weights(weight, bias, len(self._own(d)))
+            dweights += [*own, *[None] * 4][: len(self._weights[d])]
         return [_join(dx), *(d_first if wants.state else [None] * len(d_first)), *dweights]
 
     def _state_gradients(self, given: Sequence[Tensor | None]) -> list[Tensor]:
@@ -189,20 +166,12 @@ class MLSTMCourse(_Course):
         pairs = zip(given, self._state, strict=True)
         return [torch.zeros_like(state) if grad is None else grad.contiguous().resolve_neg() for grad, state in pairs]
 
-    def _split_weights(self, weight: Tensor | None, bias: Tensor | None, count: int) -> list[Tensor | None]:
-        if weight is None or bias is None:
-            return [None] * count
-        self._keys(weight).div_(self._root)
-        every: list[Tensor | None] = [*self._split_rows(weight), *self._split_rows(bias)]
-        return every[:count]
-
     def _kept(self, kept: Sequence[Tensor], d: int) -> tuple[int, int]:
-        between, products = (_address(kept[n][d] if n < len(kept) else None) for n in (0, 1))
+        between, products = *(_of(value, d) for value in kept), *(0,) * (2 - len(kept))
         return products, between
 
     def _direction(self, d: int) -> tuple[Any, ...]:
-        weight, bias = self._weights[d]
-        parameters = _addresses(self._state, d), weight.data_ptr(), _address(bias)
+        parameters = _addresses(self._state, d), _parameters(self._weights[d])
         return (*self._sizes, self._heads), sequence_at(self._x, 0), *parameters, *self._masks(d)
 
 
@@ -217,7 +186,17 @@ def _address(value: Tensor | None) -> int:
 
 def _addresses(states: Sequence[Tensor], d: int) -> tuple[int, ...]:
     """Where memory, normaliser and scale of a direction are."""
-    return tuple(value[d].data_ptr() for value in states) or _NOWHERE
+    return tuple(_of(value, d) for value in states) or _NOWHERE
+
+
+def _of(value: Tensor, d: int) -> int:
+    """Where direction ``d`` is, without a view of it, which takes torch as long as the core needs for a step."""
+    return value.data_ptr() + d * value.stride(0) * value.element_size()
+
+
+def _parameters(weights: Sequence[Tensor]) -> tuple[int, ...]:
+    """Where the two weights are, and the two biases, if there are any."""
+    return *(weight.data_ptr() for weight in weights), *(0,) * (4 - len(weights))
 
 
 def _join(dx: Sequence[Tensor | None]) -> Tensor | None:
