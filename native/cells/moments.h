@@ -12,8 +12,9 @@ LSTMKIT_INLINE double root_of(double x) noexcept { return __builtin_sqrt(x); }
 /// x where there are units, 0 where a vector is padded.
 LSTMKIT_INLINE Vector only(const Units& units, Vector x) noexcept {
     if (units.count == lanes) return x;
-    for (Index lane = units.count; lane < lanes; ++lane) x[lane] = 0;
-    return x;
+    Integers lane;
+    for (Index k = 0; k < lanes; ++k) lane[k] = static_cast<Integer>(k);
+    return lane < Integers{} + static_cast<Integer>(units.count) ? x : Vector{};
 }
 
 LSTMKIT_INLINE Gate kind_of(const Options& o, Index gate) noexcept {

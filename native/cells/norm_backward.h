@@ -34,7 +34,8 @@ struct NormBackward {
         });
         if (o.cell_norm == CellNorm::none) return;
         const Vector mean = one_column(n).share * total_of(total);
-        norms.cell = {mean, scale_around(mean, one_column(n), n, o.epsilon, [&](Index, const Units& units) noexcept { return normalised_cell(units); })};
+        const auto get = [&](Index, const Units& units) noexcept { return normalised_cell(units); };
+        norms.cell = {mean, scale_around(mean, one_column(n), n, o.epsilon, get)};
     }
     LSTMKIT_INLINE void from_output() noexcept {
         SlopeSums cell_sums, gate_sums;
@@ -68,7 +69,8 @@ private:
 
     LSTMKIT_INLINE Real share() const noexcept { return one / static_cast<Real>(n); }
     /// Back through a normalisation and its gain, of which gain and bias are vector `at` of the totals and `bias_at`.
-    LSTMKIT_INLINE Vector back(const Slope& slope, const Units& units, Vector x, Vector d, const Real* gain, Index at, const Real* bias, Index bias_at) const noexcept {
+    LSTMKIT_INLINE Vector back(const Slope& slope, const Units& units, Vector x, Vector d, const Real* gain, Index at, const Real* bias,
+                               Index bias_at) const noexcept {
         d = only(units, d);
         if (row.totals) {
             units.add_vector(total(at), d * (x * slope.scale));
@@ -80,13 +82,28 @@ private:
         return back(norms.through_cell, units, centred_cell(units), d, o.gain_cell, total::gain_cell, o.bias_cell, total::bias_cell);
     }
     LSTMKIT_INLINE Vector back_through_gate(Index gate, const Units& units, Vector d) const noexcept {
-        return back(norms.through_gate[gate], units, kept_sum(gate, units), d, o.gain_gates + gate * n, total::gain_gates + gate, o.bias, total::bias + gate);
+        return back(norms.through_gate[gate], units, kept_sum(gate, units), d, o.gain_gates + gate * n, total::gain_gates + gate, o.bias,
+                    total::bias + gate);
+    }
+
+    LSTMKIT_INLINE Vector back_to_input(Index k, const Units& units, Vector d) const noexcept {
+        return back(norms.through_input, units, kept_sum(k, units), d, o.gain_input + k * n, total::gain_input + k, o.bias, total::bias + k);
+    }
+    LSTMKIT_INLINE Vector back_to_recurrence(Index k, const Units& units, Vector d) const noexcept {
+        return back(norms.through_recurrent, units, kept_sum(gates + k, units), d, o.gain_recurrent + k * n, total::gain_recurrent + k,
+                    nullptr, 0);
     }
 
     /// Whether a gate's sum is normalised by itself.
     LSTMKIT_INLINE bool is_normal(Index gate) const noexcept { return o.norm == Norm::gates && kind_of(o, gate) == Gate::free; }
     /// What was normalised of a sum, less its mean.
     LSTMKIT_INLINE Vector kept_sum(Index k, const Units& units) const noexcept { return units.load(row.kept + (gates + k) * row.kept_stride); }
+
+    /// Into the first cache, for the next passes, by one that has an activation to compute.
+    LSTMKIT_INLINE void bring_sums(const Units& units) const noexcept {
+        const Index count = o.norm == Norm::products ? 2 * gates : o.norm == Norm::gates ? gates : 0;
+        for (Index k = 0; k < count; ++k) __builtin_prefetch(row.kept + (gates + k) * row.kept_stride + units.block * lanes, 0, 3);
+    }
 
     /// What is normalised of the cell state, and the state that recurs, as forward had them.
     LSTMKIT_INLINE Vector normalised_cell(const Units& units) const noexcept {
@@ -104,6 +121,7 @@ private:
         const Vector read = curve_of(o.output, o.cell_norm == CellNorm::read ? affine(norms.cell.normal(c), o.gain_cell, o.bias_cell, units) : c);
         const Vector d_o = in.dh * read + arrive_at_gates(row, units).o, d = through(o.output, read, in.dh * gate);
         const Vector dz = o.output_gate == Gate::free ? through_clip(o.gate, o.gate_clip, gate, d_o) : Vector{};
+        bring_sums(units);
         put(zo, units, dz);
         put(d_read, units, d);
         put(grad_c, units, o.cell_norm == CellNorm::read ? in.dc : in.dc + d);
@@ -155,14 +173,10 @@ private:
             Vector dz = get(zi + k, units);
             if (k < 3 && is_normal(k)) dz = back_through_gate(k, units, dz);
             if (k < 2) peep_back(row, k, units, dz, before, dc);
-            if (o.norm == Norm::products && kind_of(o, k) == Gate::free) {
-                leave_sum(k, units, back(norms.through_input, units, kept_sum(k, units), dz, o.gain_input + k * n, total::gain_input + k, o.bias, total::bias + k));
-                leave_sum(gates + k, units, back(norms.through_recurrent, units, kept_sum(gates + k, units), dz, o.gain_recurrent + k * n, total::gain_recurrent + k, nullptr, 0));
-            } else {
-                leave_sum(k, units, dz);
-                if (o.norm == Norm::products) leave_sum(gates + k, units, dz);
-            }
-            if (o.norm == Norm::products && o.gates_recur) leave_sum(2 * gates + k, units, dz);
+            const bool is_product = o.norm == Norm::products, has_weights = kind_of(o, k) == Gate::free;
+            leave_sum(k, units, is_product && has_weights ? back_to_input(k, units, dz) : dz);
+            if (is_product) leave_sum(gates + k, units, has_weights ? back_to_recurrence(k, units, dz) : dz);
+            if (is_product && o.gates_recur) leave_sum(2 * gates + k, units, dz);
         }
         if (o.peepholes[0] || o.peepholes[1]) units.add_vector(row.dstate, dc);
     }

@@ -18,7 +18,7 @@ struct NormForward {
     ForwardNorms& norms;
 
     NormForward(const ForwardRow& row, ForwardNorms& norms) noexcept
-        : row(row), o(*row.options), n(row.units), stride((o.norm != Norm::products ? gates : o.gates_recur ? 3 * gates : 2 * gates) * lanes), norms(norms) {}
+        : row(row), o(*row.options), n(row.units), stride(sums_of(o) * lanes), norms(norms) {}
 
     // One after the other, of all rows.
     LSTMKIT_INLINE void normalise_sums() noexcept {
@@ -39,7 +39,8 @@ struct NormForward {
     }
     LSTMKIT_INLINE void normalise_cell() noexcept {
         if (o.cell_norm == CellNorm::none) return;
-        norms.cell.scale = scale_around(norms.cell.mean, one_column(n), n, o.epsilon, [&](Index, const Units& units) noexcept { return sum(0, units); });
+        const auto get = [&](Index, const Units& units) noexcept { return sum(0, units); };
+        norms.cell.scale = scale_around(norms.cell.mean, one_column(n), n, o.epsilon, get);
     }
     LSTMKIT_INLINE void give_out() noexcept {
         if (o.norm == Norm::gates && o.output_gate == Gate::free) prepare_gate(3);
@@ -47,6 +48,10 @@ struct NormForward {
     }
 
 private:
+    /// What shape_of says, which would be called for every row.
+    static LSTMKIT_INLINE Index sums_of(const Options& o) noexcept {
+        return (o.norm != Norm::products ? 1 : o.gates_recur ? 3 : 2) * gates;
+    }
     LSTMKIT_INLINE Vector sum(Index k, const Units& units) const noexcept { return units.load_vector(row.sums + k * lanes, stride); }
 
     LSTMKIT_INLINE Moments product_moments(Index first) const noexcept {
