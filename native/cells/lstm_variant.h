@@ -42,7 +42,7 @@ struct LstmGates {
 
 /// With full gate recurrence the gates i, f and o are states 1, 2 and 3.
 LSTMKIT_INLINE void carry_gate(const ForwardRow& row, const Units& units, Index state, Vector gate) noexcept {
-    if (!row.options.gates_recur) return;
+    if (!row.options->gates_recur) return;
     units.store_vector(row.state + state * row.state_stride, gate);
     if (row.cells) units.leave(row.cells + state * row.cell_stride, gate, row.streams);
 }
@@ -66,7 +66,7 @@ LSTMKIT_INLINE void keep_gates(const ForwardRow& row, const Units& units, const 
 
 /// What recurs, after zoneout.
 LSTMKIT_INLINE void leave(const ForwardRow& row, const Units& units, Vector c_before, Vector c, Vector h) noexcept {
-    const Options& o = row.options;
+    const Options& o = *row.options;
     if (row.h_before && (row.masks.keeps_h || o.zoneout_h > 0))
         h = zone_out(part_kept(row.masks.keeps_h, o.zoneout_h, units), units.load(row.h_before), h);
     if (row.masks.keeps_c || o.zoneout_c > 0) c = zone_out(part_kept(row.masks.keeps_c, o.zoneout_c, units), c_before, c);
@@ -76,7 +76,7 @@ LSTMKIT_INLINE void leave(const ForwardRow& row, const Units& units, Vector c_be
 }
 
 LSTMKIT_INLINE void lstm_forward(const ForwardRow& row, const Units& units) noexcept {
-    const Options& o = row.options;
+    const Options& o = *row.options;
     const Vector c = units.load_vector(row.state);
     const auto sum = [&](Index k) noexcept { return units.load_vector(row.sums + k * lanes, gates * lanes); };
     LstmGates gate;
@@ -100,7 +100,7 @@ struct Arriving {
 };
 
 LSTMKIT_INLINE Arriving arrive(const BackwardRow& row, const Units& units) noexcept {
-    const Options& o = row.options;
+    const Options& o = *row.options;
     Arriving in{units.load_vector(row.dh), units.load_vector(row.dstate), {}};
     if (row.grad_y) in.dh = in.dh + units.load(row.grad_y);
     if (row.grad_cells) in.dc = in.dc + units.load(row.grad_cells);
@@ -129,7 +129,7 @@ LSTMKIT_INLINE LstmGates load_gates(const Stored<Precision>* from, Index stride,
 LSTMKIT_INLINE LstmGates arrive_at_gates(const BackwardRow& row, const Units& units) noexcept {
     LstmGates grad = {};
     if (row.grad_kept) grad = load_gates(row.grad_kept, row.grad_kept_stride, units);
-    if (!row.options.gates_recur) return grad;
+    if (!row.options->gates_recur) return grad;
     const auto carried = [&](Index state) noexcept {
         const Vector d = units.load_vector(row.dstate + state * row.state_stride);
         return row.grad_cells ? d + units.load(row.grad_cells + state * row.grad_cell_stride) : d;
@@ -148,14 +148,14 @@ LSTMKIT_INLINE void uncouple(const Options& o, Vector& di, Vector& df) noexcept 
 /// Adds what a peephole passes on, and its own gradient.
 LSTMKIT_INLINE void peep_back(const BackwardRow& row, Index gate, const Units& units, Vector dz, Vector c,
                               Vector& dc) noexcept {
-    const Real* const weights = row.options.peepholes[gate];
+    const Real* const weights = row.options->peepholes[gate];
     if (!weights) return;
     dc = dc + units.load(weights + row.first) * dz;
     if (row.totals) units.add_vector(row.totals + (total::peepholes + gate) * row.totals_stride, dz * c);
 }
 
 LSTMKIT_INLINE void lstm_backward(const BackwardRow& row, const Units& units) noexcept {
-    const Options& o = row.options;
+    const Options& o = *row.options;
     const LstmGates gate = load_gates(row.kept, row.kept_stride, units), grad = arrive_at_gates(row, units);
     const Vector c_before = units.load(row.cells_before), taken = taken_up(row.masks, units, gate.g);
     const Vector c_raw = gate.f * c_before + gate.i * taken, c = clip(c_raw, o.cell_clip);

@@ -2,7 +2,7 @@
 // are i, f, g, o, and of the masters f and i, in the first M units; kept: the gates, the masters i and f, and both softmaxes.
 #pragma once
 
-#include "norm.h"
+#include "moments.h"
 #include "slstm.h"
 
 namespace lstmkit {
@@ -21,7 +21,7 @@ struct OrderedForward {
     const Index n, chunk, masters;
 
     explicit OrderedForward(const ForwardRow& row) noexcept
-        : row(row), n(row.units), chunk(row.options.chunk), masters(row.units / row.options.chunk) {}
+        : row(row), n(row.units), chunk(row.options->chunk), masters(row.units / row.options->chunk) {}
 
     void run() const noexcept {
         become_softmax(4, 6);
@@ -95,7 +95,7 @@ struct OrderedBackward {
     const Index n, chunk, masters, padded;
 
     explicit OrderedBackward(const BackwardRow& row) noexcept
-        : row(row), n(row.units), chunk(row.options.chunk), masters(row.units / row.options.chunk),
+        : row(row), n(row.units), chunk(row.options->chunk), masters(row.units / row.options->chunk),
           padded((row.units + lanes - 1) / lanes * lanes) {}
 
     void run() const noexcept {
@@ -149,7 +149,6 @@ private:
 
 LSTMKIT_FLATTEN inline void on_lstm_forward(const ForwardRow* rows, Index count) noexcept {
     for (Index r = 0; r < count; ++r) OrderedForward(rows[r]).run();
-    if (rows[0].streams) finish_streams();
 }
 
 LSTMKIT_FLATTEN inline void on_lstm_backward(const BackwardRow* rows, Index count) noexcept {

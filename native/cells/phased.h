@@ -26,8 +26,8 @@ LSTMKIT_INLINE Vector by_phase(Vector phase, Vector ratio, Vector opening, Vecto
 
 LSTMKIT_INLINE void phased_forward(const ForwardRow& row, const Units& units) noexcept {
     const auto sum = [&](Index k) noexcept { return sum_of(row, units, k, 5); };
-    const Vector turns = sum(4), phase = turns - floor_of(turns), ratio = ratio_of(row.options, row.first, units);
-    const Vector rising = two * phase / ratio, open = by_phase(phase, ratio, rising, two - rising, row.options.leak * phase);
+    const Vector turns = sum(4), phase = turns - floor_of(turns), ratio = ratio_of(*row.options, row.first, units);
+    const Vector rising = two * phase / ratio, open = by_phase(phase, ratio, rising, two - rising, row.options->leak * phase);
     const Vector c = units.load_vector(row.state);
     const auto [c_new, h_new] = lstm_step(sum(0), sum(1), sum(2), sum(3), c, [&](Index k, Vector gate) noexcept { keep(row, units, k, gate); });
     keep(row, units, 4, open);
@@ -37,7 +37,7 @@ LSTMKIT_INLINE void phased_forward(const ForwardRow& row, const Units& units) no
 
 LSTMKIT_INLINE void phased_backward(const BackwardRow& row, const Units& units) noexcept {
     const Vector i = kept_of(row, units, 0), f = kept_of(row, units, 1), g = kept_of(row, units, 2), o = kept_of(row, units, 3);
-    const Vector open = kept_of(row, units, 4), phase = kept_of(row, units, 5), ratio = ratio_of(row.options, row.first, units);
+    const Vector open = kept_of(row, units, 4), phase = kept_of(row, units, 5), ratio = ratio_of(*row.options, row.first, units);
     const Vector c = units.load(row.cells_before), c_new = f * c + i * g, tanh_c = tanh(c_new);
     const Arriving in = arrive(row, units);
     units.store_vector(row.dh, (one - open) * in.dh);
@@ -52,7 +52,7 @@ LSTMKIT_INLINE void phased_backward(const BackwardRow& row, const Units& units) 
 
     const Vector d = in.dh * (grad.h - units.load(row.h_before)) + in.dc * (c_new - c) + grad_kept(row, units, 4);
     const Vector slope = two / ratio, bend = slope * phase / ratio;
-    leave_sum(row, units, 4, d * by_phase(phase, ratio, slope, -slope, Vector{} + row.options.leak));
+    leave_sum(row, units, 4, d * by_phase(phase, ratio, slope, -slope, Vector{} + row.options->leak));
     if (row.totals) units.add_vector(row.totals, d * by_phase(phase, ratio, -bend, bend, Vector{}));
 }
 

@@ -68,7 +68,7 @@ LSTMKIT_INLINE Vector end_as_lstm_backward(const BackwardRow& row, const Units& 
 LSTMKIT_INLINE void gru_forward(const ForwardRow& row, const Units& units) noexcept {
     const auto sum = [&](Index k) noexcept { return units.load_vector(row.sums + k * lanes, 4 * lanes); };
     const Vector before = units.load_vector(row.state), remembered = sum(3);
-    const Options& o = row.options;
+    const Options& o = *row.options;
     const Vector r = gate_of(o, Gate::free, sum(1)), z = gate_of(o, Gate::free, sum(2));
     const Vector n = curve_of(o.candidate, clip(sum(0) + r * remembered, o.gate_clip));
     if (row.kept) {
@@ -85,7 +85,7 @@ LSTMKIT_INLINE void gru_backward(const BackwardRow& row, const Units& units) noe
     const Vector r = kept(0), z = kept(1), n = kept(2), remembered = kept(3), before = units.load(row.cells_before);
     const Vector dh = arrive_at_output(row, units);
     const Vector dn = dh * (one - z) + grad_kept(row, units, 2), dz = dh * (before - n) + grad_kept(row, units, 1);
-    const Options& o = row.options;
+    const Options& o = *row.options;
     const Vector dsum = through_clip(o.candidate, o.gate_clip, n, dn), dr = dsum * remembered + grad_kept(row, units, 0);
     units.store_vector(row.dstate, dh * z);
     units.store_vector(row.dz, dsum, row.dz_block);
@@ -95,7 +95,7 @@ LSTMKIT_INLINE void gru_backward(const BackwardRow& row, const Units& units) noe
 }
 
 LSTMKIT_INLINE void rnn_forward(const ForwardRow& row, const Units& units) noexcept {
-    const Vector h = activate(row.options.candidate, clip(units.load_vector(row.sums), row.options.gate_clip));
+    const Vector h = activate(row.options->candidate, clip(units.load_vector(row.sums), row.options->gate_clip));
     if (row.kept) units.leave(row.kept, h, row.streams);
     leave_output(row, units, h);
 }
@@ -103,14 +103,14 @@ LSTMKIT_INLINE void rnn_forward(const ForwardRow& row, const Units& units) noexc
 LSTMKIT_INLINE void rnn_backward(const BackwardRow& row, const Units& units) noexcept {
     const Vector dh = arrive_at_output(row, units) + grad_kept(row, units, 0);
     units.store_vector(row.dstate, Vector{});
-    const Options& o = row.options;
+    const Options& o = *row.options;
     units.store_vector(row.dz, through_clip(o.candidate, o.gate_clip, units.load(row.kept), dh), row.dz_block);
 }
 
 LSTMKIT_INLINE void janet_forward(const ForwardRow& row, const Units& units) noexcept {
     const Vector s = units.load_vector(row.sums, 2 * lanes), before = units.load_vector(row.state);
     const Vector f = sigmoid(s), g = tanh(units.load_vector(row.sums + lanes, 2 * lanes));
-    const Vector let_in = one - sigmoid(s - row.options.shift);
+    const Vector let_in = one - sigmoid(s - row.options->shift);
     if (row.kept) {
         units.leave(row.kept, f, row.streams);
         units.leave(row.kept + row.kept_stride, g, row.streams);

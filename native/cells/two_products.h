@@ -11,13 +11,13 @@ namespace {
 // The GRU that resets before its product.
 
 LSTMKIT_INLINE void gru_before_middle(const ForwardRow& row, const Units& units) noexcept {
-    const Vector r = gate_of(row.options, Gate::free, sum_of(row, units, 0, 3));
+    const Vector r = gate_of(*row.options, Gate::free, sum_of(row, units, 0, 3));
     keep(row, units, 0, r);
     units.store(row.middle, r * units.load_vector(row.state));
 }
 
 LSTMKIT_INLINE void gru_before_forward(const ForwardRow& row, const Units& units) noexcept {
-    const Options& o = row.options;
+    const Options& o = *row.options;
     const Vector z = gate_of(o, Gate::free, sum_of(row, units, 1, 3)), n = curve_of(o.candidate, clip(sum_of(row, units, 2, 3), o.gate_clip));
     keep(row, units, 1, z);
     keep(row, units, 2, n);
@@ -25,7 +25,7 @@ LSTMKIT_INLINE void gru_before_forward(const ForwardRow& row, const Units& units
 }
 
 LSTMKIT_INLINE void gru_before_backward(const BackwardRow& row, const Units& units) noexcept {
-    const Options& o = row.options;
+    const Options& o = *row.options;
     const Vector z = kept_of(row, units, 1), n = kept_of(row, units, 2), dh = arrive_at_output(row, units);
     const Vector dz = dh * (units.load(row.cells_before) - n) + grad_kept(row, units, 1), dn = dh * (one - z) + grad_kept(row, units, 2);
     units.store_vector(row.dstate, dh * z);
@@ -37,7 +37,7 @@ LSTMKIT_INLINE void gru_before_middle_backward(const BackwardRow& row, const Uni
     const Vector r = kept_of(row, units, 0), h = units.load(row.cells_before), d = units.load(row.d_middle);
     units.store(row.middle, r * h);
     units.add_vector(row.dstate, d * r);
-    leave_sum(row, units, 0, through_clip(row.options.gate, row.options.gate_clip, r, d * h + grad_kept(row, units, 0)));
+    leave_sum(row, units, 0, through_clip(row.options->gate, row.options->gate_clip, r, d * h + grad_kept(row, units, 0)));
 }
 
 // The multiplicative LSTM: the middle is a product of what the input and what the output before make of themselves.

@@ -99,16 +99,16 @@ private:
     void step(const Walk& walk, Index t, Index next, const Flow<P>& flow) noexcept {
         const Blocks& s = run_.sizes;
         const Index active = walk.active(t);
+        if (ahead_.is_used()) list(walk, next);
+        Fetch* const fetch = ahead_.over(halts(active, rows_ + active + (next == no_step ? 0 : walk.active(next))));
         if (run_.layer.projected) step_projection(walk, t, active, flow);
-        if (run_.layer.options) step_options(run_.kernels.step_backward, walk, t, active, flow);
-        if (s.shape.middle) step_middle(walk, t, active, flow);
+        if (run_.layer.options) step_options(run_.kernels.step_backward, walk, t, active, flow, fetch);
+        if (s.shape.middle) step_middle(walk, t, active, flow, fetch);
         for (Index r = 0; r < active; ++r) {
             if (!run_.layer.options) step_cell(walk, t, r, flow);
             source(walk, t, r);
         }
         if (s.rounds) run_.rounds.repeat(active, from_.x + rows_, from_.h + rows_, gathered_.rounds, rows_);
-        if (ahead_.is_used()) list(walk, next);
-        Fetch* const fetch = ahead_.over(halts(active, rows_ + active + (next == no_step ? 0 : walk.active(next))));
         if (barrier_) barrier_->wait();
         if (!run_.layer.options) {
             run_.recurrent.multiply(run_.kernels, &gathered_.dz[rows_ * s.sums()], s.sums(), gathered_.dz_block, active,
@@ -196,22 +196,23 @@ private:
 
     /// A pass of the cell over the rows of a step.
     void step_options(void (*const* passes)(const CellBackward<P>*, Index) noexcept, const Walk& walk, Index t, Index active,
-                      const Flow<P>& flow) const noexcept {
+                      const Flow<P>& flow, Fetch* fetch) const noexcept {
         static_assert(step_rows == 2);
         const auto pass = passes[static_cast<int>(run_.layer.options->cell)];
         for (Index r = 0; r < active; r += step_rows) {
             const Index count = std::min(step_rows, active - r);
             const CellBackward<P> rows[] = {cell_row(walk, t, r, flow, 0), cell_row(walk, t, r + count - 1, flow, 1)};
             pass(rows, count);
+            fetch_between(fetch);
         }
     }
 
     /// Through the product with the middle, and on to what that was made of.
-    void step_middle(const Walk& walk, Index t, Index active, const Flow<P>& flow) const noexcept {
+    void step_middle(const Walk& walk, Index t, Index active, const Flow<P>& flow, Fetch* fetch) const noexcept {
         const Blocks& s = run_.sizes;
         run_.middle.multiply(run_.kernels, &gathered_.dz[rows_ * s.sums() + s.shape.middle_first * s.lanes], s.sums(), gathered_.dz_block,
                              active, run_.middle_pack.data(), flow.d_middle_rows.data());
-        step_options(run_.kernels.middle_backward, walk, t, active, flow);
+        step_options(run_.kernels.middle_backward, walk, t, active, flow, fetch);
     }
 
     CellBackward<P> cell_row(const Walk& walk, Index t, Index r, const Flow<P>& flow, Index number) const noexcept {
@@ -225,7 +226,7 @@ private:
         const StepMasks<P> own{shift(at_or_null(masks.candidate, t, b), first),
                                projected ? nullptr : shift(at_or_null(masks.keeps_h, t, b), first),
                                shift(at_or_null(masks.keeps_c, t, b), first)};
-        return {*run_.layer.options, first, units().size(), kept_by_cell<P>(job.trace.activations.at(t, b)) + first, job.trace.gate_stride,
+        return {run_.layer.options, first, units().size(), kept_by_cell<P>(job.trace.activations.at(t, b)) + first, job.trace.gate_stride,
                 job.trace.cells.at(t, b) + first, job.trace.cell_stride, before + first, before_stride, own,
                 projected ? nullptr : walk.before(t, r, job.y, run_.layer.h, run_.zero_h.data()) + first,
                 projected ? nullptr : shift(at_or_null(job.upstream.y, t, b), first),
@@ -277,10 +278,10 @@ private:
         }
     }
 
-    /// Of the products of this step: those of the gathered rows too if they are too many after the next.
+    /// Of this step's cells and products: those of the gathered rows too if they are too many after the next.
     Index halts(Index active, Index after_next) const noexcept {
-        const Index tile = run_.kernels.tile_rows;
-        const Index count = run_.layer.heads * run_.recurrent.halts(active, tile, groups_.first, groups_.last);
+        const Index tile = run_.kernels.tile_rows, of_cells = run_.layer.options ? (active + step_rows - 1) / step_rows : 0;
+        const Index count = of_cells + run_.layer.heads * run_.recurrent.halts(active, tile, groups_.first, groups_.last);
         if (after_next <= gathered_.capacity) return count;
         const Index of_input = run_.job.gradients.x ? run_.input.halts(rows_ + active, tile, input_groups_.first, input_groups_.last) : 0;
         const Index columns = run_.wants_weights() ? run_.sizes.inputs + run_.sizes.seen() : 0;

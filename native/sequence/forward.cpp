@@ -169,7 +169,7 @@ private:
         const bool projected = run_.layer.projected;
         const StepMasks<P> own{shift(masks.candidate, t, b, first), projected ? nullptr : shift(masks.keeps_h, t, b, first),
                                shift(masks.keeps_c, t, b, first)};
-        return {*run_.layer.options, first, units_.size(), sums(first_sum_ + r, blocks_.first), middle(r), state(r) + first, s.padded(),
+        return {run_.layer.options, first, units_.size(), sums(first_sum_ + r, blocks_.first), middle(r), state(r) + first, s.padded(),
                 projected ? nullptr : h_before(t, r) + first, own, (projected ? to_.hidden : to_.y)[r] + first,
                 trace.cells ? to_.cells[r] + first : nullptr, trace.cell_stride,
                 trace.activations ? kept_by_cell<P>(to_.activations[r]) + first : nullptr, trace.gate_stride, run_.streams};
@@ -255,6 +255,7 @@ private:
 
     void end() const noexcept {
         const ForwardResult<P>& out = run_.result;
+        if (run_.streams) run_.kernels.finish();
         for (Index r = 0; r < walk_.rows(); ++r) {
             const Index b = walk_.row(r), first = outputs_.first;
             const Stored<P>* untouched = run_.layer.h ? run_.layer.h.at(b) : run_.zeros.data();

@@ -2,7 +2,8 @@
 #include "cell_steps.h"
 
 #include "lstmkit/tiles.h"
-#include "norm.h"
+#include "norm_backward.h"
+#include "norm_forward.h"
 #include "on_lstm.h"
 #include "phased.h"
 #include "slstm.h"
@@ -17,7 +18,6 @@ LSTMKIT_FLATTEN void forward_rows(const ForwardRow* rows, Index count) noexcept 
         const ForwardRow row = rows[r];  // of its own: what is written could not be a part of it
         each_units(row.units, [&](const Units& units) noexcept { step(row, units); });
     }
-    if (rows[0].streams) finish_streams();
 }
 
 template <void (*step)(const BackwardRow&, const Units&) noexcept>
@@ -31,10 +31,12 @@ LSTMKIT_FLATTEN void backward_rows(const BackwardRow* rows, Index count) noexcep
 bool is_whole(const Options& o) noexcept { return o.norm != Norm::none || o.cell_norm != CellNorm::none; }
 
 void any_lstm_forward(const ForwardRow* rows, Index count) noexcept {
-    (is_whole(rows[0].options) ? norm_forward : forward_rows<lstm_forward>)(rows, count);
+    if (!is_whole(*rows[0].options)) return forward_rows<lstm_forward>(rows, count);
+    with_known_options(rows[0], [&](auto known) noexcept { norm_forward<decltype(known)>(rows, count); });
 }
 void any_lstm_backward(const BackwardRow* rows, Index count) noexcept {
-    (is_whole(rows[0].options) ? norm_backward : backward_rows<lstm_backward>)(rows, count);
+    if (!is_whole(*rows[0].options)) return backward_rows<lstm_backward>(rows, count);
+    with_known_options(rows[0], [&](auto known) noexcept { norm_backward<decltype(known)>(rows, count); });
 }
 
 }  // namespace

@@ -98,10 +98,7 @@ struct Forward {
     }
 };
 
-void forward(const ForwardTile<Precision>& tile) noexcept {
-    run_tiles<Forward>(tile.rows, tile);
-    if (tile.streams) finish_streams();
-}
+void forward(const ForwardTile<Precision>& tile) noexcept { run_tiles<Forward>(tile.rows, tile); }
 
 LSTMKIT_INLINE void cell_backward_block(const CellRow<Precision>& row, Index block, Index count, Vector tanh_c) noexcept {
     const Index u = block * lanes, s = row.gate_stride;
@@ -244,7 +241,7 @@ constexpr bool is_whole = has_cells<Precision>;
 constexpr Kernels<Precision> kernels = {
     lanes, tile_rows, sigmoid_all, tanh_all, transpose<>, sum, forward, cell_backward, product, outer, round, interleave, choose<Factor>,
     choose<std::uint8_t>, is_whole ? Steps::forward : nullptr, is_whole ? Steps::backward : nullptr, is_whole ? Steps::middle : nullptr,
-    is_whole ? Steps::middle_backward : nullptr, mogrify, mogrify_backward};
+    is_whole ? Steps::middle_backward : nullptr, mogrify, mogrify_backward, finish_streams};
 
 }  // namespace
 

@@ -122,7 +122,7 @@ CellShape shape_of(const CellOptions<P>& options) noexcept {
 inline constexpr Index step_rows = 2;
 
 /// Vectors of units that backward of a whole row takes for itself.
-inline constexpr Index scratch_vectors = 8;
+inline constexpr Index scratch_vectors = 7;
 
 /// What a row's step needs beside its options: masks at this step. null is none.
 template <typename P>
@@ -134,7 +134,7 @@ struct StepMasks {
 /// One row's step through some units, whole blocks of L but for the last.
 template <typename P>
 struct CellForward {
-    const CellOptions<P>& options;
+    const CellOptions<P>* options;
     Index first, units;         ///< the first unit, for the options' vectors alone: all else begins there
     Real<P>* sums;              ///< block j at sums + j * sums * L: [sums][L]; left in any state
     Stored<P>* middle;          ///< [middle_vectors] of [units], written by the first pass; or null
@@ -153,7 +153,7 @@ struct CellForward {
 /// The same backwards; null gradients are zero.
 template <typename P>
 struct CellBackward {
-    const CellOptions<P>& options;
+    const CellOptions<P>* options;
     Index first, units;
     const Stored<P>* kept;
     Index kept_stride;

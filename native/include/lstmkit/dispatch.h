@@ -45,6 +45,8 @@ struct Kernels {
     void (*mogrify)(const Stored<P>* from, Real<P>* gates, Stored<P>* to, Index count) noexcept;
     /// The same backwards: d, of what was written, becomes that of `from`; d_sums is that of the gates' sums, whole vectors.
     void (*mogrify_backward)(const Stored<P>* from, const Real<P>* gates, Real<P>* d, Stored<P>* d_sums, Index count) noexcept;
+    /// After it other threads see what forward and steps wrote past the caches: once a run, because it waits for the memory.
+    void (*finish)() noexcept;
 };
 
 /// The name that users write: "baseline", "avx2", ...
