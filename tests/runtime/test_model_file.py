@@ -488,6 +488,24 @@ def test_statistics_that_nothing_can_be_scaled_with__are_rejected(tmp_path, name
     refuse(path, "the statistics of 'humidity' cannot be")
 
 
+def test_statistics_that_are_large_whole_numbers__equal_floats(tmp_path):
+    answers = []
+    for spread in (1e30, 10**30):  # beyond NumPy's whole numbers
+        text, arrays = forecast_file()
+        document = json.loads(text)
+        document["forecast"]["spreads"] = dict.fromkeys(document["forecast"]["spreads"], spread)
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(save(arrays, metadata={"lstmkit": json.dumps(document)}))
+        model = lstmkit.load(path)
+        config = model.config
+        missing = np.full((9, len(config.observed)), np.nan)
+        known, static = np.ones((9 + config.horizon, len(config.known))), np.ones(len(config.static))
+        given = {name: array for name, array in history(config, 9).items() if name in ("y", "ds")}
+        answers.append(model.predict(**given, known=known, observed=missing, static=static)["lstm"])
+    assert np.isfinite(answers).all()
+    np.testing.assert_array_equal(*answers)
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_mutated_forecaster__works_or_rejects(tmp_path_factory, data):

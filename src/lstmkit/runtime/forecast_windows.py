@@ -53,8 +53,8 @@ def take_answers(config: ForecastConfig, series: SeriesArrays, index: Integers, 
 
 def _standardise(config: ForecastConfig, names: tuple[str, ...], values: Array) -> Array:
     """Scale covariates by the statistics of the training part; a missing one becomes its mean."""
-    centres = np.array([config.centres[name] for name in names])
-    spreads = np.array([config.spreads[name] for name in names])
+    centres = np.array([config.centres[name] for name in names], float)
+    spreads = np.array([config.spreads[name] for name in names], float)
     return np.nan_to_num((values - centres) / spreads, posinf=0.0, neginf=0.0).astype(np.float32)
 
 
