@@ -1,4 +1,3 @@
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -24,7 +23,7 @@ def test_choice__matches_what_aten_can_do(wanted: tuple[bool, ...]) -> None:
     ("extra", "reason"), [*zip(EXTRAS, ["no resets", "cell states", "gates", "transforms"], strict=True)]
 )
 def test_choice__rejects_torch__with_its_reason(extra: str, reason: str) -> None:
-    request = replace(EngineRequest(), **{extra: True})
+    request = EngineRequest()._replace(**{extra: True})
     with pytest.raises(EngineError, match=f"'torch' cannot run this: .*{reason}.*leave engine=None"):
         choose_engine(request, "torch")
     assert choose_engine(request, "reference").engine == "reference"
@@ -42,7 +41,7 @@ NATIVE = EngineRequest(native_available=True)
 
 @pytest.mark.parametrize("wanted", list(product([False, True], repeat=4)))
 def test_choice__equals_native__whatever_it_can_do(wanted: tuple[bool, ...]) -> None:
-    request = replace(NATIVE, **dict(zip(("lengths", "resets", "cells", "gates"), wanted, strict=True)))
+    request = NATIVE._replace(**dict(zip(("lengths", "resets", "cells", "gates"), wanted, strict=True)))
     assert choose_engine(request).engine == choose_engine(request, "native").engine == "native"
 
 
@@ -58,7 +57,7 @@ def test_choice__equals_native__whatever_it_can_do(wanted: tuple[bool, ...]) -> 
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_choice__rejects_native__with_its_reason(change: dict[str, Any], reason: str) -> None:
-    request = replace(NATIVE, **change)
+    request = NATIVE._replace(**change)
     assert reason in choose_engine(request).rejected["native"]
     with pytest.raises(EngineError, match=f"'native' cannot run this: .*{reason}"):
         choose_engine(request, "native")
@@ -73,7 +72,7 @@ def test_choice__rejects_native__with_its_reason(change: dict[str, Any], reason:
     ids=str,
 )
 def test_choice__never_exports_native__unless_asked_for(change: dict[str, Any], chosen: str) -> None:
-    request = replace(NATIVE, **change)
+    request = NATIVE._replace(**change)
     assert choose_engine(request).engine == chosen
     assert choose_engine(request, "native").engine == "native"
 

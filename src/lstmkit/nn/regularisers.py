@@ -51,10 +51,10 @@ def drop_weights(spec: CellSpec, weights: Sequence[Tensor], rate: float) -> list
 
 def draw_masks(spec: CellSpec, rates: Rates, layer: int, x: Tensor) -> list[Masks] | None:
     """The masks of each direction of one layer in training, for the input ``x (T, B, I)``; None where none is drawn."""
-    T, B, _ = x.shape
-    variant, shapes = spec.variant, spec.layer_state_shapes(layer)
+    variant = spec.variant
     if not (rates.inside() or variant.zoneout_h or variant.zoneout_c):
         return None
+    (T, B, _), shapes = x.shape, spec.layer_state_shapes(layer)
     (R,), (H,) = shapes["h"], shapes["c"]
 
     return [

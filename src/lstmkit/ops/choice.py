@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lstmkit.spec import EngineError, OptionError
 
@@ -37,8 +38,7 @@ ATEN_CELLS = ("lstm", "rnn", "gru")
 NATIVE_DTYPES = ("float32", "float64", "bfloat16")
 
 
-@dataclass(frozen=True)
-class EngineRequest:
+class EngineRequest(NamedTuple):
     """One case: what the choice depends on, and nothing else.
 
     Args:

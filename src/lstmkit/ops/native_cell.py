@@ -14,7 +14,7 @@ from lstmkit.ops.native import kept_gates_dtype
 from lstmkit.ops.native_call import Direction, Gradients, NativeCall, Outcome
 from lstmkit.ops.native_core import PRECISIONS, cast, core, dense, empty, real_dtype, shown_gates
 from lstmkit.ops.native_states import pack_states, unpack_states
-from lstmkit.ops.native_weights import core_weights
+from lstmkit.ops.native_weights import CoreWeights, core_weights
 from lstmkit.reference import LayerResult, Masks
 from lstmkit.spec import CellSpec
 
@@ -64,7 +64,7 @@ def run_native_cell(
         for d in range(cell.spec.num_directions)
     ]
     arranged = [tensor for own in directions for tensor in own.tensors.values()]
-    layouts = [_Layout(tuple(own.tensors), own.options) for own in directions]
+    layouts = [_Layout(tuple(own.tensors), own.options, _shape_of(own)) for own in directions]
     y, h, c, states, kept = _NativeCell.apply(cell, layouts, len(weights), gates, x, h, c, *weights, *arranged)  # pyright: ignore
     shown = kept.index_select(2, torch.tensor(cell.gates)).permute(2, 0, 1, 3) if gates else None
     return LayerResult(y, unpack_states(cell.spec, h, c), cast(states[:, :, 0], x.dtype) if cells else None, shown)
@@ -75,6 +75,7 @@ class _Layout(NamedTuple):
 
     names: tuple[str, ...]
     options: Mapping[str, Any]
+    shape: tuple[int, ...]  # sums, those of the input, recurrent ones, numbers kept, states and vectors of totals
 
 
 class _NativeCell(torch.autograd.Function):
@@ -146,9 +147,7 @@ class _Call:
     ) -> None:
         self._layouts, self._dtype, self._real = layouts, x.dtype, real_dtype(x.dtype)
         values = iter(arranged)
-        self._tensors = [
-            {name: self._as_read(name, next(values).detach()) for name in layout.names} for layout in layouts
-        ]
+        self._tensors = [{name: self._as_read(name, next(values)) for name in layout.names} for layout in layouts]
         self._c_shape = tuple(c.shape)
         # A Mogrifier LSTM is a plain one behind its rounds.
         self._kept_dtype = kept_gates_dtype(x.dtype) if cell.spec.cell == "mogrifier" else None
@@ -187,7 +186,7 @@ class _Call:
     def forward(self) -> tuple[Tensor, ...]:
         """Output, last h, last states, and of every step the states ``(T, B, S, D*H)`` and what is kept of it."""
         (T, B, _, H, R), D, dtype, real = self._call.sizes, len(self._layouts), self._dtype, self._real
-        *_, num_kept, num_states, _ = _shape_of(self._layouts[0])
+        *_, num_kept, num_states, _ = self._layouts[0].shape
         outcome = Outcome(
             empty((T, B, D * R), dtype),
             empty((D, B, R), dtype),
@@ -226,7 +225,7 @@ class _Call:
         return [dx, *(None if grad is None else cast(grad, dtype) for grad in (dh, dc, *given))]
 
     def _empty_gradients(self, d: int) -> dict[str, Tensor]:
-        tensors, (sums, *_, totals), H = self._tensors[d], _shape_of(self._layouts[0]), self._call.sizes[3]
+        tensors, (sums, *_, totals), H = self._tensors[d], self._layouts[0].shape, self._call.sizes[3]
         shapes = {name: tuple(tensors[name].shape) for name in _GRADIENTS if name in tensors}
         shapes |= {"bias": (sums * H,)} | ({"totals": (totals, H)} if totals else {})
         return {name: empty(shape, self._real) for name, shape in shapes.items()}
@@ -246,7 +245,6 @@ _MATRICES = ("input", "recurrent", "bias", "projection", "middle", "rounds")
 _GRADIENTS = ("input", "recurrent", "bias", "projection", "totals", "proj_bias", "middle", "rounds")
 
 
-def _shape_of(layout: _Layout) -> tuple[int, ...]:
-    """Sums, those of the input, recurrent ones, numbers kept, states and vectors of totals of a cell."""
-    peepholes = {name: 1 for name in layout.names if name.startswith("peephole")}
-    return core.cell_shape({name: value for name, value in layout.options.items() if name != "heads"} | peepholes)
+def _shape_of(weights: CoreWeights) -> tuple[int, ...]:
+    peepholes = {name: 1 for name in weights.tensors if name.startswith("peephole")}
+    return core.cell_shape({name: value for name, value in weights.options.items() if name != "heads"} | peepholes)

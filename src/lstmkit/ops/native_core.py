@@ -63,7 +63,7 @@ def run_scan(function: Any, arguments: tuple[Any, ...], precision: str) -> None:
 # Beside a layer's arithmetic in 100 us the calls of torch are no trifle, least of all those that have nothing to do.
 def dense(value: Tensor) -> Tensor:
     """The core reads along the last axis in steps of one, from whole numbers; it knows no lazy minus sign."""
-    is_dense = value.stride()[-1] == 1 or value.shape[-1] == 1
+    is_dense = value.stride(-1) == 1 or value.shape[-1] == 1
     if is_dense and not value.is_neg() and value.data_ptr() % value.element_size() == 0:
         return value
     return empty(value.shape, value.dtype).copy_(value)
