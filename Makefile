@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: demo test lint docs bench bench-forecasting sanitize ulp fuzz emulator clean install
+.PHONY: demo test lint docs bench bench-forecasting sanitize ulp kernel-times fuzz emulator clean install
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -47,6 +47,13 @@ ulp: $(INSTALLED)
 	$(BIN)/cmake -S native -B build/ulp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON
 	$(BIN)/cmake --build build/ulp --target lstmkit_activations_test
 	build/ulp/lstmkit_activations_test 1
+
+# What the kernels of a plain LSTM take, each alone with its data in the caches; SIZES="inputs units rows".
+kernel-times: SIZES ?= 64 64 66
+kernel-times: $(INSTALLED)
+	$(BIN)/cmake -S native -B build/kernel-times -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DLSTMKIT_BUILD_TESTS=ON
+	$(BIN)/cmake --build build/kernel-times --target lstmkit_kernel_times_test
+	build/kernel-times/lstmkit_kernel_times_test $(SIZES)
 
 # Draws layers of any kind for so many minutes and compares them with the reference.
 fuzz: MINUTES ?= 10
