@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
-#include <string>
 
 #include "gemm/pack.h"
 #include "lstmkit/memory.h"
