@@ -32,6 +32,9 @@ _TOTALS = {
     "bias_c": (20, 1),
 }
 
+# Their rows from the first to the last.
+_ROWS = sorted(set(_TOTALS.values()))
+
 # Which of the numbers that the core keeps of a step are a cell's gates, where they are not the first ones.
 _SHOWN = {"lstm1997": (0, 2, 3)}
 
@@ -227,7 +230,7 @@ class _Call:
     def _empty_gradients(self, d: int) -> dict[str, Tensor]:
         tensors, (sums, *_, totals), H = self._tensors[d], self._layouts[0].shape, self._call.sizes[3]
         shapes = {name: tuple(tensors[name].shape) for name in _GRADIENTS if name in tensors}
-        shapes |= {"bias": (sums * H,)} | ({"totals": (totals, H)} if totals else {})
+        shapes |= {"bias": (sums * H,)} | ({"totals": (totals * H,)} if totals else {})
         return {name: empty(shape, self._real) for name, shape in shapes.items()}
 
     def _in_order(self, d: int, grads: dict[str, Tensor]) -> list[Tensor | None]:
@@ -236,8 +239,10 @@ class _Call:
         if not grads:
             return [None] * len(names)
         if "totals" in grads:
-            rows = {name: _TOTALS[name] for name in names if name in _TOTALS}
-            grads = grads | {name: grads["totals"][k : k + n].view(-1) for name, (k, n) in rows.items()}
+            count, H = self._layouts[0].shape[-1], self._call.sizes[3]
+            sizes = {first: rows * H for first, rows in _ROWS if first < count}
+            parts = dict(zip(sizes, grads["totals"].split_with_sizes([*sizes.values()]), strict=True))
+            grads |= {name: parts[_TOTALS[name][0]] for name in names if name in _TOTALS}
         return [grads[name] for name in names]
 
 
