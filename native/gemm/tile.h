@@ -13,15 +13,6 @@ constexpr Index tile_rows = 6;
 constexpr Index tile_rows = 3;
 #endif
 
-/// One halt of a tile.
-LSTMKIT_INLINE void fetch_some(Fetch* fetch) noexcept {
-    if (!fetch) return;
-    const char* const* const last = fetch->last - fetch->next < fetch->pieces ? fetch->last : fetch->next + fetch->pieces;
-    for (; fetch->next < last; ++fetch->next)
-#pragma GCC unroll 4
-        for (Index line = 0; line < Fetch::piece; line += Fetch::line) prefetch(*fetch->next + line);
-}
-
 /// Function<R>::run for R = rows in 1..limit.
 template <template <Index> class Function, Index limit>
 LSTMKIT_INLINE auto* tile_of(Index rows) noexcept {

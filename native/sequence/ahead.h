@@ -26,12 +26,6 @@ bool is_aligned(const Sequence<Number>& values, Index vector_bytes) noexcept {
 /// Pieces that hold `bytes` wherever they begin.
 inline Index pieces_of(Index bytes) noexcept { return (bytes + Fetch::line + Fetch::piece - 2) / Fetch::piece; }
 
-/// A halt between a driver's own works.
-inline void fetch_between(Fetch* fetch) noexcept {
-    for (Index n = 0; fetch && n < fetch->pieces && fetch->next < fetch->last; ++n, ++fetch->next)
-        for (Index line = 0; line < Fetch::piece; line += Fetch::line) __builtin_prefetch(*fetch->next + line, 0, 2);
-}
-
 /// One thread's list; its memory belongs to the caller.
 class Ahead {
 public:

@@ -203,7 +203,7 @@ private:
             const Index count = std::min(step_rows, active - r);
             const CellBackward<P> rows[] = {cell_row(walk, t, r, flow, 0), cell_row(walk, t, r + count - 1, flow, 1)};
             pass(rows, count);
-            fetch_between(fetch);
+            fetch_some(fetch);
         }
     }
 

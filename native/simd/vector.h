@@ -131,7 +131,6 @@ LSTMKIT_INLINE void store_up_to(Real* to, Vector value, Index count) noexcept {
 }
 
 /// Bring the line at an address, which need not exist, into the second-level cache.
-LSTMKIT_INLINE void prefetch(const void* at) noexcept { __builtin_prefetch(at, 0, 2); }
 LSTMKIT_INLINE void prefetch_to_write(const void* at) noexcept { __builtin_prefetch(at, 1, 2); }
 
 /// Writes a whole vector past the caches to a multiple of its size; another thread sees it after finish_streams.

@@ -20,8 +20,17 @@ constexpr Index product_rows(Index tile_rows, Index vectors) noexcept { return v
 struct Fetch {
     static constexpr Index line = 64, piece = 4 * line;  ///< bytes; a piece begins with a line
     const char *const *next, *const *last;
-    Index pieces;  ///< at each of a tile's halts
+    Index pieces;  ///< at each halt of a tile, or between a driver's own works
 };
+
+/// One halt. Never a function of its own, or the linker could keep that of an instruction set which the machine lacks.
+static inline __attribute__((always_inline)) void fetch_some(Fetch* fetch) noexcept {
+    if (!fetch) return;
+    const char* const* const last = fetch->last - fetch->next < fetch->pieces ? fetch->last : fetch->next + fetch->pieces;
+    for (; fetch->next < last; ++fetch->next)
+#pragma GCC unroll 4
+        for (Index line = 0; line < Fetch::piece; line += Fetch::line) __builtin_prefetch(*fetch->next + line, 0, 2);
+}
 
 /// out[r][V][L] = sum over k < columns of in[r][first + k] * weights[k][V][L], added to what is there or to a bias.
 template <typename P>
