@@ -130,7 +130,8 @@ public:
           gates_(run, true),
           d_states_(run, run.groups()), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
           d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
-          dz_(zeros<Real<P>>(run.groups() * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
+          dz_(zeros<Real<P>>(chunk_steps * weights.sides.in_row())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
+          dx_sums_(chunk_steps * run.kernels.lanes),
           room_(run.chunks.room_numbers(run.units)),
           fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
           ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
@@ -177,18 +178,18 @@ private:
         products_.enter(walk, chunk);
         cut(walk, chunk);
         fetch_ = list(walk, {std::max<Index>(0, steps.first - chunk_steps), steps.first}, steps.size());
+        InputGradient<P> dx{steps.size(), dx_, dx_sums_.data()};
         for (Index group = 0; group < run_.groups(); ++group) {
-            Real<P>* const dz = &dz_[group * group_numbers()];
-            step_group(run_.between(chunk, b, group), group, dz);
-            if (job_.d_weights.sides) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, group);
+            step_group(run_.between(chunk, b, group), group, dz_.data());
+            if (job_.d_weights.sides)
+                weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz_.data(), weights_.sides.in_row(), nullptr, group);
+            if (job_.dx) weights_.sides.multiply(dz_.data(), group, dx, false);
         }
         step_gates();
         if (job_.d_weights.sides)
             weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
-        if (!job_.dx) return;
-        AffineBackward<P>::multiply_both(weights_.sides, dz_.data(), group_numbers(), weights_.gates, d_gates_.data(), steps.size(), dx_);
+        if (job_.dx) weights_.gates.multiply(d_gates_.data(), 0, dx, true);
     }
-    Index group_numbers() const noexcept { return chunk_steps * weights_.sides.in_row(); }
 
     void cut(const Walk& walk, Index chunk) noexcept {
         for (Index head = 0; head < run_.layer.heads; ++head) {
@@ -272,7 +273,7 @@ private:
     ChunkProducts<P> products_;
     RowGates<P> gates_;
     Memories<P> d_states_, starts_;  // of one head: the states that enter its first pieces, and one that passes
-    Array<Real<P>> d_m_, d_scale_, d_series_, dz_, d_gates_, room_;
+    Array<Real<P>> d_m_, d_scale_, d_series_, dz_, d_gates_, dx_sums_, room_;
     Array<const char*> fetched_;
     Ahead ahead_;
     Fetch* fetch_ = nullptr;
