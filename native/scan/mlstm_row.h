@@ -69,20 +69,20 @@ template <typename P>
 class Memories {
 public:
     Memories(const MlstmRun<P>& run, Index count)
-        : kernels_(run.chunks), count_(count), together_(run.together), units_(run.layer.head_units()), width_(run.units),
+        : kernels_(run.chunks), heads_(run.layer.heads), together_(run.together), units_(run.layer.head_units()), width_(run.units),
           kept_numbers_(round_up(units_ * width_, 16)), padded_(run.chunks.padded(width_)), row_(run.chunks.memory_row(width_)),
           memory_(zeros<Real<P>>(count * memory_numbers())), normaliser_(zeros<Real<P>>(count * padded_)) {}
 
     HeadMemory<P> at(Index n) const noexcept { return {&memory_[n * memory_numbers()], &normaliser_[n * padded_]}; }
 
-    /// All heads of row b from states as the caller has them, or zeros.
+    /// All heads of row b from states as the caller has them, or zeros; as the n-th row here.
     template <typename Number>
-    void read(const MlstmState<Number>& from, Index b) noexcept {
-        for (Index n = 0; n < count_; ++n) clear(n);
-        for (Index head = 0; head < count_ * together_; ++head)
-            for (Index k = 0, first = (b * count_ * together_ + head) * units_; k < units_; ++k) {
-                normaliser(head, k) = from.normaliser ? from.normaliser[first + k] : Real<P>{};
-                for (Index v = 0; v < units_; ++v) number(head, k, v) = from.memory ? from.memory[(first + v) * units_ + k] : Real<P>{};
+    void read(const MlstmState<Number>& from, Index b, Index n = 0) noexcept {
+        for (Index group = 0; group < heads_ / together_; ++group) clear(n * heads_ / together_ + group);
+        for (Index head = 0; head < heads_; ++head)
+            for (Index k = 0, first = (b * heads_ + head) * units_, own = n * heads_ + head; k < units_; ++k) {
+                normaliser(own, k) = from.normaliser ? from.normaliser[first + k] : Real<P>{};
+                for (Index v = 0; v < units_; ++v) number(own, k, v) = from.memory ? from.memory[(first + v) * units_ + k] : Real<P>{};
             }
     }
     void write(Index head, Real<P> factor, Real<P>* memory, Real<P>* to) const noexcept {
@@ -132,7 +132,7 @@ private:
     Real<P>& normaliser(Index head, Index k) const noexcept { return at(head / together_).normaliser[k * together_ + head % together_]; }
 
     const MlstmKernels<P>& kernels_;
-    Index count_, together_, units_, width_, kept_numbers_, padded_, row_;
+    Index heads_, together_, units_, width_, kept_numbers_, padded_, row_;
     Array<Real<P>> memory_, normaliser_;
 };
 
