@@ -338,7 +338,7 @@ void leave(const Real* from, Index count, Real* to) noexcept {
 Index memory_row(Index units) noexcept { return panel_row(units); }
 Index padded_units(Index units) noexcept { return padded(units); }
 
-constexpr MlstmKernels<Precision> kernels = {together, padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward,
+constexpr MlstmKernels<Precision> kernels = {together, padded_units, memory_row, room_numbers, given_numbers, gates_of, gates_backward,
                                           forward,      finish,     leave,        advance,   backward};
 
 }  // namespace

@@ -205,8 +205,8 @@ class RowGates {
 public:
     RowGates(const MlstmRun<P>& run, bool is_backward)
         : run_(run), m_(zeros<Real<P>>(run.wide)), lag_(zeros<Real<P>>(run.wide)), series_(zeros<Real<P>>(3 * run.wide * series_steps)),
-          first_(chunk_steps * run.wide), share_(is_backward ? chunk_steps * run.wide : 0), is_backward_(is_backward),
-          room_(run.chunks.gate_room(run.layer.heads)) {}
+          first_(chunk_steps * run.wide), own_(is_backward ? run.wide * series_steps : 0), is_backward_(is_backward),
+          given_(run.chunks.given_numbers(run.layer.heads)) {}
 
     void set(Index head, Real<P> m, Real<P> lag) noexcept { m_[head] = m, lag_[head] = lag; }
     Real<P> m(Index head) const noexcept { return m_[head]; }
@@ -235,8 +235,8 @@ public:
                               Index dz_row) const noexcept {
         const Range steps = pieces_[n];
         const Index at = run_.together * steps.first;
-        return {columns(steps.first), steps.size(), d_write + at, d_read + at, d_state,
-                &share_[steps.first * run_.wide], d_m, dz + steps.first * dz_row, dz_row, room_.data()};
+        return {run_.layer.heads, run_.together, steps.size(), d_write + at, d_read + at, d_state, &own_[at], d_m, &given_[at],
+                dz + steps.first * dz_row, dz_row};
     }
 
 private:
@@ -244,19 +244,18 @@ private:
         if (is_reset(walk, chunk, n)) std::fill_n(m_.data(), run_.layer.heads, empty<P>);
         Index steps = 1;
         while (steps < chunk.size() - n && !is_reset(walk, chunk, n + steps)) ++steps;
-        Real<P>* const share = is_backward_ ? &share_[n * run_.wide] : nullptr;
         const Index at = run_.together * n;
-        const GateSeries<P> to{series(0) + at, series(1) + at, series(2) + at, &first_[n * run_.wide], share};
-        return {n, n + run_.chunks.gates({columns(n), steps, m_.data(), lag_.data(), to, room_.data()})};
+        const GateSeries<P> to{series(0) + at, series(1) + at, series(2) + at, &first_[n * run_.wide], is_backward_ ? &own_[at] : nullptr};
+        return {n, n + run_.chunks.gates({columns(n), steps, m_.data(), lag_.data(), to, &given_[at]})};
     }
     GateColumns<P> columns(Index n) const noexcept { return {z_ + n * run_.layer.gate_row(), run_.layer.gate_row(), run_.layer.heads, run_.together}; }
     static bool is_reset(const Walk& walk, Range chunk, Index n) noexcept { return walk.is_reset(walk.time(chunk.first + n), 0); }
     Real<P>* series(Index which) const noexcept { return &series_[which * run_.wide * series_steps]; }
 
     const MlstmRun<P>& run_;
-    Array<Real<P>> m_, lag_, series_, first_, share_;
+    Array<Real<P>> m_, lag_, series_, first_, own_;
     bool is_backward_;
-    Array<Real<P>> room_;
+    Array<Real<P>> given_;
     const Real<P>* z_ = nullptr;
     Range pieces_[chunk_steps];
     Index count_ = 0;
