@@ -104,11 +104,34 @@ struct Group {
             for (Index c = 0; c < units; c += lanes) transpose<G>(from.at(r, c), from.row, to.at(c, r), to.row);
     }
 
+    /// Calls take(t, first column, count of columns, sigma of the output gates) at each step; four vectors side by side, for one alone would
+    /// wait for each of its operations.
+    template <typename Take>
+    static LSTMKIT_INLINE void each_gate(const Piece<Precision>& c, Take take) noexcept {
+        constexpr Index columns = V == 2 ? 2 : 1, steps = 4 / columns;
+        for (Index t = 0; t < c.steps; t += steps)
+            for (Index first = 0; first < units(c); first += columns * lanes) {
+                const auto u = [first](Index n) noexcept { return first + n % columns * lanes; };
+                const auto count = [&](Index n) noexcept { return is_whole || units(c) - u(n) >= lanes ? lanes : units(c) - u(n); };
+                const Index last = c.steps - t < steps ? c.steps - t - 1 : steps - 1;
+                Bundle<4> gates;
+#pragma GCC unroll 4
+                for (Index n = 0; n < 4; ++n) gates.part[n] = read(c, 3, t + (n / columns < last ? n / columns : last), u(n), count(n));
+                gates = sigmoid(gates);
+#pragma GCC unroll 4
+                for (Index n = 0; n < 4; ++n)
+                    if (n / columns <= last) take(t + n / columns, u(n), count(n), gates.part[n]);
+            }
+    }
+
+    // Whether one block holds the matrix of a pass.
+    static constexpr bool is_one_block = known > 0 && known <= lanes && known / G <= pass_rows(1);
+
     /// Calls take(t, first column, count of columns, vector of out) at each step of a pass, in its order; where one block holds the
     /// matrix that goes on beside the products.
     template <typename Take>
     static LSTMKIT_INLINE void walk_through(const Pass& pass, Take take) noexcept {
-        if constexpr (known > 0 && known <= lanes && known / G <= pass_rows(1)) {
+        if constexpr (is_one_block) {
             PassBlock<1>::template Rows<known / G>::template take_all<G>(pass, 0, 0, [&](Index t, Index u, Vector sum) noexcept { take(t, u, known, sum); });
         } else {
             walk(pass);
@@ -167,12 +190,19 @@ struct Group {
         const Reading now(c, room);
         const Index S = units(c);
         const Panel out = room.panel(c.steps, S);
-        walk_through({S / G, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false},
-                     [&](Index t, Index u, Index count, Vector sum) noexcept {
-                         const Vector h = as_row(sigmoid(read(c, 3, t, u, count)) * sum * broadcast(now.inverse + t * G));
-                         if (streams) stream(y[t] + unit + u, h);
-                         else store_up_to(y[t] + unit + u, h, count);
-                     });
+        const auto write = [&](Index t, Index u, Index count, Vector gated) noexcept {
+            const Vector h = as_row(gated * broadcast(now.inverse + t * G));
+            if (streams) stream(y[t] + unit + u, h);
+            else store_up_to(y[t] + unit + u, h, count);
+        };
+        const Pass pass{S / G, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false};
+        if constexpr (is_one_block) {
+            each_gate(c, [&](Index t, Index u, Index, Vector gate) noexcept { store(out.at(t, u), gate); });
+            walk_through(pass, [&](Index t, Index u, Index count, Vector sum) noexcept { write(t, u, count, load(out.at(t, u)) * sum); });
+        } else {
+            walk(pass);
+            each_gate(c, [&](Index t, Index u, Index count, Vector gate) noexcept { write(t, u, count, gate * load(out.at(t, u))); });
+        }
     }
 
     static void advance(const Piece<Precision>& piece, const HeadMemory<Precision>& to) noexcept {
@@ -194,7 +224,14 @@ struct Group {
         LSTMKIT_INLINE Reads(const Piece<Precision>& c, const PieceBackward<Precision>& job, const Reading& now, Room& room) noexcept
             : d_read(room.panel(c.steps, units(c))), d_weight(room.numbers(padded(G * c.steps))) {
             Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
-            for (Index t = 0; t < c.steps; ++t) store(parts + t * lanes, step(c, job, t, broadcast(now.inverse + t * G)));
+            each_gate(c, [&](Index t, Index u, Index count, Vector gate) noexcept {
+                if (u == 0) halt(job, t);
+                const Vector dy = job.grad_y[t] ? load_row(job.grad_y[t] + job.unit + u, count) : Vector{};
+                const Vector part = dy * load_row(job.y[t] + job.unit + u, count);
+                store_up_to(job.dz + t * job.dz_step + 3 * units(c) + u, part * (one - gate), count);
+                store(d_read.at(t, u), dy * gate * broadcast(now.inverse + t * G));
+                add_part(parts + t * lanes, u, part);
+            });
             add_up<G>(parts, c.steps, d_weight);
             for (Index t = 0; t < G * c.steps; t += lanes) {
                 // What divides is the larger of two; of equal ones each has half of the gradient.
@@ -203,22 +240,6 @@ struct Group {
                 store(d_weight + t, -with_sign(share, weight) * sum * load(now.inverse + t));
                 store_up_to(job.d_read + t, (one - share) * sum, G * c.steps - t < lanes ? G * c.steps - t : lanes);
             }
-        }
-
-    private:
-        LSTMKIT_INLINE Vector step(const Piece<Precision>& c, const PieceBackward<Precision>& job, Index t, Vector inverse) noexcept {
-            halt(job, t);
-            Vector sum = {};
-            const Real *const grad_y = job.grad_y[t], *const y = job.y[t];
-            Real* const dz = job.dz + t * job.dz_step + 3 * units(c);
-            each_vector(units(c), [&](Index u, Index count) noexcept {
-                const Vector gate = sigmoid(read(c, 3, t, u, count));
-                const Vector dy = grad_y ? load_row(grad_y + job.unit + u, count) : Vector{}, part = dy * load_row(y + job.unit + u, count);
-                store_up_to(dz + u, part * (one - gate), count);
-                store(d_read.at(t, u), dy * gate * inverse);
-                sum += part;
-            });
-            return sum;
         }
     };
 
