@@ -104,8 +104,10 @@ public:
     }
     /// A group in group_numbers, of which the last 16 are for the caller, and back.
     void keep(Index n, Real<P>* to) const noexcept {
-        for (Index k = 0; k < units_; ++k) leave(at(n).memory + k * row_, to + k * width_);
-        leave(at(n).normaliser, to + kept_numbers_);
+        if (row_ == width_) leave(at(n).memory, units_ * width_, to);
+        else
+            for (Index k = 0; k < units_; ++k) leave(at(n).memory + k * row_, width_, to + k * width_);
+        leave(at(n).normaliser, width_, to + kept_numbers_);
     }
     void find(Index n, const Real<P>* kept) noexcept {
         if (padded_ != width_) clear(n);
@@ -122,9 +124,9 @@ private:
         std::fill_n(at(n).memory, memory_numbers(), Real<P>{});
         std::fill_n(at(n).normaliser, padded_, Real<P>{});
     }
-    void leave(const Real<P>* from, Real<P>* to) const noexcept {
-        if (padded_ == width_) kernels_.leave(from, width_, to);
-        else std::copy_n(from, width_, to);
+    void leave(const Real<P>* from, Index count, Real<P>* to) const noexcept {
+        if (padded_ == width_) kernels_.leave(from, count, to);
+        else std::copy_n(from, count, to);
     }
     Real<P>& number(Index head, Index k, Index v) const noexcept {
         return at(head / together_).memory[k * row_ + v * together_ + head % together_];
@@ -154,7 +156,10 @@ public:
     ChunkProducts(const MlstmRun<P>& run, const MlstmWeights<P>* weights, Real<P>* kept)
         : run_(run), weights_(weights), kept_(kept), own_(weights ? chunk_steps * (row() + run.layer.gate_row()) : 0),
           input_row_(round_up(run.layer.inputs + 1, 16) | 16), inputs_(chunk_steps * input_row_) {
-        for (Index n = 0; n < chunk_steps; ++n) x_[n] = &inputs_[n * input_row_], inputs_[n * input_row_ + run.layer.inputs] = 1;
+        for (Index n = 0; n < chunk_steps; ++n) {
+            x_[n] = &inputs_[n * input_row_], inputs_[n * input_row_ + run.layer.inputs] = 1;
+            if (weights) side_rows_[n] = own_.data() + n * row(), gate_rows_[n] = own_.data() + chunk_steps * row() + n * run.layer.gate_row();
+        }
     }
 
     void enter(const Walk& walk, Index chunk) noexcept {
@@ -168,11 +173,11 @@ public:
     const Real<P>* const* x() const noexcept { return x_; }
     /// Rows at distance gate_row.
     const Real<P>* gates() noexcept {
-        return find(weights_ ? &weights_->gates : nullptr, run_.layer.gate_row(), 0, own_.data() + chunk_steps * row(), run_.groups() * numbers(), nullptr);
+        return find(weights_ ? &weights_->gates : nullptr, run_.layer.gate_row(), 0, gate_rows_, run_.groups() * numbers(), nullptr);
     }
     /// Rows at distance row, valid until the next group's.
     const Real<P>* sides(Index group, Fetch* fetch = nullptr) noexcept {
-        return find(weights_ ? &weights_->sides : nullptr, row(), group, own_.data(), group * numbers(), fetch);
+        return find(weights_ ? &weights_->sides : nullptr, row(), group, side_rows_, group * numbers(), fetch);
     }
     Index halts() const noexcept { return run_.groups() * weights_->sides.halts(count_); }
     Index row() const noexcept { return run_.together * run_.layer.side_row(); }
@@ -180,12 +185,11 @@ public:
 private:
     Index numbers() const noexcept { return std::min(run_.layer.steps, chunk_steps) * row(); }
 
-    const Real<P>* find(const AffineForward<P>* weight, Index row, Index group, Real<P>* own, Index at, Fetch* fetch) noexcept {
+    const Real<P>* find(const AffineForward<P>* weight, Index row, Index group, Real<P>* const* rows, Index at, Fetch* fetch) noexcept {
         if (!weight) return now_ + at;
-        for (Index n = 0; n < count_; ++n) rows_[n] = own + n * row;
-        weight->multiply(x_, count_, rows_, fetch, group);
-        if (now_) run_.chunks.leave(own, count_ * row, now_ + at);
-        return own;
+        weight->multiply(x_, count_, rows, fetch, group);
+        if (now_) run_.chunks.leave(rows[0], count_ * row, now_ + at);
+        return rows[0];
     }
 
     const MlstmRun<P>& run_;
@@ -196,7 +200,7 @@ private:
     Array<Real<P>> inputs_;
     Index count_ = 0;
     const Real<P>* x_[chunk_steps];
-    Real<P>* rows_[chunk_steps];
+    Real<P>*side_rows_[chunk_steps], *gate_rows_[chunk_steps];
 };
 
 /// The gates of a row, and the pieces into which they cut a chunk.
