@@ -124,15 +124,18 @@ struct Group {
             }
     }
 
-    // Whether one block holds the matrix of a pass.
-    static constexpr bool is_one_block = known > 0 && known <= lanes && known / G <= pass_rows(1);
-
-    /// Calls take(t, first column, count of columns, vector of out) at each step of a pass, in its order; where one block holds the
-    /// matrix that goes on beside the products.
+    /// Calls take(t, first column, count of columns, vector of out) at each step of a pass, in its order; where the size is known that goes
+    /// on beside the products of the last rows.
     template <typename Take>
     static LSTMKIT_INLINE void walk_through(const Pass& pass, Take take) noexcept {
-        if constexpr (is_one_block) {
-            PassBlock<1>::template Rows<known / G>::template take_all<G>(pass, 0, 0, [&](Index t, Index u, Vector sum) noexcept { take(t, u, known, sum); });
+        if constexpr (known > 0) {
+            constexpr Index rows = known / G, at_once = rows < pass_rows(V) ? rows : pass_rows(V);
+            static_assert(rows % at_once == 0);
+            using Block = typename PassBlock<V>::template Rows<at_once>;
+            for (Index first = 0; first < rows - at_once; first += at_once) Block::run({pass, 0}, first);
+            Block::template take_all<G>(pass, rows - at_once, 0, [&](Index t, Index u, Vector sum) noexcept {
+                take(t, u, known - u < lanes ? known - u : lanes, sum);
+            });
         } else {
             walk(pass);
             for (Index step = 0; step < pass.steps; ++step) {
@@ -189,20 +192,14 @@ struct Group {
         Room room(c.room);
         const Reading now(c, room);
         const Index S = units(c);
-        const Panel out = room.panel(c.steps, S);
-        const auto write = [&](Index t, Index u, Index count, Vector gated) noexcept {
-            const Vector h = as_row(gated * broadcast(now.inverse + t * G));
-            if (streams) stream(y[t] + unit + u, h);
-            else store_up_to(y[t] + unit + u, h, count);
-        };
-        const Pass pass{S / G, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false};
-        if constexpr (is_one_block) {
-            each_gate(c, [&](Index t, Index u, Index, Vector gate) noexcept { store(out.at(t, u), gate); });
-            walk_through(pass, [&](Index t, Index u, Index count, Vector sum) noexcept { write(t, u, count, load(out.at(t, u)) * sum); });
-        } else {
-            walk(pass);
-            each_gate(c, [&](Index t, Index u, Index count, Vector gate) noexcept { write(t, u, count, gate * load(out.at(t, u))); });
-        }
+        const Panel gates = room.panel(c.steps, S), out = room.panel(c.steps, S);
+        each_gate(c, [&](Index t, Index u, Index, Vector gate) noexcept { store(gates.at(t, u), gate); });
+        walk_through({S / G, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false},
+                     [&](Index t, Index u, Index count, Vector sum) noexcept {
+                         const Vector h = as_row(load(gates.at(t, u)) * sum * broadcast(now.inverse + t * G));
+                         if (streams) stream(y[t] + unit + u, h);
+                         else store_up_to(y[t] + unit + u, h, count);
+                     });
     }
 
     static void advance(const Piece<Precision>& piece, const HeadMemory<Precision>& to) noexcept {
