@@ -71,6 +71,7 @@ private:
 
     /// Lists the inputs of the steps `next`, to be brought during the products of these.
     Fetch* list(const Walk& walk, Range next) noexcept {
+        if (!ahead_.is_used()) return nullptr;
         ahead_.begin();
         for (Index n = next.first; n < next.last; ++n) ahead_.add(run_.layer.x.at(walk.time(n), walk.row(0)), run_.layer.inputs);
         return ahead_.over(products_.halts());
@@ -240,6 +241,7 @@ private:
 
     /// Lists what comes next, to be brought while the heads take `steps` steps: this chunk of the next row, or the first's chunk before.
     Fetch* list_next(Index chunk, Index steps) noexcept {
+        if (!ahead_.is_used()) return nullptr;
         ahead_.begin();
         const bool is_same = is_in(row_ + 1, chunk);
         if (is_same || chunk > 0) list(walk_of(is_same ? row_ + 1 : 0), is_same ? chunk : chunk - 1);

@@ -165,24 +165,33 @@ struct Group {
               value(is_whole ? Panel{const_cast<Real*>(c.z) + 2 * known, c.step} : room.panel(c.steps, units(c))),
               weight(room.numbers(padded(G * c.steps))), inverse(room.numbers(padded(G * c.steps))) {
             fade(c.state, units(c), c.first, c.state);
-            Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
+            constexpr Index at_once = lanes / G;
             Held normaliser(c.state.normaliser, units(c));
-            for (Index t = 0; t < c.steps; ++t) {
-                Vector part = {};
-                each_vector(units(c), [&](Index u, Index count) noexcept {
-                    const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t * G), k = read(c, 1, t, u, count) * broadcast(c.write + t * G);
-                    part += q * normaliser.add(u, k);
-                    store(query.at(t, u), q), store(key.at(t, u), k);
-                    if constexpr (!is_whole) store(value.at(t, u), read(c, 2, t, u, count));
-                });
-                store(parts + t * lanes, part);
+            for (Index first = 0; first < c.steps; first += at_once) {
+                Vector parts[at_once] = {};
+#pragma GCC unroll 16
+                for (Index n = 0; n < at_once; ++n)
+                    if (first + n < c.steps) parts[n] = weigh(c, first + n, normaliser);
+                store(weight + first * G, totals<G>(parts));
             }
             normaliser.leave();
-            add_up<G>(parts, c.steps, weight);
             for (Index t = 0; t < G * c.steps; t += lanes) {
                 const Vector size = magnitude(load(weight + t)), least = load(c.least + t);
                 store(inverse + t, one / (size > least ? size : least));
             }
+        }
+
+    private:
+        /// One step; the sum of what is returned divides what it reads.
+        LSTMKIT_INLINE Vector weigh(const Piece<Precision>& c, Index t, Held& normaliser) const noexcept {
+            Vector part = {};
+            each_vector(units(c), [&](Index u, Index count) noexcept {
+                const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t * G), k = read(c, 1, t, u, count) * broadcast(c.write + t * G);
+                part += q * normaliser.add(u, k);
+                store(query.at(t, u), q), store(key.at(t, u), k);
+                if constexpr (!is_whole) store(value.at(t, u), read(c, 2, t, u, count));
+            });
+            return part;
         }
     };
 
