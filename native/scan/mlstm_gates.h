@@ -14,7 +14,8 @@ namespace lstmkit {
 namespace {
 
 constexpr bool is_wide = sizeof(Real) == 8;
-constexpr Real most_way = is_wide ? 600 : 120;
+// The state before a piece goes half of this way and half of that of the piece before at once, and must still weigh a rounding, e^-17.
+constexpr Real most_way = is_wide ? 600 : 70;
 // Between these e^x is a normal number.
 constexpr Real least_power = is_wide ? -708 : -87, most_power = is_wide ? 700 : 80;
 constexpr Real infinity = std::numeric_limits<Real>::infinity();
