@@ -68,42 +68,41 @@ private:
     Array<Real<P>> weights_, bias_;  // [groups][blocks][I][VL], [groups][blocks][VL]
 };
 
-/// dx = sum of dz W over the groups, with W packed; rows of dz [groups][..] hold zeros from width up to in_row() at least.
-/// `streams`, for whole vectors at multiples of their size: past the caches.
+/// dx of some rows, to which products are added one after the other.
+template <typename P>
+struct InputGradient {
+    Index rows;
+    Real<P>* const* dx;
+    Real<P>* sums;  // [rows][L], room until the last product; not needed for one alone
+    bool is_begun = false;
+};
+
+/// dx += dz W of one group, with W packed; rows of dz hold zeros from width up to in_row() at least. `streams`, for whole vectors at
+/// multiples of their size: past the caches.
 template <typename P>
 class AffineBackward {
 public:
     AffineBackward(const Kernels<P>& kernels, const ScanKernels<P>& scans, const AffineWeight<P>& from)
-        : kernels_(kernels), scans_(scans), inputs_(from.inputs), groups_(from.groups),
+        : kernels_(kernels), scans_(scans), inputs_(from.inputs),
           vectors_(vectors_of_block(Columns{from.width, kernels.lanes}.padded() / kernels.lanes)),
           matrix_(group_of(from, 0)), pack_(zeros<Real<P>>(from.groups * numbers())) {
         for (Index group = 0; group < from.groups; ++group) fill(from, group);
     }
     /// An odd number of lines where it is many, so that the lines of a column do not all share a set of the cache.
     Index in_row() const noexcept { return columns() + (columns() > gates * kernels_.lanes ? 16 : 0); }
-    void multiply(const Real<P>* dz, Index rows, Real<P>* const* dx, Fetch* fetch, bool streams) const noexcept {
-        const NarrowPart<P> own = part(dz, 0);
-        if (is_narrow()) scans_.narrow({rows, &own, &own + 1, dx, inputs_, fetch});
-        else multiply_matrix(own, rows, dx, fetch, streams, false);
+    void multiply(const Real<P>* dz, Index group, InputGradient<P>& to, bool is_last, Fetch* fetch = nullptr, bool streams = false) const noexcept {
+        const Real<P>* const weights = pack_.data() + group * numbers();
+        if (is_narrow())
+            scans_.narrow({to.rows, dz, in_row(), columns(), weights, to.sums, to.is_begun, is_last ? to.dx : nullptr, inputs_, fetch});
+        else
+            matrix_.multiply(kernels_, dz, in_row(), vectors_ * kernels_.lanes, to.rows, weights, to.dx, 0, matrix_.groups(), fetch, streams && is_last,
+                             to.is_begun);
+        to.is_begun = true;
     }
-    /// dx = sum of dz W of both; groups of the first at distance dz_group.
-    static void multiply_both(const AffineBackward& a, const Real<P>* a_dz, Index dz_group, const AffineBackward& b, const Real<P>* b_dz,
-                              Index rows, Real<P>* const* dx) noexcept {
-        const NarrowPart<P> parts[] = {a.part(a_dz, dz_group), b.part(b_dz, 0)};
-        if (a.is_narrow()) return a.scans_.narrow({rows, parts, parts + 2, dx, a.inputs_, nullptr});
-        a.multiply_matrix(parts[0], rows, dx, nullptr, false, false);
-        b.multiply_matrix(parts[1], rows, dx, nullptr, false, true);
-    }
-    Index halts(Index rows) const noexcept { return is_narrow() ? (rows + 1) / 2 : matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups()); }
+    Index halts(Index rows) const noexcept { return is_narrow() ? (rows + narrow_rows - 1) / narrow_rows * (columns() / kernels_.lanes) : matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups()); }
 
 private:
     Index columns() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
-    NarrowPart<P> part(const Real<P>* dz, Index group) const noexcept { return {dz, in_row(), group, groups_, columns(), pack_.data()}; }
-    void multiply_matrix(const NarrowPart<P>& own, Index rows, Real<P>* const* dx, Fetch* fetch, bool streams, bool add) const noexcept {
-        for (Index group = 0; group < groups_; ++group)
-            matrix_.multiply(kernels_, own.in + group * own.in_group, own.in_row, vectors_ * kernels_.lanes, rows, own.weights + group * numbers(), dx,
-                             0, matrix_.groups(), fetch, streams && group == groups_ - 1, add || group > 0);
-    }
     bool is_narrow() const noexcept { return 2 * inputs_ <= kernels_.lanes; }
     Index numbers() const noexcept { return is_narrow() ? kernels_.lanes / 2 * columns() : matrix_.numbers(); }
     /// So many that no block multiplies padding.
@@ -118,13 +117,13 @@ private:
         Real<P>* const pack = pack_.data() + group * numbers();
         const PackedMatrix<P> matrix = group_of(from, group);
         for (Index block = 0; block < matrix.blocks() && !is_narrow(); ++block) matrix.fill(kernels_, block, pack);
-        for (Index row = 0, next = columns(); row < from.width && is_narrow(); ++row)
-            for (Index k = 0; k < inputs_; ++k) pack[k * next + row] = from.weight[(group * from.width + row) * inputs_ + k];
+        for (Index row = 0; row < from.width && is_narrow(); ++row)
+            for (Index k = 0; k < inputs_; ++k) pack[row / 2 * kernels_.lanes + 2 * k + row % 2] = from.weight[(group * from.width + row) * inputs_ + k];
     }
 
     const Kernels<P>& kernels_;
     const ScanKernels<P>& scans_;
-    Index inputs_, groups_, vectors_;
+    Index inputs_, vectors_;
     PackedMatrix<P> matrix_;
     Array<Real<P>> pack_;
 };

@@ -3,7 +3,6 @@
 #include "scan/kernels.h"
 
 #include "activation.h"
-#include "scan/totals.h"
 #include "tile.h"
 
 namespace lstmkit {
@@ -153,31 +152,38 @@ struct Affine {
 
 void affine(const AffineTile<Precision>& tile) noexcept { run_vectors<Affine>((tile.count + lanes - 1) / lanes, tile); }
 
-void narrow(const NarrowTile<Precision>& tile) noexcept {
-    const NarrowTile<Precision> t = tile;  // what is written might otherwise be a part of it
-    constexpr Index most = lanes / 2;
-    Integers second_half;
-    for (Index lane = 0; lane < lanes; ++lane) second_half[lane] = (lane + most) % lanes;
-    for (Index r = 0; r < t.rows; r += 2) {
-        fetch_some(t.fetch);
-        Vector sums[lanes] = {};
-        for (const NarrowPart<Precision>* part = t.first; part < t.last; ++part) {
-            const Real *first = part->in + r * part->in_row, *second = r + 1 < t.rows ? first + part->in_row : first, *weights = part->weights;
-            for (Index group = 0; group < part->groups; ++group, first += part->in_group, second += part->in_group, weights += most * part->columns)
-                for (Index k = 0; k < part->columns; k += lanes) {
-                    const Vector a = load(first + k), b = load(second + k);
-#pragma GCC unroll 8
-                    for (Index n = 0; n < most; ++n) {
-                        const Vector w = load(weights + n * part->columns + k);
-                        sums[n] += a * w, sums[most + n] += b * w;
-                    }
-                }
+template <Index R>
+struct Narrow {
+    static void run(const NarrowTile<Precision>& tile, Index first) noexcept {
+        const NarrowTile<Precision> t = tile;  // what is written might otherwise be a part of it
+        Vector sums[R] = {};
+#pragma GCC unroll 12
+        for (Index r = 0; r < R; ++r)
+            if (t.add) sums[r] = load(t.sums + (first + r) * lanes);
+        const Real *in = t.in + first * t.in_row, *weights = t.weights;
+        for (Index k = 0; k < t.columns; k += lanes) {
+            fetch_some(t.fetch);
+            for (Index n = 0; n < lanes; n += 2, in += 2, weights += lanes) {
+                const Vector w = load(weights);
+#pragma GCC unroll 12
+                for (Index r = 0; r < R; ++r) sums[r] += broadcast_some<2>(in + r * t.in_row) * w;
+            }
         }
-        const Vector total = totals<1>(sums);
-        store_up_to(t.out[r], total, t.count);
-        if (r + 1 < t.rows) store_up_to(t.out[r + 1], shuffle(total, total, second_half), t.count);
+#pragma GCC unroll 12
+        for (Index r = 0; r < R; ++r) {
+            if (t.out) store_up_to(t.out[first + r], sum_of_pairs(sums[r]), t.count);
+            else store(t.sums + (first + r) * lanes, sums[r]);
+        }
     }
-}
+    /// In the first half of the lanes.
+    static LSTMKIT_INLINE Vector sum_of_pairs(Vector x) noexcept {
+        Integers even, odd;
+        for (Index lane = 0; lane < lanes; ++lane) even[lane] = 2 * lane % lanes, odd[lane] = even[lane] + 1;
+        return shuffle(x, x, even) + shuffle(x, x, odd);
+    }
+};
+
+void narrow(const NarrowTile<Precision>& tile) noexcept { run_tiles<Narrow, narrow_rows>(tile.rows, tile); }
 
 void finish() noexcept { finish_streams(); }
 

@@ -18,21 +18,19 @@ struct AffineTile {
     Fetch* fetch;  ///< or null
 };
 
-/// Rows of some groups, and their weights.
-template <typename P>
-struct NarrowPart {
-    const Real<P>* in;  ///< row r of group g at in + g * in_group + r * in_row: [columns], whole vectors
-    Index in_row, in_group, groups, columns;
-    const Real<P>* weights;  ///< [groups][L / 2][columns], zeros beyond `count`
-};
+/// Rows whose columns are summed up side by side: as many as hide the latency of a multiply-add.
+inline constexpr Index narrow_rows = 12;
 
-/// out[r][k] = sum over parts and their groups g of in[g][r][:] weights[g][k][:], for k < count <= L / 2: so few columns that lanes go
-/// along the sum.
+/// out[r][k] = sum of in[r][:] weights[k][:] over the parts of a sum, for k < count <= L / 2: so few that two columns share a vector.
 template <typename P>
 struct NarrowTile {
     Index rows;
-    const NarrowPart<P>*first, *last;
-    Real<P>* const* out;
+    const Real<P>* in;  ///< row r at in + r * in_row
+    Index in_row, columns;  ///< whole vectors
+    const Real<P>* weights;  ///< [columns / 2][L], two columns in turn, zeros beyond `count`
+    Real<P>* sums;           ///< [rows][L], those of even and odd columns in turn, from part to part
+    bool add;                ///< to what they hold
+    Real<P>* const* out;     ///< where the last part leaves them; or null
     Index count;
     Fetch* fetch;  ///< or null
 };

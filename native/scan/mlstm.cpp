@@ -71,6 +71,7 @@ private:
 
     /// Lists the inputs of the steps `next`, to be brought during the products of these.
     Fetch* list(const Walk& walk, Range next) noexcept {
+        if (!ahead_.is_used()) return nullptr;
         ahead_.begin();
         for (Index n = next.first; n < next.last; ++n) ahead_.add(run_.layer.x.at(walk.time(n), walk.row(0)), run_.layer.inputs);
         return ahead_.over(products_.halts());
@@ -120,7 +121,7 @@ struct MlstmWeightsBackward {
           gate_sums(run.kernels, 2 * run.layer.heads, run.layer.inputs, shares) {}
 };
 
-/// Rows on their way back, on one thread.
+/// Rows on their way back, on one thread: a few at once, chunk by chunk, because what they read of a step lies side by side in memory.
 template <typename P>
 class BackwardPart {
 public:
@@ -128,20 +129,29 @@ public:
                  int share)
         : run_(run), job_(job), weights_(weights), share_(share), products_(run, again, const_cast<Real<P>*>(job.kept.products)),
           gates_(run, true),
-          d_states_(run, run.groups()), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(run.wide)),
-          d_scale_(zeros<Real<P>>((chunk_steps + 1) * run.wide)), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
-          dz_(zeros<Real<P>>(run.groups() * group_numbers())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
+          d_states_(run, most_rows * run.groups()), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(most_rows * run.wide)),
+          d_scale_(zeros<Real<P>>(most_rows * run.wide)), d_scales_((chunk_steps + 1) * run.wide), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
+          dz_(zeros<Real<P>>(chunk_steps * weights.sides.in_row())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
+          dx_sums_(chunk_steps * run.kernels.lanes),
           room_(run.chunks.room_numbers(run.units)),
           fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
           ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
-    void run(const Walk& walk) noexcept {
-        begin(walk);
-        for (Index chunk = (walk.steps() + chunk_steps - 1) / chunk_steps; chunk-- > 0;) step(walk, chunk);
-        end(walk);
+    static constexpr Index most_rows = 8;
+
+    void run(Range rows) noexcept {
+        rows_ = rows;
+        for (row_ = 0; row_ < rows.size(); ++row_) begin(walk_of(row_));
+        for (Index chunk = run_.layer.chunks(); chunk-- > 0;)
+            for (row_ = 0; is_in(row_, chunk); ++row_) step(walk_of(row_), chunk);
+        for (row_ = 0; row_ < rows.size(); ++row_) end(walk_of(row_));
     }
 
 private:
+    Walk walk_of(Index row) const noexcept { return {run_.layer, run_.order.data(), Range{rows_.first + row, rows_.first + row + 1}}; }
+    /// The first rows are the longest.
+    bool is_in(Index row, Index chunk) const noexcept { return row < rows_.size() && chunk * chunk_steps < walk_of(row).steps(); }
+
     // A chunk is one piece, unless resets or gates that forget much cut it.
     static constexpr Index most_kept = 4;
 
@@ -157,11 +167,11 @@ private:
 
     void begin(const Walk& walk) noexcept {
         const MlstmState<const Real<P>>& upstream = job_.grad_last;
-        d_states_.read(upstream, walk.row(0));
+        d_states_.read(upstream, walk.row(0), row_);
         for (Index head = 0; head < run_.layer.heads; ++head) {
-            const Index at = walk.row(0) * run_.layer.heads + head;
+            const Index at = walk.row(0) * run_.layer.heads + head, own = row_ * run_.wide + head;
             const double same = product(upstream, job_.last, at);
-            d_scale_[head] = Real<P>(same), d_m_[head] = Real<P>((upstream.scale ? double(upstream.scale[at]) : 0) - same);
+            d_scale_[own] = Real<P>(same), d_m_[own] = Real<P>((upstream.scale ? double(upstream.scale[at]) : 0) - same);
         }
     }
 
@@ -176,19 +186,19 @@ private:
         }
         products_.enter(walk, chunk);
         cut(walk, chunk);
-        fetch_ = list(walk, {std::max<Index>(0, steps.first - chunk_steps), steps.first}, steps.size());
+        fetch_ = list_next(chunk, steps.size());
+        InputGradient<P> dx{steps.size(), dx_, dx_sums_.data()};
         for (Index group = 0; group < run_.groups(); ++group) {
-            Real<P>* const dz = &dz_[group * group_numbers()];
-            step_group(run_.between(chunk, b, group), group, dz);
-            if (job_.d_weights.sides) weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz, weights_.sides.in_row(), nullptr, group);
+            step_group(run_.between(chunk, b, group), group, dz_.data());
+            if (job_.d_weights.sides)
+                weights_.side_sums.add(share_, steps.size(), products_.x(), nullptr, dz_.data(), weights_.sides.in_row(), nullptr, group);
+            if (job_.dx) weights_.sides.multiply(dz_.data(), group, dx, false);
         }
         step_gates();
         if (job_.d_weights.sides)
             weights_.gate_sums.add(share_, steps.size(), products_.x(), nullptr, d_gates_.data(), weights_.gates.in_row());
-        if (!job_.dx) return;
-        AffineBackward<P>::multiply_both(weights_.sides, dz_.data(), group_numbers(), weights_.gates, d_gates_.data(), steps.size(), dx_);
+        if (job_.dx) weights_.gates.multiply(d_gates_.data(), 0, dx, true);
     }
-    Index group_numbers() const noexcept { return chunk_steps * weights_.sides.in_row(); }
 
     void cut(const Walk& walk, Index chunk) noexcept {
         for (Index head = 0; head < run_.layer.heads; ++head) {
@@ -197,7 +207,7 @@ private:
         }
         gates_.cut(walk, chunk, products_.gates());
         if (job_.grad_last.memory && chunk_of(walk, chunk).last == walk.steps())
-            for (Index head = 0; head < run_.layer.heads; ++head) d_states_.scale(head, gates_.to_m(head));
+            for (Index head = 0; head < run_.layer.heads; ++head) d_states_.scale(row_ * run_.layer.heads + head, gates_.to_m(head));
     }
 
     void step_group(Index kept, Index group, Real<P>* dz) noexcept {
@@ -212,35 +222,40 @@ private:
             for (Index k = most; k < n; ++k) run_.chunks.advance(piece(k, k == most ? k : passing), starts_.at(passing));
             const Index first = gates_.piece(n).first, head = group * run_.together, at = head * series_steps + run_.together * first;
             run_.chunks.backward(piece(n, n <= most ? n : passing),
-                                 {group * run_.units, y_ + first, grad_y_ + first, d_states_.at(group), &d_series_[at],
-                                  &d_series_[run_.wide * series_steps + at], &d_scale_[(gates_.pieces() - n) * run_.wide + head],
+                                 {group * run_.units, y_ + first, grad_y_ + first, d_states_.at(row_ * run_.groups() + group), &d_series_[at],
+                                  &d_series_[run_.wide * series_steps + at], &d_scales_[(gates_.pieces() - n) * run_.wide + head],
                                   dz + first * row, row, fetch_});
         }
     }
 
-    /// d_scale_ has the number behind the chunk's last piece, then those before each, of which the last is for the chunk before.
+    /// d_scales_ has the number behind the chunk's last piece, then those before each, of which the last is for the chunk before.
     void step_gates() noexcept {
         const Index count = gates_.pieces(), row = weights_.gates.in_row();
+        Real<P>* const d_scale = &d_scale_[row_ * run_.wide];
+        std::copy_n(d_scale, run_.wide, d_scales_.data());
         for (Index n = count; n-- > 0;)
             run_.chunks.gates_backward(gates_.backward(n, d_series_.data(), &d_series_[run_.wide * series_steps],
-                                                       &d_scale_[(count - 1 - n) * run_.wide], d_m_.data(), d_gates_.data(), row));
-        std::copy_n(&d_scale_[count * run_.wide], run_.wide, d_scale_.data());
+                                                       &d_scales_[(count - 1 - n) * run_.wide], &d_m_[row_ * run_.wide], d_gates_.data(), row));
+        std::copy_n(&d_scales_[count * run_.wide], run_.wide, d_scale);
     }
 
-    /// Lists what the chunk of the steps `next` reads, to be brought while the heads take `steps` steps.
-    Fetch* list(const Walk& walk, Range next, Index steps) noexcept {
-        const Index b = walk.row(0), H = run_.layer.units;
+    /// Lists what comes next, to be brought while the heads take `steps` steps: this chunk of the next row, or the first's chunk before.
+    Fetch* list_next(Index chunk, Index steps) noexcept {
+        if (!ahead_.is_used()) return nullptr;
         ahead_.begin();
+        const bool is_same = is_in(row_ + 1, chunk);
+        if (is_same || chunk > 0) list(walk_of(is_same ? row_ + 1 : 0), is_same ? chunk : chunk - 1);
+        return ahead_.over(steps * run_.groups());
+    }
+    void list(const Walk& walk, Index chunk) noexcept {
+        const Index b = walk.row(0), H = run_.layer.units;
+        const Range next = chunk_of(walk, chunk);
         for (Index n = next.first; n < next.last; ++n) {
             const Index t = walk.time(n);
             ahead_.add(job_.y.at(t, b), H);
             if (job_.grad_y) ahead_.add(job_.grad_y.at(t, b), H);
             ahead_.add(run_.layer.x.at(t, b), run_.layer.inputs);
         }
-        if (next.size() > 0) list_kept(b, next.first / chunk_steps);
-        return ahead_.over(steps * run_.groups());
-    }
-    void list_kept(Index b, Index chunk) noexcept {
         const MlstmCase<P>& layer = run_.layer;
         ahead_.add(job_.kept.between + run_.between(chunk, b, 0), layer.heads * layer.between_numbers());
         if (job_.kept.products) ahead_.add(job_.kept.products + (b * layer.chunks() + chunk) * layer.product_numbers(), layer.product_numbers());
@@ -259,8 +274,8 @@ private:
         const MlstmState<Real<P>>& to = job_.d_first;
         for (Index head = 0; head < run_.layer.heads && to.memory; ++head) {
             const Index at = walk.row(0) * run_.layer.heads + head;
-            d_states_.write(head, 1, to.memory + at * S * S, to.normaliser + at * S);
-            to.scale[at] = Real<P>(d_m_[head] + product({to.memory, to.normaliser, to.scale}, run_.layer.first, at));
+            d_states_.write(row_ * run_.layer.heads + head, 1, to.memory + at * S * S, to.normaliser + at * S);
+            to.scale[at] = Real<P>(d_m_[row_ * run_.wide + head] + product({to.memory, to.normaliser, to.scale}, run_.layer.first, at));
         }
         zero_padding(run_.layer, walk, job_.dx, {0, run_.layer.inputs});
     }
@@ -269,10 +284,13 @@ private:
     const MlstmBackward<P>& job_;
     const MlstmWeightsBackward<P>& weights_;
     int share_;
+    Range rows_{};
+    Index row_ = 0;  // which of them is on its way
     ChunkProducts<P> products_;
     RowGates<P> gates_;
     Memories<P> d_states_, starts_;  // of one head: the states that enter its first pieces, and one that passes
-    Array<Real<P>> d_m_, d_scale_, d_series_, dz_, d_gates_, room_;
+    Array<Real<P>> d_m_, d_scale_;   // [rows][wide]
+    Array<Real<P>> d_scales_, d_series_, dz_, d_gates_, dx_sums_, room_;
     Array<const char*> fetched_;
     Ahead ahead_;
     Fetch* fetch_ = nullptr;
@@ -309,7 +327,7 @@ void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set) {
     const MlstmWeightsBackward<P> weights(run, to.sides ? shares : 0);
     run_shares(shares, shares, [&](int share) {
         BackwardPart<P> part(run, job, again ? &*again : nullptr, weights, share);
-        for_each_row(run, share, shares, [&](const Walk& walk) { part.run(walk); });
+        for_each_block(cut_share(run.layer, run.order.data(), share, shares, 1), part.most_rows, 1, [&](Range rows) { part.run(rows); });
     });
     if (!to.sides) return;
     weights.side_sums.join(to.sides, to.side_bias, [&](Index row) { return run.place(row); });

@@ -104,12 +104,38 @@ struct Group {
             for (Index c = 0; c < units; c += lanes) transpose<G>(from.at(r, c), from.row, to.at(c, r), to.row);
     }
 
-    /// Calls take(t, first column, count of columns, vector of out) at each step of a pass, in its order; where one block holds the
-    /// matrix that goes on beside the products.
+    /// Calls take(t, first column, count of columns, sigma of the output gates) at each step; four vectors side by side, for one alone would
+    /// wait for each of its operations.
+    template <typename Take>
+    static LSTMKIT_INLINE void each_gate(const Piece<Precision>& c, Take take) noexcept {
+        constexpr Index columns = V == 2 ? 2 : 1, steps = 4 / columns;
+        for (Index t = 0; t < c.steps; t += steps)
+            for (Index first = 0; first < units(c); first += columns * lanes) {
+                const auto u = [first](Index n) noexcept { return first + n % columns * lanes; };
+                const auto count = [&](Index n) noexcept { return is_whole || units(c) - u(n) >= lanes ? lanes : units(c) - u(n); };
+                const Index last = c.steps - t < steps ? c.steps - t - 1 : steps - 1;
+                Bundle<4> gates;
+#pragma GCC unroll 4
+                for (Index n = 0; n < 4; ++n) gates.part[n] = read(c, 3, t + (n / columns < last ? n / columns : last), u(n), count(n));
+                gates = sigmoid(gates);
+#pragma GCC unroll 4
+                for (Index n = 0; n < 4; ++n)
+                    if (n / columns <= last) take(t + n / columns, u(n), count(n), gates.part[n]);
+            }
+    }
+
+    /// Calls take(t, first column, count of columns, vector of out) at each step of a pass, in its order; where the size is known that goes
+    /// on beside the products of the last rows.
     template <typename Take>
     static LSTMKIT_INLINE void walk_through(const Pass& pass, Take take) noexcept {
-        if constexpr (known > 0 && known <= lanes && known / G <= pass_rows(1)) {
-            PassBlock<1>::template Rows<known / G>::template take_all<G>(pass, 0, 0, [&](Index t, Index u, Vector sum) noexcept { take(t, u, known, sum); });
+        if constexpr (known > 0) {
+            constexpr Index rows = known / G, at_once = rows < pass_rows(V) ? rows : pass_rows(V);
+            static_assert(rows % at_once == 0);
+            using Block = typename PassBlock<V>::template Rows<at_once>;
+            for (Index first = 0; first < rows - at_once; first += at_once) Block::run({pass, 0}, first);
+            Block::template take_all<G>(pass, rows - at_once, 0, [&](Index t, Index u, Vector sum) noexcept {
+                take(t, u, known - u < lanes ? known - u : lanes, sum);
+            });
         } else {
             walk(pass);
             for (Index step = 0; step < pass.steps; ++step) {
@@ -139,24 +165,33 @@ struct Group {
               value(is_whole ? Panel{const_cast<Real*>(c.z) + 2 * known, c.step} : room.panel(c.steps, units(c))),
               weight(room.numbers(padded(G * c.steps))), inverse(room.numbers(padded(G * c.steps))) {
             fade(c.state, units(c), c.first, c.state);
-            Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
+            constexpr Index at_once = lanes / G;
             Held normaliser(c.state.normaliser, units(c));
-            for (Index t = 0; t < c.steps; ++t) {
-                Vector part = {};
-                each_vector(units(c), [&](Index u, Index count) noexcept {
-                    const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t * G), k = read(c, 1, t, u, count) * broadcast(c.write + t * G);
-                    part += q * normaliser.add(u, k);
-                    store(query.at(t, u), q), store(key.at(t, u), k);
-                    if constexpr (!is_whole) store(value.at(t, u), read(c, 2, t, u, count));
-                });
-                store(parts + t * lanes, part);
+            for (Index first = 0; first < c.steps; first += at_once) {
+                Vector parts[at_once] = {};
+#pragma GCC unroll 16
+                for (Index n = 0; n < at_once; ++n)
+                    if (first + n < c.steps) parts[n] = weigh(c, first + n, normaliser);
+                store(weight + first * G, totals<G>(parts));
             }
             normaliser.leave();
-            add_up<G>(parts, c.steps, weight);
             for (Index t = 0; t < G * c.steps; t += lanes) {
                 const Vector size = magnitude(load(weight + t)), least = load(c.least + t);
                 store(inverse + t, one / (size > least ? size : least));
             }
+        }
+
+    private:
+        /// One step; the sum of what is returned divides what it reads.
+        LSTMKIT_INLINE Vector weigh(const Piece<Precision>& c, Index t, Held& normaliser) const noexcept {
+            Vector part = {};
+            each_vector(units(c), [&](Index u, Index count) noexcept {
+                const Vector q = read(c, 0, t, u, count) * broadcast(c.read + t * G), k = read(c, 1, t, u, count) * broadcast(c.write + t * G);
+                part += q * normaliser.add(u, k);
+                store(query.at(t, u), q), store(key.at(t, u), k);
+                if constexpr (!is_whole) store(value.at(t, u), read(c, 2, t, u, count));
+            });
+            return part;
         }
     };
 
@@ -166,10 +201,11 @@ struct Group {
         Room room(c.room);
         const Reading now(c, room);
         const Index S = units(c);
-        const Panel out = room.panel(c.steps, S);
+        const Panel gates = room.panel(c.steps, S), out = room.panel(c.steps, S);
+        each_gate(c, [&](Index t, Index u, Index, Vector gate) noexcept { store(gates.at(t, u), gate); });
         walk_through({S / G, padded(S), c.steps, now.key, now.value, now.query, memory_of(c.state, S), out, false},
                      [&](Index t, Index u, Index count, Vector sum) noexcept {
-                         const Vector h = as_row(sigmoid(read(c, 3, t, u, count)) * sum * broadcast(now.inverse + t * G));
+                         const Vector h = as_row(load(gates.at(t, u)) * sum * broadcast(now.inverse + t * G));
                          if (streams) stream(y[t] + unit + u, h);
                          else store_up_to(y[t] + unit + u, h, count);
                      });
@@ -194,7 +230,14 @@ struct Group {
         LSTMKIT_INLINE Reads(const Piece<Precision>& c, const PieceBackward<Precision>& job, const Reading& now, Room& room) noexcept
             : d_read(room.panel(c.steps, units(c))), d_weight(room.numbers(padded(G * c.steps))) {
             Real* const parts = Room(room).numbers(padded(c.steps) * lanes);
-            for (Index t = 0; t < c.steps; ++t) store(parts + t * lanes, step(c, job, t, broadcast(now.inverse + t * G)));
+            each_gate(c, [&](Index t, Index u, Index count, Vector gate) noexcept {
+                if (u == 0) halt(job, t);
+                const Vector dy = job.grad_y[t] ? load_row(job.grad_y[t] + job.unit + u, count) : Vector{};
+                const Vector part = dy * load_row(job.y[t] + job.unit + u, count);
+                store_up_to(job.dz + t * job.dz_step + 3 * units(c) + u, part * (one - gate), count);
+                store(d_read.at(t, u), dy * gate * broadcast(now.inverse + t * G));
+                add_part(parts + t * lanes, u, part);
+            });
             add_up<G>(parts, c.steps, d_weight);
             for (Index t = 0; t < G * c.steps; t += lanes) {
                 // What divides is the larger of two; of equal ones each has half of the gradient.
@@ -203,22 +246,6 @@ struct Group {
                 store(d_weight + t, -with_sign(share, weight) * sum * load(now.inverse + t));
                 store_up_to(job.d_read + t, (one - share) * sum, G * c.steps - t < lanes ? G * c.steps - t : lanes);
             }
-        }
-
-    private:
-        LSTMKIT_INLINE Vector step(const Piece<Precision>& c, const PieceBackward<Precision>& job, Index t, Vector inverse) noexcept {
-            halt(job, t);
-            Vector sum = {};
-            const Real *const grad_y = job.grad_y[t], *const y = job.y[t];
-            Real* const dz = job.dz + t * job.dz_step + 3 * units(c);
-            each_vector(units(c), [&](Index u, Index count) noexcept {
-                const Vector gate = sigmoid(read(c, 3, t, u, count));
-                const Vector dy = grad_y ? load_row(grad_y + job.unit + u, count) : Vector{}, part = dy * load_row(y + job.unit + u, count);
-                store_up_to(dz + u, part * (one - gate), count);
-                store(d_read.at(t, u), dy * gate * inverse);
-                sum += part;
-            });
-            return sum;
         }
     };
 
@@ -338,7 +365,7 @@ void leave(const Real* from, Index count, Real* to) noexcept {
 Index memory_row(Index units) noexcept { return panel_row(units); }
 Index padded_units(Index units) noexcept { return padded(units); }
 
-constexpr MlstmKernels<Precision> kernels = {together, padded_units, memory_row, room_numbers, gate_room, gates_of, gates_backward,
+constexpr MlstmKernels<Precision> kernels = {together, padded_units, memory_row, room_numbers, given_numbers, gates_of, gates_backward,
                                           forward,      finish,     leave,        advance,   backward};
 
 }  // namespace

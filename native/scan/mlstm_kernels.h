@@ -22,10 +22,10 @@ struct GateColumns {
 
 /// What the gates make of a piece, a series of each group [wide / G][series_steps][G]: with what weight a step writes, with what weight it
 /// reads, whose product is that of D, and e^-m, the least that divides. `first` [wide] is the weight of the state before the piece.
-/// `share` [steps][wide], where it is not null: how much of a gradient of m goes to the state before, 0, 1 or 1/2.
+/// `own`, a series where it is not null: how much of a gradient of m goes to the step's log i, not to the state before: 0, 1 or 1/2.
 template <typename P>
 struct GateSeries {
-    Real<P>*write, *read, *least, *first, *share;
+    Real<P>*write, *read, *least, *first, *own;
 };
 
 template <typename P>
@@ -36,20 +36,19 @@ struct GatesForward {
     /// it; updated.
     Real<P>*m, *lag;
     GateSeries<P> to;
-    Real<P>* room;  ///< gate_room
+    Real<P>* given;  ///< given_numbers: log i and f before its sigmoid as series, written
 };
 
 template <typename P>
 struct GatesBackward {
-    GateColumns<P> at;
-    Index steps;
+    Index heads, together, steps;
     const Real<P>*d_write, *d_read;  ///< series: of the logarithms of both weights
     const Real<P>* d_state;          ///< [wide], of the logarithm of the state's scale behind the piece
-    const Real<P>* share;
+    const Real<P>* own;
     Real<P>* d_m;                    ///< [wide], what the stabiliser's gradient has beyond the state's; updated
-    Real<P>* dz;                     ///< as `at` has it
+    Real<P>* given;                  ///< as gates left it; what it holds is lost
+    Real<P>* dz;                     ///< like GateColumns' z
     Index dz_step;
-    Real<P>* room;
 };
 
 /// A group's memory [keys][values][G] and its normaliser [keys][G] in the kernels' own order, padded with zeros.
@@ -92,7 +91,7 @@ struct MlstmKernels {
     Index (*padded)(Index units) noexcept;
     Index (*memory_row)(Index units) noexcept;
     Index (*room_numbers)(Index units) noexcept;
-    Index (*gate_room)(Index heads) noexcept;
+    Index (*given_numbers)(Index heads) noexcept;
     /// Returns how many steps it took: fewer where weights would leave the numbers' range.
     Index (*gates)(const GatesForward<P>& piece) noexcept;
     void (*gates_backward)(const GatesBackward<P>& piece) noexcept;

@@ -69,20 +69,20 @@ template <typename P>
 class Memories {
 public:
     Memories(const MlstmRun<P>& run, Index count)
-        : kernels_(run.chunks), count_(count), together_(run.together), units_(run.layer.head_units()), width_(run.units),
+        : kernels_(run.chunks), heads_(run.layer.heads), together_(run.together), units_(run.layer.head_units()), width_(run.units),
           kept_numbers_(round_up(units_ * width_, 16)), padded_(run.chunks.padded(width_)), row_(run.chunks.memory_row(width_)),
           memory_(zeros<Real<P>>(count * memory_numbers())), normaliser_(zeros<Real<P>>(count * padded_)) {}
 
     HeadMemory<P> at(Index n) const noexcept { return {&memory_[n * memory_numbers()], &normaliser_[n * padded_]}; }
 
-    /// All heads of row b from states as the caller has them, or zeros.
+    /// All heads of row b from states as the caller has them, or zeros; as the n-th row here.
     template <typename Number>
-    void read(const MlstmState<Number>& from, Index b) noexcept {
-        for (Index n = 0; n < count_; ++n) clear(n);
-        for (Index head = 0; head < count_ * together_; ++head)
-            for (Index k = 0, first = (b * count_ * together_ + head) * units_; k < units_; ++k) {
-                normaliser(head, k) = from.normaliser ? from.normaliser[first + k] : Real<P>{};
-                for (Index v = 0; v < units_; ++v) number(head, k, v) = from.memory ? from.memory[(first + v) * units_ + k] : Real<P>{};
+    void read(const MlstmState<Number>& from, Index b, Index n = 0) noexcept {
+        for (Index group = 0; group < heads_ / together_; ++group) clear(n * heads_ / together_ + group);
+        for (Index head = 0; head < heads_; ++head)
+            for (Index k = 0, first = (b * heads_ + head) * units_, own = n * heads_ + head; k < units_; ++k) {
+                normaliser(own, k) = from.normaliser ? from.normaliser[first + k] : Real<P>{};
+                for (Index v = 0; v < units_; ++v) number(own, k, v) = from.memory ? from.memory[(first + v) * units_ + k] : Real<P>{};
             }
     }
     void write(Index head, Real<P> factor, Real<P>* memory, Real<P>* to) const noexcept {
@@ -104,8 +104,10 @@ public:
     }
     /// A group in group_numbers, of which the last 16 are for the caller, and back.
     void keep(Index n, Real<P>* to) const noexcept {
-        for (Index k = 0; k < units_; ++k) leave(at(n).memory + k * row_, to + k * width_);
-        leave(at(n).normaliser, to + kept_numbers_);
+        if (row_ == width_) leave(at(n).memory, units_ * width_, to);
+        else
+            for (Index k = 0; k < units_; ++k) leave(at(n).memory + k * row_, width_, to + k * width_);
+        leave(at(n).normaliser, width_, to + kept_numbers_);
     }
     void find(Index n, const Real<P>* kept) noexcept {
         if (padded_ != width_) clear(n);
@@ -122,9 +124,9 @@ private:
         std::fill_n(at(n).memory, memory_numbers(), Real<P>{});
         std::fill_n(at(n).normaliser, padded_, Real<P>{});
     }
-    void leave(const Real<P>* from, Real<P>* to) const noexcept {
-        if (padded_ == width_) kernels_.leave(from, width_, to);
-        else std::copy_n(from, width_, to);
+    void leave(const Real<P>* from, Index count, Real<P>* to) const noexcept {
+        if (padded_ == width_) kernels_.leave(from, count, to);
+        else std::copy_n(from, count, to);
     }
     Real<P>& number(Index head, Index k, Index v) const noexcept {
         return at(head / together_).memory[k * row_ + v * together_ + head % together_];
@@ -132,7 +134,7 @@ private:
     Real<P>& normaliser(Index head, Index k) const noexcept { return at(head / together_).normaliser[k * together_ + head % together_]; }
 
     const MlstmKernels<P>& kernels_;
-    Index count_, together_, units_, width_, kept_numbers_, padded_, row_;
+    Index heads_, together_, units_, width_, kept_numbers_, padded_, row_;
     Array<Real<P>> memory_, normaliser_;
 };
 
@@ -154,7 +156,10 @@ public:
     ChunkProducts(const MlstmRun<P>& run, const MlstmWeights<P>* weights, Real<P>* kept)
         : run_(run), weights_(weights), kept_(kept), own_(weights ? chunk_steps * (row() + run.layer.gate_row()) : 0),
           input_row_(round_up(run.layer.inputs + 1, 16) | 16), inputs_(chunk_steps * input_row_) {
-        for (Index n = 0; n < chunk_steps; ++n) x_[n] = &inputs_[n * input_row_], inputs_[n * input_row_ + run.layer.inputs] = 1;
+        for (Index n = 0; n < chunk_steps; ++n) {
+            x_[n] = &inputs_[n * input_row_], inputs_[n * input_row_ + run.layer.inputs] = 1;
+            if (weights) side_rows_[n] = own_.data() + n * row(), gate_rows_[n] = own_.data() + chunk_steps * row() + n * run.layer.gate_row();
+        }
     }
 
     void enter(const Walk& walk, Index chunk) noexcept {
@@ -168,11 +173,11 @@ public:
     const Real<P>* const* x() const noexcept { return x_; }
     /// Rows at distance gate_row.
     const Real<P>* gates() noexcept {
-        return find(weights_ ? &weights_->gates : nullptr, run_.layer.gate_row(), 0, own_.data() + chunk_steps * row(), run_.groups() * numbers(), nullptr);
+        return find(weights_ ? &weights_->gates : nullptr, run_.layer.gate_row(), 0, gate_rows_, run_.groups() * numbers(), nullptr);
     }
     /// Rows at distance row, valid until the next group's.
     const Real<P>* sides(Index group, Fetch* fetch = nullptr) noexcept {
-        return find(weights_ ? &weights_->sides : nullptr, row(), group, own_.data(), group * numbers(), fetch);
+        return find(weights_ ? &weights_->sides : nullptr, row(), group, side_rows_, group * numbers(), fetch);
     }
     Index halts() const noexcept { return run_.groups() * weights_->sides.halts(count_); }
     Index row() const noexcept { return run_.together * run_.layer.side_row(); }
@@ -180,12 +185,11 @@ public:
 private:
     Index numbers() const noexcept { return std::min(run_.layer.steps, chunk_steps) * row(); }
 
-    const Real<P>* find(const AffineForward<P>* weight, Index row, Index group, Real<P>* own, Index at, Fetch* fetch) noexcept {
+    const Real<P>* find(const AffineForward<P>* weight, Index row, Index group, Real<P>* const* rows, Index at, Fetch* fetch) noexcept {
         if (!weight) return now_ + at;
-        for (Index n = 0; n < count_; ++n) rows_[n] = own + n * row;
-        weight->multiply(x_, count_, rows_, fetch, group);
-        if (now_) run_.chunks.leave(own, count_ * row, now_ + at);
-        return own;
+        weight->multiply(x_, count_, rows, fetch, group);
+        if (now_) run_.chunks.leave(rows[0], count_ * row, now_ + at);
+        return rows[0];
     }
 
     const MlstmRun<P>& run_;
@@ -196,7 +200,7 @@ private:
     Array<Real<P>> inputs_;
     Index count_ = 0;
     const Real<P>* x_[chunk_steps];
-    Real<P>* rows_[chunk_steps];
+    Real<P>*side_rows_[chunk_steps], *gate_rows_[chunk_steps];
 };
 
 /// The gates of a row, and the pieces into which they cut a chunk.
@@ -205,8 +209,8 @@ class RowGates {
 public:
     RowGates(const MlstmRun<P>& run, bool is_backward)
         : run_(run), m_(zeros<Real<P>>(run.wide)), lag_(zeros<Real<P>>(run.wide)), series_(zeros<Real<P>>(3 * run.wide * series_steps)),
-          first_(chunk_steps * run.wide), share_(is_backward ? chunk_steps * run.wide : 0), is_backward_(is_backward),
-          room_(run.chunks.gate_room(run.layer.heads)) {}
+          first_(chunk_steps * run.wide), own_(is_backward ? run.wide * series_steps : 0), is_backward_(is_backward),
+          given_(run.chunks.given_numbers(run.layer.heads)) {}
 
     void set(Index head, Real<P> m, Real<P> lag) noexcept { m_[head] = m, lag_[head] = lag; }
     Real<P> m(Index head) const noexcept { return m_[head]; }
@@ -235,8 +239,8 @@ public:
                               Index dz_row) const noexcept {
         const Range steps = pieces_[n];
         const Index at = run_.together * steps.first;
-        return {columns(steps.first), steps.size(), d_write + at, d_read + at, d_state,
-                &share_[steps.first * run_.wide], d_m, dz + steps.first * dz_row, dz_row, room_.data()};
+        return {run_.layer.heads, run_.together, steps.size(), d_write + at, d_read + at, d_state, &own_[at], d_m, &given_[at],
+                dz + steps.first * dz_row, dz_row};
     }
 
 private:
@@ -244,19 +248,18 @@ private:
         if (is_reset(walk, chunk, n)) std::fill_n(m_.data(), run_.layer.heads, empty<P>);
         Index steps = 1;
         while (steps < chunk.size() - n && !is_reset(walk, chunk, n + steps)) ++steps;
-        Real<P>* const share = is_backward_ ? &share_[n * run_.wide] : nullptr;
         const Index at = run_.together * n;
-        const GateSeries<P> to{series(0) + at, series(1) + at, series(2) + at, &first_[n * run_.wide], share};
-        return {n, n + run_.chunks.gates({columns(n), steps, m_.data(), lag_.data(), to, room_.data()})};
+        const GateSeries<P> to{series(0) + at, series(1) + at, series(2) + at, &first_[n * run_.wide], is_backward_ ? &own_[at] : nullptr};
+        return {n, n + run_.chunks.gates({columns(n), steps, m_.data(), lag_.data(), to, &given_[at]})};
     }
     GateColumns<P> columns(Index n) const noexcept { return {z_ + n * run_.layer.gate_row(), run_.layer.gate_row(), run_.layer.heads, run_.together}; }
     static bool is_reset(const Walk& walk, Range chunk, Index n) noexcept { return walk.is_reset(walk.time(chunk.first + n), 0); }
     Real<P>* series(Index which) const noexcept { return &series_[which * run_.wide * series_steps]; }
 
     const MlstmRun<P>& run_;
-    Array<Real<P>> m_, lag_, series_, first_, share_;
+    Array<Real<P>> m_, lag_, series_, first_, own_;
     bool is_backward_;
-    Array<Real<P>> room_;
+    Array<Real<P>> given_;
     const Real<P>* z_ = nullptr;
     Range pieces_[chunk_steps];
     Index count_ = 0;

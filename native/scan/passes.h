@@ -6,23 +6,6 @@
 namespace lstmkit {
 namespace {
 
-/// One number in all lanes, or two in turn.
-template <Index count>
-LSTMKIT_INLINE Vector broadcast_some(const Real* from) noexcept {
-    if constexpr (count == 1) return broadcast(from);
-    else if constexpr (sizeof(Real) == 4) {
-        typedef std::int64_t Pairs __attribute__((vector_size(LSTMKIT_VECTOR)));
-        std::int64_t pair;
-        __builtin_memcpy(&pair, from, sizeof pair);
-        return (Vector)(Pairs{} + pair);
-    } else {
-        Integers which;
-        for (Index lane = 0; lane < lanes; ++lane) which[lane] = lane % count;
-        const Vector pair = {from[0], from[1]};
-        return shuffle(pair, pair, which);
-    }
-}
-
 /// Row r at data + r * row; rows are whole vectors.
 struct Panel {
     Real* data;

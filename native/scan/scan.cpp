@@ -188,7 +188,8 @@ private:
     }
 
     void spend(Index slots, Fetch* fetch) noexcept {
-        if (job_.dx) weight_.multiply(dz_.data(), slots, dx_.data(), fetch, streams_);
+        InputGradient<P> dx{slots, dx_.data(), nullptr};
+        if (job_.dx) weight_.multiply(dz_.data(), 0, dx, true, fetch, streams_);
         if (job_.dweight) sums_.add(share_, slots, x_.data(), ones_.data(), dz_.data(), wide_, fetch);
     }
 
