@@ -99,7 +99,10 @@ public:
                              to.is_begun);
         to.is_begun = true;
     }
-    Index halts(Index rows) const noexcept { return is_narrow() ? (rows + narrow_rows - 1) / narrow_rows * (columns() / kernels_.lanes) : matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups()); }
+    Index halts(Index rows) const noexcept {
+        return is_narrow() ? (rows + narrow_rows - 1) / narrow_rows * (columns() / kernels_.lanes)
+                           : matrix_.halts(rows, kernels_.tile_rows, 0, matrix_.groups());
+    }
 
 private:
     Index columns() const noexcept { return matrix_.blocks() * vectors_ * kernels_.lanes; }
