@@ -115,7 +115,9 @@ def test_peak__matches_lanes(instruction_set: str) -> None:
     with pytest.raises(ValueError, match="got 'int3'"):
         core.peak("int3", 0.01, instruction_set)
     if instruction_set == "avx512_bf16":
-        assert core.peak("bfloat16", 0.05, instruction_set) > 1.5 * single
+        # Twice the terms in an instruction, of which a processor begins as many as of others, half or a quarter.
+        times = core.peak("bfloat16", 0.05, instruction_set) / single
+        assert min(abs(times / rate - 1) for rate in (2, 1, 0.5)) < 0.25
     else:
         with pytest.raises(ValueError, match="no multiply-add of bfloat16"):
             core.peak("bfloat16", 0.01, instruction_set)

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from lstmkit.spec import LSTMKitError, OptionError
-from lstmkit.training import TrainingConfig, fit
+from lstmkit.training import TrainingConfig, fit, machine
 from lstmkit.training.progress import Bar, Lines, Status
 
 BASE = {"learning_rate": 0.03, "device": "cpu"}
@@ -225,9 +225,13 @@ def test_run_interrupted_between_epochs__equals_uninterrupted_run__resumed(probl
         assert torch.equal(left, right)
 
 
-@pytest.mark.parametrize(("faster", "expected"), [(True, torch.bfloat16), (False, None)])
-def test_auto__equals_what_the_processor_is_faster_with(problem, monkeypatch, faster: bool, expected) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: faster)
+@pytest.mark.parametrize(
+    ("has", "gain", "expected"),
+    [(True, 2.0, torch.bfloat16), (True, None, torch.bfloat16), (True, 0.5, None), (False, 2.0, None)],
+)
+def test_auto__equals_what_the_processor_is_faster_with(problem, monkeypatch, has: bool, gain, expected) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    monkeypatch.setattr(machine, "bfloat16_gain", lambda: gain)
     module, seen = problem.build(), []
     forward = type(module).forward
 

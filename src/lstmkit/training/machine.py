@@ -9,6 +9,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from lstmkit.core import bfloat16_gain
 from lstmkit.spec.errors import LSTMKitError, OptionError
 from lstmkit.spec.processes import process_count
 from lstmkit.training.adamw import can_step_at_once, step_at_once
@@ -180,7 +181,12 @@ def _best_precision(cpu: bool) -> str:
     if not cpu and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "no"
     has = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if has() else "no"
+    gain = bfloat16_gain() if has() else 0
+    return "bf16" if gain is None or gain > _LEAST_GAIN else "no"
+
+
+# What is narrower is rounded more often too.
+_LEAST_GAIN = 1.25
 
 
 def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
