@@ -177,7 +177,7 @@ struct Narrow {
     }
     /// In the first half of the lanes.
     static LSTMKIT_INLINE Vector sum_of_pairs(Vector x) noexcept {
-        Integers even, odd;
+        Integers even = {}, odd = {};
         for (Index lane = 0; lane < lanes; ++lane) even[lane] = 2 * lane % lanes, odd[lane] = even[lane] + 1;
         return shuffle(x, x, even) + shuffle(x, x, odd);
     }

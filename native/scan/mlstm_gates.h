@@ -85,26 +85,26 @@ inline void to_columns(const GatesBackward<Precision>& c) noexcept {
 /// In every lane its head's number of the first step, or of the last.
 template <Index G>
 LSTMKIT_INLINE Vector first_of(Vector x) noexcept {
-    Integers which;
+    Integers which = {};
     for (Index lane = 0; lane < lanes; ++lane) which[lane] = lane % G;
     return shuffle(x, x, which);
 }
 template <Index G>
 LSTMKIT_INLINE Vector last_of(Vector x) noexcept {
-    Integers which;
+    Integers which = {};
     for (Index lane = 0; lane < lanes; ++lane) which[lane] = lanes - G + lane % G;
     return shuffle(x, x, which);
 }
 /// Lanes that move up, or down, with those of `other` where none come from.
 template <Index distance>
 LSTMKIT_INLINE Vector move_up(Vector x, Vector other) noexcept {
-    Integers which;
+    Integers which = {};
     for (Index lane = 0; lane < lanes; ++lane) which[lane] = lane < distance ? lanes + lane : lane - distance;
     return shuffle(x, other, which);
 }
 template <Index distance>
 LSTMKIT_INLINE Vector move_down(Vector x, Vector other) noexcept {
-    Integers which;
+    Integers which = {};
     for (Index lane = 0; lane < lanes; ++lane) which[lane] = lane < lanes - distance ? lane + distance : lanes + lane;
     return shuffle(x, other, which);
 }

@@ -98,7 +98,7 @@ def test_cpp__matches_its_own_tests(tmp_path: Path, sanitize: str) -> None:
     ]
     run(tool("cmake"), "-S", str(ROOT / "native"), "-B", str(build), f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}", *options)
     run(tool("cmake"), "--build", str(build))
-    run(tool("ctest"), "--test-dir", str(build), "--output-on-failure", "--no-tests=error")
+    run(tool("ctest"), "--test-dir", str(build), "--output-on-failure", "--no-tests=error", "--parallel", "2")
 
 
 def tool(name: str) -> str:
