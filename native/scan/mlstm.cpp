@@ -127,18 +127,18 @@ class BackwardPart {
 public:
     BackwardPart(const MlstmRun<P>& run, const MlstmBackward<P>& job, const MlstmWeights<P>* again, const MlstmWeightsBackward<P>& weights,
                  int share)
-        : run_(run), job_(job), weights_(weights), share_(share), products_(run, again, const_cast<Real<P>*>(job.kept.products)),
-          gates_(run, true),
-          d_states_(run, most_rows * run.groups()), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(most_rows * run.wide)),
-          d_scale_(zeros<Real<P>>(most_rows * run.wide)), d_scales_((chunk_steps + 1) * run.wide), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
+        : run_(run), job_(job), weights_(weights), share_(share), at_once_(rows_at_once(run.layer)),
+          products_(run, again, const_cast<Real<P>*>(job.kept.products)), gates_(run, true),
+          d_states_(run, at_once_ * run.groups()), starts_(run, most_kept + 1), d_m_(zeros<Real<P>>(at_once_ * run.wide)),
+          d_scale_(zeros<Real<P>>(at_once_ * run.wide)), d_scales_((chunk_steps + 1) * run.wide), d_series_(zeros<Real<P>>(2 * run.wide * series_steps)),
           dz_(zeros<Real<P>>(chunk_steps * weights.sides.in_row())), d_gates_(zeros<Real<P>>(chunk_steps * weights.gates.in_row())),
           dx_sums_(chunk_steps * run.kernels.lanes),
           room_(run.chunks.room_numbers(run.units)),
           fetched_(chunk_steps * pieces_of_row(run.layer) + pieces_of_chunk(run.layer)),
           ahead_(fetched_.data(), is_large(run.layer, 2 * run.layer.units + run.layer.inputs)) {}
 
-    static constexpr Index most_rows = 8;
-
+    /// The most that run takes.
+    Index at_once() const noexcept { return at_once_; }
     void run(Range rows) noexcept {
         rows_ = rows;
         for (row_ = 0; row_ < rows.size(); ++row_) begin(walk_of(row_));
@@ -148,6 +148,12 @@ public:
     }
 
 private:
+    /// So many that the gradients of their memories leave most of the second-level cache to the rest.
+    static Index rows_at_once(const MlstmCase<P>& layer) noexcept {
+        constexpr Index most = 8, bytes = 256 << 10;
+        const Index each = layer.heads * layer.head_units() * layer.head_units() * Index{sizeof(Real<P>)};
+        return std::clamp<Index>(bytes / each, 1, most);
+    }
     Walk walk_of(Index row) const noexcept { return {run_.layer, run_.order.data(), Range{rows_.first + row, rows_.first + row + 1}}; }
     /// The first rows are the longest.
     bool is_in(Index row, Index chunk) const noexcept { return row < rows_.size() && chunk * chunk_steps < walk_of(row).steps(); }
@@ -284,6 +290,7 @@ private:
     const MlstmBackward<P>& job_;
     const MlstmWeightsBackward<P>& weights_;
     int share_;
+    Index at_once_;
     Range rows_{};
     Index row_ = 0;  // which of them is on its way
     ChunkProducts<P> products_;
@@ -327,7 +334,7 @@ void run_mlstm(const MlstmBackward<P>& job, int threads, InstructionSet set) {
     const MlstmWeightsBackward<P> weights(run, to.sides ? shares : 0);
     run_shares(shares, shares, [&](int share) {
         BackwardPart<P> part(run, job, again ? &*again : nullptr, weights, share);
-        for_each_block(cut_share(run.layer, run.order.data(), share, shares, 1), part.most_rows, 1, [&](Range rows) { part.run(rows); });
+        for_each_block(cut_share(run.layer, run.order.data(), share, shares, 1), part.at_once(), 1, [&](Range rows) { part.run(rows); });
     });
     if (!to.sides) return;
     weights.side_sums.join(to.sides, to.side_bias, [&](Index row) { return run.place(row); });
