@@ -164,6 +164,23 @@ def test_native_scan__matches_wider_steps__mlstm_that_forgets(bias: float, instr
     assert distance(train(make(case), case.clean, case.hx), right) <= 5e-5
 
 
+@pytest.mark.parametrize(("units", "heads", "batch"), [(256, 1, 5), (32, 4, 20)])
+def test_native_scan__matches_steps__any_rows_at_once(units: int, heads: int, batch: int) -> None:
+    """Rows go back side by side: one where its memory fills the cache, else several, and more than those."""
+    torch.manual_seed(0)
+    x, slope = torch.randn(70, batch, 3).double(), torch.randn(70, batch, units).double()
+    lengths = torch.randint(1, 71, (batch,))
+    chunks, steps = (nn.MLSTM(3, units, num_heads=heads, form=form).double() for form in ("chunkwise", "recurrent"))
+    steps.load_state_dict(chunks.state_dict())
+    found = []
+    for layer in (chunks, steps):
+        given = x.clone().requires_grad_()
+        layer(given, lengths=lengths)[0].backward(slope)
+        found.append([given.grad, *(parameter.grad for parameter in layer.parameters())])
+    for ours, right in zip(*found, strict=True):
+        torch.testing.assert_close(ours, right, rtol=1e-10, atol=1e-11)
+
+
 @SMALL
 def test_native_scan__preserves_values__any_threads(spec: CellSpec) -> None:
     case = hostile(spec, steps=100, batch=7)
