@@ -26,14 +26,14 @@ template <typename Change>
 void forward_refuses(const Shape& shape, const char* what, Change change) {
     RandomCase<Float32> layer(shape);
     change(layer.forward_jobs().back());
-    check(rejects([&] { layer.run_forward(2, InstructionSet::baseline); }) && is_untouched(layer), std::string("forward: ") + what);
+    check(rejects([&] { layer.run_forward(2, lstmkit::usable_sets().front()); }) && is_untouched(layer), std::string("forward: ") + what);
 }
 
 template <typename Change>
 void backward_refuses(const Shape& shape, const char* what, Change change) {
     RandomCase<Float32> layer(shape);
     change(layer.backward_jobs().back());
-    check(rejects([&] { layer.run_backward(2, InstructionSet::baseline); }) && is_untouched(layer), std::string("backward: ") + what);
+    check(rejects([&] { layer.run_backward(2, lstmkit::usable_sets().front()); }) && is_untouched(layer), std::string("backward: ") + what);
 }
 
 void both_refuse(const Shape& shape, const char* what, void (*change)(Layer&)) {
@@ -110,7 +110,7 @@ void options_are_checked() {
         layer.masks.candidate.data = reinterpret_cast<const float*>(reinterpret_cast<std::uintptr_t>(layer.masks.candidate.data) + 1);
     });
     RandomCase<lstmkit::Float32SavedInBFloat16> halved(kind(CellKind::coupled));
-    check(rejects([&] { halved.run_forward(1, InstructionSet::baseline); }), "cells that keep more than gates");
+    check(rejects([&] { halved.run_forward(1, lstmkit::usable_sets().front()); }), "cells that keep more than gates");
     backward_refuses(kind(CellKind::coupled), "no gradients of options", [](Backward& job) { job.gradients.totals = nullptr; });
     backward_refuses(kind(CellKind::mogrifier), "no gradient of the rounds", [](Backward& job) { job.gradients.weight_rounds = nullptr; });
     backward_refuses(kind(CellKind::multiplicative), "no gradient of the middle's weight", [](Backward& job) { job.gradients.weight_middle = nullptr; });
@@ -144,8 +144,8 @@ void directions_are_checked() {
     const Forward* none = nullptr;
     const std::vector<Forward> three(3, RandomCase<Float32>(plain).forward_jobs()[0]);
     for (int count : {0, -1, 3, std::numeric_limits<int>::max()})
-        check(rejects([&] { lstmkit::run_forward(three.data(), count, 1, InstructionSet::baseline); }), "a number of directions");
-    check(rejects([&] { lstmkit::run_forward(none, 1, 1, InstructionSet::baseline); }), "no directions");
+        check(rejects([&] { lstmkit::run_forward(three.data(), count, 1, lstmkit::usable_sets().front()); }), "a number of directions");
+    check(rejects([&] { lstmkit::run_forward(none, 1, 1, lstmkit::usable_sets().front()); }), "no directions");
     check(rejects([&] { layer.run_forward(1, static_cast<InstructionSet>(99)); }), "an unknown instruction set");
 }
 
@@ -153,7 +153,7 @@ void lengths_are_checked() {
     for (std::int64_t length : {std::int64_t{4}, std::int64_t{-1}, std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
         RandomCase<Float32> layer(plain);
         layer.lengths()[1] = length;
-        check(rejects([&] { layer.run_forward(1, InstructionSet::baseline); }) && rejects([&] { layer.run_backward(1, InstructionSet::baseline); }) &&
+        check(rejects([&] { layer.run_forward(1, lstmkit::usable_sets().front()); }) && rejects([&] { layer.run_backward(1, lstmkit::usable_sets().front()); }) &&
                   is_untouched(layer),
               "length " + std::to_string(length));
     }
@@ -162,14 +162,14 @@ void lengths_are_checked() {
 void any_number_of_threads_will_do() {
     for (const Shape& shape : {Shape{20, 30, 20, 40}, Shape{20, 2, 60, 90, 0, 2}, Shape{9, 40, 33, 50, 20}}) {
         RandomCase<Float32> one(shape);
-        one.run(1, InstructionSet::baseline);
+        one.run(1, lstmkit::usable_sets().front());
         for (int threads : {0, -1, std::numeric_limits<int>::min()}) {
             RandomCase<Float32> other(shape);
-            other.run(threads, InstructionSet::baseline);
+            other.run(threads, lstmkit::usable_sets().front());
             check(other.outputs() == one.outputs(), std::to_string(threads) + " threads are one");
         }
         RandomCase<Float32> most(shape);
-        most.run(200, InstructionSet::baseline);
+        most.run(200, lstmkit::usable_sets().front());
         check(distance(most.outputs(), one.outputs()) < 1e-5, "more threads than anything to do");
     }
 }
@@ -178,7 +178,7 @@ void nothing_to_do_is_done() {
     Shape shape{4, 3, 2, 5};
     RandomCase<Float32> empty(shape);
     for (std::int64_t& length : empty.lengths()) length = 0;
-    empty.run(2, InstructionSet::baseline);
+    empty.run(2, lstmkit::usable_sets().front());
     const Forward& job = empty.forward_jobs()[0];
     const Backward& back = empty.backward_jobs()[0];
     bool is_right = true;
@@ -192,7 +192,7 @@ void nothing_to_do_is_done() {
     check(is_right, "sequences of no step give back the state and its gradient");
     shape.batch = 0;
     const RandomCase<Float32> none(shape);
-    none.run(2, InstructionSet::baseline);
+    none.run(2, lstmkit::usable_sets().front());
     const std::vector<double> outputs = none.outputs();
     check(!outputs.empty() && std::all_of(outputs.begin(), outputs.end(), [](double value) { return value == 0; }),
           "no rows leave no gradient of the weights");
@@ -200,17 +200,17 @@ void nothing_to_do_is_done() {
 
 void what_nobody_wants_may_be_null() {
     RandomCase<Float32> all(plain), some(plain);
-    all.run(1, InstructionSet::baseline);
-    some.run_forward(1, InstructionSet::baseline);
+    all.run(1, lstmkit::usable_sets().front());
+    some.run_forward(1, lstmkit::usable_sets().front());
     Backward& back = some.backward_jobs()[0];
     back.gradients.x = {}, back.gradients.h = {}, back.gradients.c = {};
-    some.run_backward(1, InstructionSet::baseline);
+    some.run_backward(1, lstmkit::usable_sets().front());
     check(std::equal(back.gradients.weight_input, back.gradients.weight_input + 24, all.backward_jobs()[0].gradients.weight_input),
           "gradients of the weights alone");
     RandomCase<Float32> least(plain);
     Forward& job = least.forward_jobs()[0];
     job.result = {job.result.y, {}, {}, {}};
-    least.run_forward(1, InstructionSet::baseline);
+    least.run_forward(1, lstmkit::usable_sets().front());
     check(std::equal(job.result.y.data, job.result.y.data + 18, all.forward_jobs()[0].result.y.data), "the output alone");
 }
 

@@ -7,8 +7,8 @@
 
 namespace lstmkit {
 
-/// Instruction sets in rising order of preference. `baseline` is what the compiler's target always has;
-/// `avx2` comes with fma; `avx512` is f, bw, cd, dq and vl;
+/// Instruction sets in rising order of preference. `baseline` is what the compiler's target always has, called
+/// `neon` on 64-bit Arm; `avx2` comes with fma; `avx512` is f, bw, cd, dq and vl;
 /// `avx512_bf16` adds the bf16 and int8 (vnni) dot products.
 enum class InstructionSet { baseline, neon, avx2, avx512, avx512_bf16 };
 
