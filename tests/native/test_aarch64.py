@@ -19,7 +19,7 @@ def tool(name: str) -> str:
 
 
 def run(*command: str) -> str:
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
