@@ -187,9 +187,12 @@ def _carry_memory(
 
 
 def _normalise(xp: Namespace, read: Array, weight: Array, m: Array) -> Array:
-    """``read / max(|weight|, exp(-m))``, times ``exp(min(m, 0))`` above and below, so that nothing overflows."""
+    """``read / max(|weight|, exp(-m))``, times ``exp(min(m, 0))`` above and below, so that nothing overflows.
+
+    Where ``exp(-m)`` would be zero it is the smallest normal number, for a query of zeros.
+    """
     low = negative(xp, m)
-    least = xp.exp(low - m)
+    least = xp.clip(xp.exp(low - m), xp.finfo(m.dtype).tiny, None)
     return read * xp.exp(low)[..., None] / xp.maximum(xp.abs(weight) * xp.exp(low), least)[..., None]
 
 
