@@ -1,4 +1,4 @@
-// One direction of a layer, forward and backward, against the equations written out in double.
+// One direction of a layer, forward and backward, against the equations in double.
 #include "lstmkit/layer.h"
 
 #include <algorithm>
@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "check.h"
+#include "equations.h"
 
 namespace {
 
+using equations::Doubles;
 using lstmkit::Index;
-using Doubles = std::vector<double>;
 template <typename P>
 using StoredNumbers = std::vector<lstmkit::Stored<P>>;
 template <typename P>
@@ -51,18 +52,14 @@ struct Tolerance<Float32SavedInBFloat16> {
 
 // Exactly as long as needed, so that a sanitizer sees a step beyond.
 template <typename P>
-struct Case {
+struct Case : equations::Sizes {
     using Number = lstmkit::Real<P>;
-    Index T, B, I, H;
-    bool masks, backwards;
-    Index rounds, rank;
     StoredNumbers<P> x, h, wi, wh, bi, bh, wr, gy;
     RealNumbers<P> c, gh, gc;
     std::vector<std::int64_t> lengths;
     std::vector<std::uint8_t> resets;
 
-    Case(Index T, Index B, Index I, Index H, bool masks, bool backwards, Index rounds = 0, Index rank = 0)
-        : T(T), B(B), I(I), H(H), masks(masks), backwards(backwards), rounds(rounds), rank(rank) {
+    explicit Case(const Sizes& sizes) : Sizes(sizes) {
         std::mt19937 random(static_cast<unsigned>(T + 10 * B + 100 * I + 1000 * H));
         std::normal_distribution<Number> normal;
         auto draw = [&](auto& values, Index count, Number scale) {
@@ -83,162 +80,11 @@ struct Case {
                 {x.data(), B * I, I}, {h.data(), H}, {c.data(), H}, wi.data(), wh.data(), bi.data(), bh.data(), nullptr, nullptr, {}, nullptr,
                 rounds ? wr.data() : nullptr};
     }
-    /// Numbers that round n reads and changes, and where its weights begin.
-    Index read(Index n) const { return n % 2 ? H : I; }
-    Index changed(Index n) const { return n % 2 ? I : H; }
-    Index round_weights() const { return rank ? rank * (I + H) : I * H; }
-    Index round(Index n) const { return (n % 2 ? n / 2 : (rounds + 1) / 2 + n / 2 - 1) * round_weights(); }
-    /// Of a rank: number q of what reads, of column m; number u of what changes, of q.
-    double right(Index n, Index q, Index m) const { return wr[size_t(round(n) + q * read(n) + m)]; }
-    double left(Index n, Index u, Index q) const { return wr[size_t(round(n) + rank * read(n) + u * rank + q)]; }
-    double matrix(Index n, Index u, Index m) const {
-        if (!rank) return wr[size_t(round(n) + u * read(n) + m)];
-        double sum = 0;
-        for (Index q = 0; q < rank; ++q) sum += left(n, u, q) * right(n, q, m);
-        return sum;
-    }
-    /// Adds what the gradient of a number of a round's matrix means for the weights.
-    void add_gradient(Index n, Index u, Index m, double d, Doubles& to) const {
-        if (!rank) to[size_t(round(n) + u * read(n) + m)] += d;
-        for (Index q = 0; q < rank; ++q) {
-            to[size_t(round(n) + q * read(n) + m)] += d * left(n, u, q);
-            to[size_t(round(n) + rank * read(n) + u * rank + q)] += d * right(n, q, m);
-        }
+    equations::Layer wide() const {
+        const auto all = [](const auto& values) { return Doubles(values.begin(), values.end()); };
+        return {*this, all(x), all(h), all(c), all(wi), all(wh), all(bi), all(bh), all(wr), all(gy), all(gh), all(gc), lengths, resets};
     }
 };
-
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-
-struct Found {
-    Doubles y, h, c, gates, dx, dh, dc, dwi, dwh, db, dwr;
-};
-
-/// What the rounds of a Mogrifier LSTM make of an input and an output: v[n + 1] is what round n leaves.
-struct Rounds {
-    std::vector<Doubles> v, gates;
-
-    const Doubles& x() const { return v[v.size() - 2 + v.size() % 2]; }
-    const Doubles& h() const { return v[v.size() - 1 - v.size() % 2]; }
-};
-
-template <typename P>
-Rounds run_rounds(const Case<P>& k, const Doubles& x, const Doubles& h) {
-    Rounds all{{x, h}, {{}, {}}};
-    for (Index n = 1; n <= k.rounds; ++n) {
-        const Doubles &read = all.v[size_t(n)], &before = all.v[size_t(n - 1)];
-        Doubles gate, next;
-        for (Index u = 0; u < k.changed(n); ++u) {
-            double sum = 0;
-            for (Index m = 0; m < k.read(n); ++m) sum += k.matrix(n, u, m) * read[size_t(m)];
-            gate.push_back(2 * sigmoid(sum)), next.push_back(gate.back() * before[size_t(u)]);
-        }
-        all.gates.push_back(gate), all.v.push_back(next);
-    }
-    return all;
-}
-
-/// From the gradients of what they left back to those of the input and the output.
-template <typename P>
-void run_rounds_back(const Case<P>& k, const Rounds& all, Doubles& dx, Doubles& dh, Doubles& dwr) {
-    for (Index n = k.rounds; n > 0; --n) {
-        Doubles &changed = n % 2 ? dx : dh, &read = n % 2 ? dh : dx;
-        const Doubles& in = all.v[size_t(n)];
-        for (Index u = 0; u < k.changed(n); ++u) {
-            double& own = changed[size_t(u)];
-            const double gate = all.gates[size_t(n + 1)][size_t(u)], d = own * all.v[size_t(n - 1)][size_t(u)] * gate * (1 - gate / 2);
-            own *= gate;
-            for (Index m = 0; m < k.read(n); ++m) {
-                k.add_gradient(n, u, m, d * in[size_t(m)], dwr);
-                read[size_t(m)] += d * k.matrix(n, u, m);
-            }
-        }
-    }
-}
-
-/// One row through time and back, as the equations say it.
-template <typename P>
-void run_row(const Case<P>& k, Index b, Found& f) {
-    const Index H = k.H, I = k.I, length = k.lengths[size_t(b)];
-    const Doubles none(static_cast<size_t>(H), 0.0);
-    Doubles h(&k.h[size_t(b * H)], &k.h[size_t(b * H)] + H), c(&k.c[size_t(b * H)], &k.c[size_t(b * H)] + H);
-    std::vector<Doubles> c_before, c_after, zs;
-    std::vector<Rounds> read;
-    auto time = [&](Index n) { return k.backwards ? length - 1 - n : n; };
-    auto is_reset = [&](Index n) {
-        const Index border = k.backwards ? time(n) + 1 : n;
-        return k.masks && border < length && k.resets[size_t(border * k.B + b)];
-    };
-    for (Index n = 0; n < length; ++n) {
-        c_before.push_back(is_reset(n) ? none : c);
-        const auto* x = &k.x[size_t((time(n) * k.B + b) * I)];
-        read.push_back(run_rounds(k, Doubles(x, x + I), is_reset(n) ? none : h));
-        Doubles z(static_cast<size_t>(4 * H));
-        for (Index r = 0; r < 4 * H; ++r) {
-            // The rounding of each sum is put right (Neumaier 1974), so that this one has none of its own.
-            double total = double(k.bi[size_t(r)]) + k.bh[size_t(r)], lost = 0;
-            const auto add = [&](double term) {
-                const double sum = total + term;
-                lost += std::fabs(total) >= std::fabs(term) ? (total - sum) + term : (term - sum) + total;
-                total = sum;
-            };
-            for (Index m = 0; m < I; ++m) add(double(k.wi[size_t(r * I + m)]) * read[size_t(n)].x()[size_t(m)]);
-            for (Index m = 0; m < H; ++m) add(double(k.wh[size_t(r * H + m)]) * read[size_t(n)].h()[size_t(m)]);
-            total += lost;
-            z[size_t(r)] = r / H == 2 ? std::tanh(total) : sigmoid(total);
-        }
-        for (Index u = 0; u < H; ++u) {
-            c[size_t(u)] = z[size_t(H + u)] * c_before[size_t(n)][size_t(u)] + z[size_t(u)] * z[size_t(2 * H + u)];
-            h[size_t(u)] = z[size_t(3 * H + u)] * std::tanh(c[size_t(u)]);
-            f.y[size_t((time(n) * k.B + b) * H + u)] = h[size_t(u)];
-            for (Index gate = 0; gate < 4; ++gate)
-                f.gates[size_t(((time(n) * k.B + b) * 4 + gate) * H + u)] = z[size_t(gate * H + u)];
-        }
-        c_after.push_back(c), zs.push_back(z);
-    }
-    std::copy(h.begin(), h.end(), &f.h[size_t(b * H)]);
-    std::copy(c.begin(), c.end(), &f.c[size_t(b * H)]);
-    Doubles dh(&k.gh[size_t(b * H)], &k.gh[size_t(b * H)] + H), dc(&k.gc[size_t(b * H)], &k.gc[size_t(b * H)] + H);
-    for (Index n = length; n-- > 0;) {
-        const Doubles& z = zs[size_t(n)];
-        const Rounds& before = read[size_t(n)];
-        Doubles dz(static_cast<size_t>(4 * H)), dx(static_cast<size_t>(I), 0), dh_before(static_cast<size_t>(H), 0);
-        const Index at = time(n) * k.B + b;
-        for (Index u = 0; u < H; ++u) {
-            const double i = z[size_t(u)], fg = z[size_t(H + u)], g = z[size_t(2 * H + u)], o = z[size_t(3 * H + u)];
-            const double tanh_c = std::tanh(c_after[size_t(n)][size_t(u)]), d = dh[size_t(u)] + k.gy[size_t(at * H + u)];
-            const double e = dc[size_t(u)] + d * o * (1 - tanh_c * tanh_c);
-            dz[size_t(u)] = e * g * i * (1 - i), dz[size_t(H + u)] = e * c_before[size_t(n)][size_t(u)] * fg * (1 - fg);
-            dz[size_t(2 * H + u)] = e * i * (1 - g * g), dz[size_t(3 * H + u)] = d * tanh_c * o * (1 - o);
-            dc[size_t(u)] = is_reset(n) ? 0 : e * fg;
-        }
-        for (Index r = 0; r < 4 * H; ++r) {
-            f.db[size_t(r)] += dz[size_t(r)];
-            for (Index m = 0; m < I; ++m) {
-                f.dwi[size_t(r * I + m)] += dz[size_t(r)] * before.x()[size_t(m)];
-                dx[size_t(m)] += dz[size_t(r)] * k.wi[size_t(r * I + m)];
-            }
-            for (Index m = 0; m < H; ++m) {
-                f.dwh[size_t(r * H + m)] += dz[size_t(r)] * before.h()[size_t(m)];
-                dh_before[size_t(m)] += dz[size_t(r)] * k.wh[size_t(r * H + m)];
-            }
-        }
-        run_rounds_back(k, before, dx, dh_before, f.dwr);
-        std::copy(dx.begin(), dx.end(), &f.dx[size_t(at * I)]);
-        dh = is_reset(n) ? none : dh_before;
-    }
-    std::copy(dh.begin(), dh.end(), &f.dh[size_t(b * H)]);
-    std::copy(dc.begin(), dc.end(), &f.dc[size_t(b * H)]);
-}
-
-template <typename P>
-Found expected(const Case<P>& k) {
-    auto zeros = [](Index count) { return Doubles(static_cast<size_t>(count), 0.0); };
-    const Index n = k.T * k.B, H = k.H;
-    Found f{zeros(n * H), zeros(k.B * H), zeros(k.B * H), zeros(4 * n * H), zeros(n * k.I), zeros(k.B * H), zeros(k.B * H),
-            zeros(4 * H * k.I), zeros(4 * H * H), zeros(4 * H), zeros(k.rounds * k.round_weights())};
-    for (Index b = 0; b < k.B; ++b) run_row(k, b, f);
-    return f;
-}
 
 /// Begins where a vector that goes past the caches may begin, and ends exactly at the last number.
 template <typename Number>
@@ -275,7 +121,7 @@ Numbers<Number> poison(Index count) {
 }
 
 template <typename P>
-void layer_matches(const Found& right, const Case<P>& k, int threads, lstmkit::InstructionSet set) {
+void layer_matches(const equations::Found& right, const Case<P>& k, int threads, lstmkit::InstructionSet set) {
     const Index n = k.T * k.B, H = k.H, I = k.I;
     auto y = poison<lstmkit::Stored<P>>(n * H), h = poison<lstmkit::Stored<P>>(k.B * H), dx = poison<lstmkit::Stored<P>>(n * I);
     auto c = poison<lstmkit::Real<P>>(k.B * H), cells = poison<lstmkit::Real<P>>(n * H), dh = c, dc = c;
@@ -304,7 +150,7 @@ using InstructionSets = std::vector<lstmkit::InstructionSet>;
 
 template <typename P>
 void layer_matches_double(const Case<P>& k, const std::vector<int>& all_threads, const InstructionSets& sets) {
-    const Found right = expected(k);
+    const equations::Found right = equations::run(k.wide());
     for (lstmkit::InstructionSet set : sets)
         for (int threads : all_threads) layer_matches(right, k, threads, set);
 }
@@ -312,7 +158,7 @@ void layer_matches_double(const Case<P>& k, const std::vector<int>& all_threads,
 // tests/ops compares projections with the equations; here the sanitizer's memory shows what is read before it is written.
 template <typename P>
 void projection_is_finite(Index T, Index B, Index I, Index H, Index R, int threads, lstmkit::InstructionSet set) {
-    const Case<P> k(T, B, I, H, true, false);
+    const Case<P> k({T, B, I, H, true, false});
     const Index n = T * B;
     const StoredNumbers<P> wp(static_cast<size_t>(R * H), lstmkit::Stored<P>(0.1f));
     auto y = poison<lstmkit::Stored<P>>(n * R), h = poison<lstmkit::Stored<P>>(B * R), dx = poison<lstmkit::Stored<P>>(n * I);
@@ -346,17 +192,17 @@ void every_layer_matches_double() {
 #endif
     for (bool masks : {false, true})
         for (bool backwards : {false, true}) {
-            for (Index H : {1, 3, 4, 8, 15, 16, 17, 33}) layer_matches_double(Case<P>(5, 7, 3, H, masks, backwards), {1}, sets);
+            for (Index H : {1, 3, 4, 8, 15, 16, 17, 33}) layer_matches_double(Case<P>({5, 7, 3, H, masks, backwards}), {1}, sets);
             for (Index rounds : {1, 2, 5})
-                for (Index rank : {0, 3, 20}) layer_matches_double(Case<P>(5, 7, 11, 18, masks, backwards, rounds, rank), {2}, sets);
-            if (!masks) layer_matches_double(Case<P>(3, 200, 70, 33, masks, backwards, 4), {2}, sets);
-            for (Index I : {1, 16, 50, 66}) layer_matches_double(Case<P>(4, 13, I, 5, masks, backwards), {2}, sets);
-            layer_matches_double(Case<P>(1, 1, 1, 1, masks, backwards), {2}, sets);
-            layer_matches_double(Case<P>(12, 230, 8, 20, masks, backwards), {3}, sets);
+                for (Index rank : {0, 3, 20}) layer_matches_double(Case<P>({5, 7, 11, 18, masks, backwards, rounds, rank}), {2}, sets);
+            if (!masks) layer_matches_double(Case<P>({3, 200, 70, 33, masks, backwards, 4}), {2}, sets);
+            for (Index I : {1, 16, 50, 66}) layer_matches_double(Case<P>({4, 13, I, 5, masks, backwards}), {2}, sets);
+            layer_matches_double(Case<P>({1, 1, 1, 1, masks, backwards}), {2}, sets);
+            layer_matches_double(Case<P>({12, 230, 8, 20, masks, backwards}), {3}, sets);
             // Too much for the caches: the trace goes past them, and backward fetches it ahead.
-            if (masks) layer_matches_double(Case<P>(70, 80, 3, 32, masks, backwards), {2}, sets);
+            if (masks) layer_matches_double(Case<P>({70, 80, 3, 32, masks, backwards}), {2}, sets);
             // Few rows and many units: the units are divided among the threads.
-            layer_matches_double(Case<P>(12, 3, 70, 131, masks, backwards), {2, 3, 5}, sets);
+            layer_matches_double(Case<P>({12, 3, 70, 131, masks, backwards}), {2, 3, 5}, sets);
             if (backwards) continue;
             for (lstmkit::InstructionSet set : sets) projection_is_finite<P>(4, 7, 3, 37, masks ? 5 : 21, 2, set);
         }
