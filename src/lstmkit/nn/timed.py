@@ -71,7 +71,8 @@ class PhasedLSTM(Recurrent):
         Args:
             input: The sequences.
             hx: The pair (h, c) before the first step.
-            times: When each step is, in the input's shape without its last axis.
+            times: When each step is, in the input's shape without its last axis. They are read in the input's type: let
+                them begin near zero, because float32 knows seconds since 1970 to two minutes.
             lengths: Real steps of each row.
             resets: True where a new sequence begins inside a row.
             return_cells: Also return the cell states of every step.
