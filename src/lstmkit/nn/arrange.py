@@ -171,3 +171,10 @@ def _as_lengths(lengths: Any, x: Tensor) -> Tensor:
 def _describe(value: Any) -> str:
     size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
     return type(value).__name__ + size
+
+
+def refuse_beside_packed(**given: bool) -> None:
+    """Raise an OptionError for an argument that cannot stand beside a PackedSequence."""
+    for name, present in given.items():
+        if present:
+            raise OptionError(f"a PackedSequence cannot be combined with {name}; pass the padded tensor and lengths=")

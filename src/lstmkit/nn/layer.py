@@ -1,10 +1,14 @@
-"""What every recurrent layer of torch's shape has: parameters by name, sizes, torch's conveniences."""
+"""What every recurrent layer of torch's shape has: parameters by name, sizes, its engine, torch's conveniences."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from lstmkit.nn.arrange import Layout, autocast_dtype
+from lstmkit.nn.run import exporting, transforming
+from lstmkit.ops import EngineChoice, EngineRequest, choose_engine, native_available
+from lstmkit.reference import LayerResult, name_gates
 from lstmkit.spec import CellSpec
 
 
@@ -33,6 +37,7 @@ class RecurrentLayer(nn.Module):
     weight_ih_l0: Tensor
     h_0: Tensor
     c_0: Tensor
+    engine: str | None = None  # insisted on
 
     def __init__(
         self, spec: CellSpec, learn_initial_state: bool, device: torch.device | str | None, dtype: torch.dtype | None
@@ -93,3 +98,78 @@ class RecurrentLayer(nn.Module):
     def proj_size(self) -> int:
         """Size of the projected hidden state; 0 means no projection."""
         return self.spec.proj_size
+
+    def explain_engine(
+        self,
+        input: Tensor | None = None,
+        *,
+        lengths: bool = False,
+        resets: bool = False,
+        return_cells: bool = False,
+        return_gates: bool = False,
+    ) -> EngineChoice:
+        """Which engine such a call would run on, and why not on another.
+
+        Args:
+            input: The padded input of the call; without it, the weights say where and in what it computes.
+            lengths: Whether the call has lengths, or a PackedSequence.
+            resets: Whether it has resets.
+            return_cells: Whether it asks for cells.
+            return_gates: Whether it asks for gates.
+
+        Raises:
+            EngineError: the engine that was insisted on cannot do this.
+
+        Example:
+            >>> from lstmkit.nn import LSTM
+            >>> print(LSTM(2, 3, dtype=torch.float16).explain_engine(return_gates=True))
+            reference: the equations as torch operations; they do every case
+            not native: the native core computes in float32, float64, bfloat16, not float16
+            not torch: ATen does not return the gates
+        """
+        x = self._weights()[0][0] if input is None else input
+        wanted = {"resets": resets, "return_cells": return_cells, "return_gates": return_gates}
+        return self._choose(x, lengths=lengths, **wanted)
+
+    def _choose(
+        self,
+        x: Tensor,
+        *,
+        lengths: bool,
+        resets: bool = False,
+        return_cells: bool = False,
+        return_gates: bool = False,
+    ) -> EngineChoice:
+        request = EngineRequest(
+            cell=self.spec.cell,
+            options=self._options(),
+            activations=self.spec.activations,
+            device=x.device.type,
+            dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
+            lengths=lengths,
+            resets=resets,
+            cells=return_cells,
+            gates=return_gates,
+            checkpoints=self._checkpoint_steps() > 0,
+            transforms=transforming(),
+            exporting=exporting(),
+            native_available=native_available(),
+        )
+        return choose_engine(request, self.engine)
+
+    def _options(self) -> tuple[str, ...]:
+        """What an engine must have beyond the cell that torch knows."""
+        raise NotImplementedError
+
+    def _checkpoint_steps(self) -> int:
+        """Steps of a chunk that backward runs again, or 0 where every step is kept or no gradient is wanted."""
+        return 0
+
+    def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
+        cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
+        gates = [
+            {letter: layout.like_caller(value) for letter, value in name_gates(self.spec, r.gates).items()}
+            for r in results
+            if r.gates is not None
+        ]
+        return Trace(tuple(cells) or None, tuple(gates) or None)

@@ -8,23 +8,21 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
-from lstmkit.nn.arrange import Case, Layout, State, arrange, arrange_state, autocast_dtype, check_numbers
-from lstmkit.nn.layer import RecurrentLayer, Trace
+from lstmkit.nn.arrange import Case, Layout, State, arrange, arrange_state, check_numbers, refuse_beside_packed
+from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.options import VariantOptions, check_initialisation, check_memory, check_options, make_spec
 from lstmkit.nn.regularisers import NO_RATES, Rates, drop_weights
 from lstmkit.nn.run import (
     Stack,
     Wanted,
-    exporting,
     pack_like,
     run_layers,
     run_torch,
     run_torch_packed,
-    transforming,
     unpack,
 )
-from lstmkit.ops import EngineChoice, EngineRequest, check_engine, choose_engine, describe, native_available
-from lstmkit.reference import LayerResult, check_state, name_gates
+from lstmkit.ops import check_engine, describe
+from lstmkit.reference import check_state
 from lstmkit.spec import OptionError, ShapeError
 
 
@@ -199,7 +197,7 @@ class LSTM(RecurrentLayer):
         """
         extras = {"resets": resets is not None, "return_cells": return_cells, "return_gates": return_gates}
         if isinstance(input, PackedSequence):
-            _refuse_extras(lengths=lengths is not None, **extras)
+            refuse_beside_packed(lengths=lengths is not None, **extras)
             return self._forward_packed(input, hx)
         if self._checkpoint_steps() and (return_cells or return_gates):
             raise OptionError(
@@ -242,7 +240,6 @@ class LSTM(RecurrentLayer):
         return tuple([value[:, None].expand(-1, batch, -1).contiguous() for value in learned])
 
     def _checkpoint_steps(self) -> int:
-        """Steps of a chunk, or 0 where no gradient is wanted."""
         return self.checkpoint_steps or 0 if torch.is_grad_enabled() else 0
 
     def _stack(self) -> Stack:
@@ -258,39 +255,8 @@ class LSTM(RecurrentLayer):
             return {}
         return {name: getattr(self, name) for layer in range(self.num_layers) for name in self.spec.skip_shapes(layer)}
 
-    def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
-        cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
-        gates = [
-            {letter: layout.like_caller(value) for letter, value in name_gates(self.spec, r.gates).items()}
-            for r in results
-            if r.gates is not None
-        ]
-        return Trace(tuple(cells) or None, tuple(gates) or None)
-
-    def _choose(
-        self,
-        x: Tensor,
-        *,
-        lengths: bool,
-        resets: bool = False,
-        return_cells: bool = False,
-        return_gates: bool = False,
-    ) -> EngineChoice:
-        request = EngineRequest(
-            device=x.device.type,
-            dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
-            lengths=lengths,
-            resets=resets,
-            cells=return_cells,
-            gates=return_gates,
-            options=(*self.spec.variant.changed, *(self.rates.inside() if self.training else ())),
-            activations=self.spec.activations,
-            checkpoints=self._checkpoint_steps() > 0,
-            transforms=transforming(),
-            exporting=exporting(),
-            native_available=native_available(),
-        )
-        return choose_engine(request, self.engine)
+    def _options(self) -> tuple[str, ...]:
+        return (*self.spec.variant.changed, *(self.rates.inside() if self.training else ()))
 
     def extra_repr(self) -> str:
         """What torch.nn.LSTM prints, then whatever differs from it."""
@@ -318,43 +284,6 @@ class LSTM(RecurrentLayer):
         sizes = list(self.spec.layer_sizes) or self.hidden_size
         return ", ".join([f"{self.input_size}, {sizes}", *(f"{name}={value!r}" for name, value in changed.items())])
 
-    def explain_engine(
-        self,
-        input: Tensor | None = None,
-        *,
-        lengths: bool = False,
-        resets: bool = False,
-        return_cells: bool = False,
-        return_gates: bool = False,
-    ) -> EngineChoice:
-        """Which engine such a call would run on, and why not on another.
-
-        Args:
-            input: The padded input of the call; without it, the weights say where and in what it computes.
-            lengths: Whether the call has lengths, or a PackedSequence.
-            resets: Whether it has resets.
-            return_cells: Whether it asks for cells.
-            return_gates: Whether it asks for gates.
-
-        Raises:
-            EngineError: the engine that was insisted on cannot do this.
-
-        Example:
-            >>> print(LSTM(2, 3, dtype=torch.float16).explain_engine(return_gates=True))
-            reference: the equations as torch operations; they do every case
-            not native: the native core computes in float32, float64, bfloat16, not float16
-            not torch: ATen does not return the gates
-        """
-        x = self.weight_ih_l0 if input is None else input
-        wanted = {"resets": resets, "return_cells": return_cells, "return_gates": return_gates}
-        return self._choose(x, lengths=lengths, **wanted)
-
 
 def _caller_state(state: State, layout: Layout) -> State:
     return state if layout.batched else tuple(value.squeeze(1) for value in state)
-
-
-def _refuse_extras(**given: bool) -> None:
-    for name, present in given.items():
-        if present:
-            raise OptionError(f"a PackedSequence cannot be combined with {name}; pass the padded tensor and lengths=")

@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
-from lstmkit.nn.arrange import Case, Layout, arrange, arrange_extra, arrange_state, autocast_dtype, check_numbers
-from lstmkit.nn.layer import RecurrentLayer, Trace
+from lstmkit.nn.arrange import Case, Layout, arrange, arrange_extra, arrange_state, check_numbers, refuse_beside_packed
+from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.options import check_initialisation, check_options, stack_options
-from lstmkit.nn.run import exporting, pack_like, transforming, unpack
+from lstmkit.nn.run import pack_like, unpack
 from lstmkit.nn.run_cell import CellStack, run_cell_layers, run_cell_torch, run_cell_torch_packed
 from lstmkit.nn.start import check_start, start_
-from lstmkit.ops import EngineChoice, EngineRequest, Ways, check_engine, choose_engine, describe, native_available
-from lstmkit.reference import LayerResult, check_state, name_gates
+from lstmkit.ops import Ways, check_engine, describe
+from lstmkit.reference import check_state
 from lstmkit.spec import CATALOG, CellSpec, OptionError, ShapeError, Variant
 
 # What torch's layers of the same name compute; they have no variants.
@@ -208,62 +208,9 @@ class Recurrent(RecurrentLayer):
     def _stack(self) -> CellStack:
         return CellStack(self.spec, self._layers, self._documents, self._weights(), self.dropout, self.training)
 
-    def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
-        cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]
-        gates = [
-            {letter: layout.like_caller(value) for letter, value in name_gates(self.spec, r.gates).items()}
-            for r in results
-            if r.gates is not None
-        ]
-        return Trace(tuple(cells) or None, tuple(gates) or None)
-
-    def _choose(
-        self,
-        x: Tensor,
-        *,
-        lengths: bool,
-        resets: bool = False,
-        return_cells: bool = False,
-        return_gates: bool = False,
-    ) -> EngineChoice:
-        request = EngineRequest(
-            cell=self.cell,
-            options=self._options(),
-            activations=self.spec.activations,
-            device=x.device.type,
-            dtype=str(autocast_dtype(x) or x.dtype).removeprefix("torch."),
-            lengths=lengths,
-            resets=resets,
-            cells=return_cells,
-            gates=return_gates,
-            transforms=transforming(),
-            exporting=exporting(),
-            native_available=native_available(),
-        )
-        return choose_engine(request, self.engine)
-
     def _options(self) -> tuple[str, ...]:
-        """What an engine must have beyond the cell that torch knows."""
         own = [name for name, choices in _TORCH_CHOICES.items() if getattr(self.spec, name) not in choices]
         return (*own, *self.spec.variant.changed)
-
-    def explain_engine(
-        self,
-        input: Tensor | None = None,
-        *,
-        lengths: bool = False,
-        resets: bool = False,
-        return_cells: bool = False,
-        return_gates: bool = False,
-    ) -> EngineChoice:
-        """Which engine such a call would run on, and why not on another; see :meth:`LSTM.explain_engine`.
-
-        Raises:
-            EngineError: the engine that was insisted on cannot do this.
-        """
-        x = self._weights()[0][0] if input is None else input
-        wanted = {"resets": resets, "return_cells": return_cells, "return_gates": return_gates}
-        return self._choose(x, lengths=lengths, **wanted)
 
     def extra_repr(self) -> str:
         """What torch's layers print, then whatever differs from the defaults."""
@@ -313,10 +260,3 @@ class ChunkedRecurrent(Recurrent):
 
     def _chunk(self) -> int:
         return {"recurrent": 0, "chunkwise": self.chunk_steps, "parallel": _ALL_STEPS}[self.form]
-
-
-def refuse_beside_packed(**given: bool) -> None:
-    """Raise an OptionError for an argument that cannot stand beside a PackedSequence."""
-    for name, present in given.items():
-        if present:
-            raise OptionError(f"a PackedSequence cannot be combined with {name}; pass the padded tensor and lengths=")
