@@ -73,7 +73,7 @@ void every_half_is_done_once() {
 }
 
 /// However long it was asked in vain, it is found again; a busy machine may take its time.
-void it_is_found() {
+void it_is_found_again() {
     Helper helper;
     int tries = 0;
     for (int helped = 0; helped == 0 && tries < 1000; ++tries) {
@@ -84,7 +84,7 @@ void it_is_found() {
 }
 
 /// However long it was in vain, one call in which it is there brings it back for good.
-void it_stays() {
+void it_stays_once_found() {
     Helper helper;
     Experience disappointed;
     disappointed.in_vain = 10;
@@ -162,18 +162,19 @@ void in_vain_it_costs_little() {
 int main(int count, char** arguments) {
     const std::string part = count > 1 ? arguments[1] : "";
     if (part == "found_again") {
-        it_is_found();
-        it_stays();
-    } else if (part.empty()) {
+        it_is_found_again();
+        it_stays_once_found();
 #if defined(__linux__)
+    } else if (part == "in_vain") {
+        in_vain_it_costs_little();
+    } else {
         a_child_works_alone();
+#else
+    } else {
 #endif
         every_half_is_done_once();
         it_ends_whatever_it_does();
     }
-#if defined(__linux__)
-    if (part == "in_vain") in_vain_it_costs_little();
-#endif
     std::printf("%d failures\n", failures);
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,6 +1,7 @@
 """What every recurrent layer of torch's shape has: parameters by name, sizes, its engine, torch's conveniences."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -164,6 +165,10 @@ class RecurrentLayer(nn.Module):
     def _checkpoint_steps(self) -> int:
         """Steps of a chunk that backward runs again, or 0 where every step is kept or no gradient is wanted."""
         return 0
+
+    def _caller_state(self, state: Sequence[Tensor], layout: Layout) -> Any:
+        state = state if layout.batched else [value.squeeze(1) for value in state]
+        return tuple(state) if len(state) > 1 else state[0]
 
     def _trace(self, results: list[LayerResult], layout: Layout) -> Trace:
         cells = [layout.like_caller(r.cells) for r in results if r.cells is not None]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.nn import initialisers
-from lstmkit.nn.arrange import Case, Layout, State, arrange, arrange_state, check_numbers, refuse_beside_packed
+from lstmkit.nn.arrange import Case, State, arrange, arrange_state, check_numbers, refuse_beside_packed
 from lstmkit.nn.layer import RecurrentLayer
 from lstmkit.nn.options import VariantOptions, check_initialisation, check_memory, check_options, make_spec
 from lstmkit.nn.regularisers import NO_RATES, Rates, drop_weights
@@ -210,10 +210,10 @@ class LSTM(RecurrentLayer):
         stack = self._stack()
         if engine == "torch" and stack.is_one_call() and not torch.compiler.is_compiling():
             output, last = run_torch(stack, case)
-            return layout.like_caller(output), _caller_state(last, layout)
+            return layout.like_caller(output), self._caller_state(last, layout)
         wanted = Wanted(engine, return_cells, return_gates, self._checkpoint_steps(), self.saved_dtype)
         output, last, results = run_layers(stack, case, wanted)
-        result = layout.like_caller(output), _caller_state(last, layout)
+        result = layout.like_caller(output), self._caller_state(last, layout)
         return (*result, self._trace(results, layout)) if return_cells or return_gates else result
 
     def _forward_packed(self, packed: PackedSequence, hx: Sequence[Tensor] | None) -> tuple[PackedSequence, State]:
@@ -283,7 +283,3 @@ class LSTM(RecurrentLayer):
         changed |= self.spec.variant.changes()
         sizes = list(self.spec.layer_sizes) or self.hidden_size
         return ", ".join([f"{self.input_size}, {sizes}", *(f"{name}={value!r}" for name, value in changed.items())])
-
-
-def _caller_state(state: State, layout: Layout) -> State:
-    return state if layout.batched else tuple(value.squeeze(1) for value in state)

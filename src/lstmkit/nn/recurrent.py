@@ -197,10 +197,6 @@ class Recurrent(RecurrentLayer):
         rows = self.num_layers * self.spec.num_directions
         return tuple([x.new_zeros(rows, batch, *shape) for shape in shapes.values()])
 
-    def _caller_state(self, state: Sequence[Tensor], layout: Layout) -> Any:
-        state = state if layout.batched else [value.squeeze(1) for value in state]
-        return tuple(state) if len(state) > 1 else state[0]
-
     def _chunk(self) -> int:
         """How many steps are taken at once; 0: one after the other."""
         return 0

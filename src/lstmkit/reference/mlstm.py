@@ -189,7 +189,7 @@ def _carry_memory(
 def _normalise(xp: Namespace, read: Array, weight: Array, m: Array) -> Array:
     """``read / max(|weight|, exp(-m))``, times ``exp(min(m, 0))`` above and below, so that nothing overflows.
 
-    Where ``exp(-m)`` would be zero it is the smallest normal number, for a query of zeros.
+    ``exp(-m)`` is at least the smallest normal number, or a query of zeros would be divided by zero.
     """
     low = negative(xp, m)
     least = xp.clip(xp.exp(low - m), xp.finfo(m.dtype).tiny, None)
