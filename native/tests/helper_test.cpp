@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "check.h"
+#include "steady_work.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -142,13 +143,7 @@ void in_vain_it_costs_little() {
     {
         Helper helper;
         Experience experience;
-        // A chain in registers takes the same time wherever it runs.
-        double values[2] = {0, 1};
-        auto work = [&](int half) noexcept {
-            double value = values[half];
-            for (int k = 0; k < 1000; ++k) value = 0.5 * value + 1;
-            values[half] = value;
-        };
+        auto work = [](int) noexcept { work_steadily(1000); };
         double least = HUGE_VAL;
         for (int trial = 0; trial < 5; ++trial) {
             Experience unasked;
