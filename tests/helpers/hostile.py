@@ -4,7 +4,8 @@ Random states and biases, uneven lengths, odd sizes, NaN in the padding, nothing
 the mutation guard in contract/test_mutants.py for what kinder data lets through.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -80,6 +81,18 @@ def draw_extra(spec: CellSpec, steps: int, batch: int, generator: torch.Generato
     return (intervals if kind == "intervals" else intervals.cumsum(0)).to(dtype)
 
 
+def widened(case: Hostile) -> Hostile:
+    """The same numbers in float64."""
+    return replace(
+        case,
+        parameters={name: value.double() for name, value in case.parameters.items()},
+        x=case.x.double(),
+        clean=case.clean.double(),
+        hx=tuple(value.double() for value in case.hx),
+        extra=None if case.extra is None else case.extra.double(),
+    )
+
+
 def torch_layer(case: Hostile) -> torch.nn.LSTM:
     """The oracle: torch.nn.LSTM with the case's parameters."""
     spec = case.spec
@@ -110,3 +123,13 @@ def close(actual: Tensor, expected: Tensor, message: str = "") -> None:
     torch.testing.assert_close(
         actual, expected, rtol=0.0, atol=tolerance * scale, msg=lambda text: f"{message}: {text}" if message else text
     )
+
+
+def distance(found: Sequence[Tensor], right: Sequence[Tensor]) -> float:
+    """The largest difference, relative to numbers of about 1 or the largest of each result; NaN where there is one."""
+    every = [
+        (a.detach().double() - b.detach()).abs().max() / b.detach().abs().max().clamp(min=1)
+        for a, b in zip(found, right, strict=True)
+        if b.numel()
+    ]
+    return float(torch.stack(every).max())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.hostile import Hostile, close, hostile
+from helpers.hostile import Hostile, close, distance, hostile, widened
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -93,6 +93,12 @@ def train(layer: Any, x: Tensor, hx: tuple[Tensor, ...], **masks: Any) -> list[T
     return [*(y.detach() for y in outputs), *torch.autograd.grad(total, [x, *hx, *layer.parameters()])]
 
 
+def train_wider(case: Hostile, **masks: Any) -> list[Tensor]:
+    """The same by steps in float64."""
+    wide = widened(case)
+    return train(make(wide, form="recurrent"), wide.clean, wide.hx, **masks)
+
+
 def compare(case: Hostile, layer: Any, twin: Any, **masks: Any) -> None:
     assert layer.explain_engine(case.x).engine == "native"
     assert twin.explain_engine(case.x).engine == "reference"
@@ -117,22 +123,14 @@ def test_native_scan__matches_steps__values_and_all_gradients(
 def test_native_scan__matches_wider_steps__float32(spec: CellSpec, instruction_set: str) -> None:
     """The oracle computes in float64: what float32 steps are off by must not count."""
     case = hostile(spec, steps=70, dtype=torch.float32)
-    wide = make(case, form="recurrent").double()
-    hx = tuple(value.double() for value in case.hx)
     masks = {"lengths": case.lengths, "resets": case.resets}
-    ours, theirs = train(make(case), case.x, case.hx, **masks), train(wide, case.x.double(), hx, **masks)
+    ours, theirs = train(make(case), case.x, case.hx, **masks), train_wider(case, **masks)
     for left, right in zip(ours, theirs, strict=True):
         assert left.dtype == torch.float32
         # The gradient of an mLSTM's forget gate is a difference of sums over 64 steps: at most 3.2e-5 in 12 draws, as
         # in the chunks of the equations; of the others 6e-7.
         tolerance = 5e-5 if spec.cell == "mlstm" else 5e-6
         torch.testing.assert_close(left.double(), right, rtol=0.0, atol=tolerance * max(1.0, float(right.abs().max())))
-
-
-def distance(found: list[Tensor], right: list[Tensor]) -> float:
-    """The largest difference, relative to numbers of about 1 or the largest of each result; NaN where there is one."""
-    every = [(a.double() - b).abs().max() / b.abs().max().clamp(min=1) for a, b in zip(found, right, strict=True)]
-    return float(torch.stack(every).max())
 
 
 @pytest.mark.parametrize("bias", [30.0, -30.0, 300.0, -300.0, 1e4, -1e4])
@@ -142,9 +140,7 @@ def test_native_scan__matches_wider_steps__extreme_gates(cell: str, bias: float,
     case = hostile(sizes(cell, 3, 4, 2), steps=70, dtype=torch.float32)
     gates = case.parameters["bias_if_l0" if cell == "mlstm" else "bias_ih_l0"]
     gates[: {"mlstm": 4, "minlstm": 8, "mingru": 4}[cell]] += bias
-    right = train(
-        make(case, form="recurrent").double(), case.clean.double(), tuple(value.double() for value in case.hx)
-    )
+    right = train_wider(case)
     ours, steps, chunks = (
         distance(train(make(case, **options), case.clean, case.hx), right)
         for options in ({}, {"form": "recurrent"}, {"engine": "reference"})
@@ -159,9 +155,7 @@ def test_native_scan__matches_wider_steps__mlstm_that_forgets(bias: float, instr
     """From chunk to chunk the scale of a memory may change by more than a float32 can hold."""
     case = hostile(sizes("mlstm", 3, 4, 2), steps=200, dtype=torch.float32)
     case.parameters["bias_if_l0"][2:] += bias
-    right = train(
-        make(case, form="recurrent").double(), case.clean.double(), tuple(value.double() for value in case.hx)
-    )
+    right = train_wider(case)
     # As above: here and in 12 more draws at most 3.3e-5, the equations' chunks 1.5e-5, with medians alike.
     assert distance(train(make(case), case.clean, case.hx), right) <= 5e-5
 
@@ -174,9 +168,7 @@ def test_mlstm__matches_wider_steps__memory_scaled_beyond_float32(engine: str, f
     """What pads a chunk asks with zeros and is divided by ``exp(-m)``, which would be zero."""
     case = hostile(sizes("mlstm", 3, 4, 2), steps=70, dtype=torch.float32)
     case.parameters["bias_if_l0"][:2] += 110
-    right = train(
-        make(case, form="recurrent").double(), case.clean.double(), tuple(value.double() for value in case.hx)
-    )
+    right = train_wider(case)
     # The steps in float32 are off by 7.5e-4, where gates are large and little divides.
     assert distance(train(make(case, engine=engine, form=form), case.clean, case.hx), right) <= 1e-3
 
